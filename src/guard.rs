@@ -1,0 +1,90 @@
+//! [`HandlerGuard`]: a registration that ends with its owner.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use crate::HandlerId;
+
+/// Removes its handler when it is dropped.
+///
+/// One type for registries and topics of every flavor and every event, so that a
+/// component keeps all of its guards in one `Vec`. It does not keep the registry
+/// alive; once the registry is gone, dropping the guard does nothing.
+///
+/// Dropping it gives what [`unregister`](crate::Registry::unregister) gives: no dispatch
+/// starts the handler afterwards. It never panics, not even while the thread unwinds.
+///
+/// ```
+/// use topic_registry::{HandlerGuard, SyncRegistry, TopicRegistry};
+///
+/// struct Cache {
+///     _guards: Vec<HandlerGuard>,
+/// }
+///
+/// let reloads = SyncRegistry::<str>::new();
+/// let users = TopicRegistry::<u64, str>::new();
+/// let cache = Cache {
+///     _guards: vec![
+///         reloads.register_guard(|path| println!("{path} changed")),
+///         users.register_guard(7u64, |name| println!("user 7 is now {name}")),
+///     ],
+/// };
+/// drop(cache);
+/// assert!(reloads.is_empty() && users.is_empty());
+/// ```
+#[must_use = "dropping the guard removes the handler at once"]
+pub struct HandlerGuard {
+    registration: Registration,
+}
+
+impl HandlerGuard {
+    pub(crate) fn new(registration: Registration) -> Self {
+        Self { registration }
+    }
+
+    /// The handler's id.
+    #[must_use]
+    pub fn id(&self) -> HandlerId {
+        self.registration.id
+    }
+
+    /// Leaves the handler registered, until it is removed by its id or otherwise.
+    pub fn forget(mut self) -> HandlerId {
+        self.registration.registry = None;
+        self.id()
+    }
+}
+
+impl Drop for HandlerGuard {
+    fn drop(&mut self) {
+        self.registration.remove();
+    }
+}
+
+impl fmt::Debug for HandlerGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("HandlerGuard").field(&self.id()).finish()
+    }
+}
+
+/// A handler and the registry that it is in, of whatever type.
+pub(crate) struct Registration {
+    pub(crate) id: HandlerId,
+    // `None` in a guard that was forgotten.
+    pub(crate) registry: Option<Weak<dyn Remove>>,
+}
+
+/// What a registration points at.
+pub(crate) trait Remove: Send + Sync {
+    /// Removes the handler, and the topic if it was the last; takes the share that the
+    /// caller holds, because a topic stays as long as somebody owns it.
+    fn remove(self: Arc<Self>, id: HandlerId) -> bool;
+}
+
+impl Registration {
+    /// Removes the handler; whether it was this call that did.
+    pub(crate) fn remove(&self) -> bool {
+        let registry = self.registry.as_ref().and_then(Weak::upgrade);
+        registry.is_some_and(|registry| registry.remove(self.id))
+    }
+}

@@ -1,0 +1,47 @@
+//! [`HandlerId`]: names one registration, and knows its place in the order.
+
+use std::cmp::Reverse;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Names one registration.
+///
+/// Unique in the process: no other registry, topic or flavor ever hands out an
+/// equal id, so an id given to the wrong registry matches nothing there. Ids
+/// order by registration.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HandlerId {
+    serial: u64,
+    // Carried along so that a list ordered by priority can be searched by id.
+    priority: i32,
+}
+
+/// A handler's place in a list: higher priority first, then older first.
+pub(crate) type Rank = (Reverse<i32>, u64);
+
+impl HandlerId {
+    /// The id as a number that is unique in the process.
+    #[must_use]
+    pub fn as_u64(self) -> u64 {
+        self.serial
+    }
+
+    pub(crate) fn next(priority: i32) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self {
+            // Relaxed: only uniqueness matters, nothing is published through it.
+            serial: NEXT.fetch_add(1, Ordering::Relaxed),
+            priority,
+        }
+    }
+
+    pub(crate) fn rank(self) -> Rank {
+        (Reverse(self.priority), self.serial)
+    }
+}
+
+impl fmt::Debug for HandlerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HandlerId({})", self.serial)
+    }
+}

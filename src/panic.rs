@@ -1,0 +1,270 @@
+//! Keeps panics of user code inside: runs it, drops it, and reports what it threw.
+//! The only user of `catch_unwind`.
+//!
+//! User code is a handler, a callback, and the destructor of anything the user gave:
+//! closures, futures, keys, and the payloads that panics throw. Any of them may
+//! panic, re-enter the library, or drop the last owner of anything.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::fmt;
+use std::mem;
+use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::HandlerId;
+
+/// What a panic threw.
+pub(crate) type Payload = Box<dyn Any + Send>;
+
+/// A panic that was caught, as an `on_panic` callback sees it.
+pub struct PanicInfo<'a> {
+    source: Source,
+    origin: PanicOrigin,
+    payload: &'a (dyn Any + Send),
+}
+
+/// Which of the user's code panicked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PanicOrigin {
+    /// A call of the handler.
+    Call,
+    /// The destructor of a closure, of a future, of a callback that was replaced, or
+    /// of the payload of another panic.
+    Destructor,
+}
+
+impl PanicInfo<'_> {
+    /// The handler that panicked, or that owned what panicked when it was dropped.
+    ///
+    /// For the destructor of a replaced callback it is an id that names no handler.
+    #[must_use]
+    pub fn handler_id(&self) -> HandlerId {
+        self.source.id
+    }
+
+    /// Where that handler was registered: the caller of the `register` method.
+    ///
+    /// For the destructor of a replaced callback it is the call that replaced it.
+    #[must_use]
+    pub fn registered_at(&self) -> &'static Location<'static> {
+        self.source.location
+    }
+
+    /// Whether a call or a destructor panicked.
+    #[must_use]
+    pub fn origin(&self) -> PanicOrigin {
+        self.origin
+    }
+
+    /// What the panic threw.
+    #[must_use]
+    pub fn payload(&self) -> &(dyn Any + Send) {
+        self.payload
+    }
+
+    /// The message of a `panic!` with text; `None` for any other payload.
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        let text = self.payload.downcast_ref::<&'static str>().copied();
+        text.or_else(|| self.payload.downcast_ref::<String>().map(String::as_str))
+    }
+}
+
+impl fmt::Debug for PanicInfo<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PanicInfo")
+            .field("handler_id", &self.handler_id())
+            .field("message", &self.message())
+            .field("registered_at", &self.registered_at())
+            .field("origin", &self.origin())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Runs `f`, which may be user code, and catches what it throws.
+///
+/// Unwind safety is asserted because nothing of ours is half changed while `f` runs,
+/// and what the user shares between handlers is the user's to keep whole.
+#[inline]
+pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Payload> {
+    catch_unwind(AssertUnwindSafe(f))
+}
+
+/// Drops a payload, and returns what its destructor threw, if it did.
+pub(crate) fn bury(payload: Payload) -> Option<Payload> {
+    catch(|| drop(payload)).err()
+}
+
+/// Drops a payload that nobody is told of. What its destructor throws is leaked: that
+/// one's destructor may throw in turn, without end.
+pub(crate) fn bury_unseen(payload: Payload) {
+    mem::forget(bury(payload));
+}
+
+/// A value of the user's whose destructor cannot unwind out of ours.
+pub(crate) struct Contained<T>(Option<T>);
+
+impl<T> Contained<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Some(value))
+    }
+}
+
+impl<T> Deref for Contained<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("taken only by its own destructor")
+    }
+}
+
+impl<T> Drop for Contained<T> {
+    fn drop(&mut self) {
+        let value = self.0.take();
+        if let Err(payload) = catch(|| drop(value)) {
+            bury_unseen(payload);
+        }
+    }
+}
+
+/// Who registered what panicked.
+#[derive(Clone, Copy)]
+pub(crate) struct Source {
+    pub(crate) id: HandlerId,
+    pub(crate) location: &'static Location<'static>,
+}
+
+/// A panic count and the callback that is told of each panic.
+pub(crate) struct Reports<C: ?Sized> {
+    count: AtomicU64,
+    callback: Mutex<Option<Arc<C>>>,
+}
+
+impl<C: ?Sized> Reports<C> {
+    pub(crate) fn new() -> Self {
+        Self {
+            count: AtomicU64::new(0),
+            callback: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Replaces the callback; returns what the destructor of the old one threw.
+    pub(crate) fn set(&self, callback: Option<Arc<C>>) -> Result<(), Payload> {
+        let old = mem::replace(&mut *self.lock(), callback);
+        catch(|| drop(old))
+    }
+
+    /// Calls the callback, if there is one. What it throws is counted here, and so is
+    /// what its destructor throws, which runs here if it was replaced meanwhile.
+    pub(crate) fn call(&self, f: impl FnOnce(&C)) {
+        let Some(callback) = self.lock().clone() else {
+            return;
+        };
+        for outcome in [catch(|| f(&callback)), catch(|| drop(callback))] {
+            self.absorb(outcome);
+        }
+    }
+
+    /// Counts a panic that no callback can be told of.
+    pub(crate) fn absorb(&self, outcome: Result<(), Payload>) {
+        if let Err(payload) = outcome {
+            self.add();
+            bury_unseen(payload);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<C>>> {
+        self.callback.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C: ?Sized> Drop for Reports<C> {
+    fn drop(&mut self) {
+        let outcome = self.set(None);
+        self.absorb(outcome);
+    }
+}
+
+pub(crate) type Callback = dyn Fn(&PanicInfo<'_>) + Send + Sync;
+
+/// What the handlers of a registry share and what outlives the registry as long as one
+/// of them does: where their panics go, and the topic they belong to.
+pub(crate) struct Home<T: ?Sized = dyn Topic> {
+    pub(crate) reports: Reports<Callback>,
+    pub(crate) topic: T,
+}
+
+/// What a registry knows of the topic that it serves; `()` if it serves none.
+pub(crate) trait Topic: Send + Sync {
+    /// Counts a panic for all topics, and passes it on to their callback unless it was
+    /// met in one.
+    fn report(&self, _info: Option<&PanicInfo<'_>>) {}
+
+    /// Removes the topic if it is idle; called after an owner has let go of it.
+    fn prune(&self) {}
+}
+
+impl Topic for () {}
+
+impl<T> Home<T> {
+    pub(crate) fn new(topic: T) -> Self {
+        Self {
+            reports: Reports::new(),
+            topic,
+        }
+    }
+}
+
+impl<T: Topic + ?Sized> Home<T> {
+    /// Counts and reports a panic, then drops its payload. If that panics too, it is
+    /// one more panic; what it threw is leaked, because its destructor may do the same.
+    #[cold]
+    pub(crate) fn report(&self, source: Source, origin: PanicOrigin, payload: Payload) {
+        self.tell(source, origin, &*payload);
+        if let Some(second) = bury(payload) {
+            self.tell(source, PanicOrigin::Destructor, &*second);
+            mem::forget(second);
+        }
+    }
+
+    /// Removes the topic if it is idle. `Hash` and `Eq` of its key run here, possibly in a
+    /// destructor: what they throw leaves the topic where it is.
+    pub(crate) fn prune(&self) {
+        if let Err(payload) = catch(|| self.topic.prune()) {
+            bury_unseen(payload);
+        }
+    }
+
+    fn tell(&self, source: Source, origin: PanicOrigin, payload: &(dyn Any + Send)) {
+        thread_local! {
+            // Without a destructor, so that it also works while the thread is torn down.
+            static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+        }
+        self.reports.add();
+        // A callback may notify whatever it likes. The panics that it meets are not
+        // reported, or a registry that reports to itself would never come to an end.
+        if IN_CALLBACK.replace(true) {
+            return self.topic.report(None);
+        }
+        let info = PanicInfo {
+            source,
+            origin,
+            payload,
+        };
+        self.reports.call(|callback| callback(&info));
+        self.topic.report(Some(&info));
+        IN_CALLBACK.set(false);
+    }
+}

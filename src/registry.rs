@@ -1,0 +1,269 @@
+//! The registry without its flavor: storage, removal, counts and panics of one topic.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::{Arc, Weak};
+
+use crate::cell::{Cell, Owner};
+use crate::guard::{Registration, Remove};
+use crate::list::List;
+use crate::panic::{Home, PanicInfo, PanicOrigin, Source};
+use crate::slot::Handler;
+use crate::{HandlerGuard, HandlerId};
+
+/// Handlers of one event, and the calls to run them.
+///
+/// Used through its aliases [`SyncRegistry`](crate::SyncRegistry) and `AsyncRegistry`;
+/// `F` is the flavor, which says what a handler is. Clones are handles to the same
+/// registry, so nobody needs to wrap one in an `Arc`.
+///
+/// # Consistency
+///
+/// A dispatch runs over the handlers that were registered when it began. A handler that
+/// is registered meanwhile waits for the next dispatch; one that is removed meanwhile is
+/// skipped, unless its call has begun. A change that happened before a dispatch (on the
+/// same thread, or on another one that the dispatching thread has synchronised with) is
+/// always seen by it.
+///
+/// Every method may be called from everywhere: from a handler, from an `on_panic`
+/// callback, from the destructor of a closure or of a thread-local, at any depth. No
+/// lock is held while anything of the caller's runs or is dropped.
+///
+/// # Leaks
+///
+/// A handler or a callback that owns a clone of its own registry keeps it alive until it
+/// is removed, as with any cycle of reference counts.
+pub struct Registry<F: Flavor<E>, E: ?Sized + 'static> {
+    pub(crate) core: Arc<Core<F, E>>,
+    // After `core`: fields are dropped in this order, and a topic can only be found idle
+    // by whoever has let go of it.
+    _lease: Lease,
+}
+
+/// What a handler is; sealed.
+pub trait Flavor<E: ?Sized>: sealed::Sealed + 'static {
+    /// A registered handler.
+    #[doc(hidden)]
+    type Handler: Handler + ?Sized;
+}
+
+pub(crate) mod sealed {
+    /// Nobody else can be a flavor.
+    pub trait Sealed {}
+}
+
+pub(crate) type Entry<F, E> = Arc<<F as Flavor<E>>::Handler>;
+
+/// The state that all clones of a registry share.
+pub(crate) struct Core<F: Flavor<E>, E: ?Sized + 'static> {
+    pub(crate) cell: Cell<Entry<F, E>>,
+    home: Arc<Home>,
+}
+
+/// Asks for the prune of a topic when it is dropped, which is when its owner has let go.
+struct Lease(Arc<Home>);
+
+/// What a dispatch did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// How many handlers were called, those that panicked included.
+    pub called: usize,
+    /// How many of these calls panicked.
+    pub panicked: usize,
+}
+
+impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
+    /// An empty registry.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::of(Arc::new(Core::new(Arc::new(Home::new(())))))
+    }
+
+    /// Removes a handler; whether it was this call that did.
+    ///
+    /// Once this has returned, on whichever thread, no dispatch starts the handler: not
+    /// one that already runs either. A call that has begun may go on. The closure is
+    /// dropped here, unless a dispatch or a pin still holds an older list: then it is
+    /// dropped by whichever lets go last.
+    ///
+    /// An id that is unknown, was removed before, or belongs to another registry changes
+    /// nothing.
+    ///
+    /// Takes the writer lock, and copies the list of handlers.
+    pub fn unregister(&self, id: HandlerId) -> bool {
+        let removed = self.core.cell.update(|list| {
+            let (rest, slot) = list.remove(id.rank())?;
+            // Under the lock, so that another removal of the same handler, which comes
+            // too late and returns `false`, also returns after this.
+            slot.head().retire();
+            Some((rest, ()))
+        });
+        removed.is_some()
+    }
+
+    /// Removes all handlers, each as [`unregister`](Self::unregister) does.
+    pub fn clear(&self) {
+        self.remove_all();
+    }
+
+    /// Removes all handlers; how many there were.
+    pub(crate) fn remove_all(&self) -> usize {
+        let removed = self.core.cell.update(|list| {
+            list.iter().for_each(|slot| slot.head().retire());
+            (list.len() != 0).then(|| (List::default(), list.len()))
+        });
+        removed.unwrap_or(0)
+    }
+
+    /// Whether a handler is registered here.
+    #[must_use]
+    pub fn contains(&self, id: HandlerId) -> bool {
+        let snapshot = self.core.cell.load();
+        let list = snapshot.as_ref().and_then(|snapshot| snapshot.list());
+        list.is_some_and(|list| list.contains(id.rank()))
+    }
+
+    /// How many handlers are registered: one atomic load.
+    #[must_use]
+    pub fn handler_count(&self) -> usize {
+        self.core.cell.len()
+    }
+
+    /// Whether no handler is registered: one atomic load.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.handler_count() == 0
+    }
+
+    /// Sets what is called for each panic of a handler or of a destructor, instead of
+    /// what was set before.
+    ///
+    /// It is called on the thread of the panic, when it happens, with no lock held. If
+    /// it panics itself, that is counted and goes no further. Panics that are met while
+    /// a callback runs on this thread, of whichever registry, are counted but not
+    /// reported, so a callback may notify a registry whose handlers panic.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let registry = SyncRegistry::<u32>::new();
+    /// registry.on_panic(|info| {
+    ///     let what = info.message().unwrap_or("no message");
+    ///     eprintln!("the handler from {} panicked: {what}", info.registered_at());
+    /// });
+    /// registry.register(|n| assert!(*n < 10, "{n} is too large"));
+    /// assert_eq!(registry.notify(&12).panicked, 1);
+    /// ```
+    #[track_caller]
+    pub fn on_panic(&self, callback: impl Fn(&PanicInfo<'_>) + Send + Sync + 'static) {
+        self.set_callback(Some(Arc::new(callback)));
+    }
+
+    /// Forgets the callback that was set by [`on_panic`](Self::on_panic).
+    #[track_caller]
+    pub fn clear_panic_callback(&self) {
+        self.set_callback(None);
+    }
+
+    #[track_caller]
+    fn set_callback(&self, callback: Option<Arc<crate::panic::Callback>>) {
+        let home = &self.core.home;
+        if let Err(payload) = home.reports.set(callback) {
+            let source = Source {
+                id: HandlerId::next(0),
+                location: Location::caller(),
+            };
+            home.report(source, PanicOrigin::Destructor, payload);
+        }
+    }
+
+    /// How many panics were caught: of handlers, of destructors, and of the callback.
+    #[must_use]
+    pub fn panic_count(&self) -> u64 {
+        self.core.home.reports.count()
+    }
+
+    /// Makes an owner of this share of a core.
+    pub(crate) fn of(core: Arc<Core<F, E>>) -> Self {
+        Self {
+            _lease: Lease(Arc::clone(&core.home)),
+            core,
+        }
+    }
+
+    /// Registers the handler that `slot` makes for the id that it will have.
+    pub(crate) fn insert(
+        &self,
+        priority: i32,
+        slot: impl FnOnce(HandlerId, &Arc<Home>) -> Entry<F, E>,
+    ) -> HandlerId {
+        let id = HandlerId::next(priority);
+        let slot = slot(id, &self.core.home);
+        self.core.cell.update(|list| Some((list.insert(slot), ())));
+        id
+    }
+
+    pub(crate) fn registration(&self, id: HandlerId) -> Registration {
+        let registry: Weak<Core<F, E>> = Arc::downgrade(&self.core);
+        Registration {
+            id,
+            registry: Some(registry),
+        }
+    }
+
+    pub(crate) fn guard(&self, id: HandlerId) -> HandlerGuard {
+        HandlerGuard::new(self.registration(id))
+    }
+}
+
+impl<F: Flavor<E>, E: ?Sized> Clone for Registry<F, E> {
+    fn clone(&self) -> Self {
+        Self::of(Arc::clone(&self.core))
+    }
+}
+
+impl<F: Flavor<E>, E: ?Sized> Default for Registry<F, E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<F: Flavor<E>, E: ?Sized> fmt::Debug for Registry<F, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("handlers", &self.handler_count())
+            .field("panics", &self.panic_count())
+            .finish()
+    }
+}
+
+impl<F: Flavor<E>, E: ?Sized> Owner for Registry<F, E> {
+    type Item = Entry<F, E>;
+
+    #[inline]
+    fn cell(&self) -> &Cell<Self::Item> {
+        &self.core.cell
+    }
+}
+
+impl<F: Flavor<E>, E: ?Sized> Core<F, E> {
+    pub(crate) fn new(home: Arc<Home>) -> Self {
+        Self {
+            cell: Cell::new(),
+            home,
+        }
+    }
+}
+
+impl<F: Flavor<E>, E: ?Sized> Remove for Core<F, E> {
+    fn remove(self: Arc<Self>, id: HandlerId) -> bool {
+        Registry::of(self).unregister(id)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.prune();
+    }
+}

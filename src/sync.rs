@@ -1,0 +1,345 @@
+//! The sync flavor: handlers that are closures, called inline, and pins.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::hash::Hash;
+use std::panic::Location;
+use std::sync::Arc;
+
+use crate::cell::Pin;
+use crate::list::List;
+use crate::panic::{Home, PanicOrigin, catch};
+use crate::registry::{Entry, sealed};
+use crate::slot::{Handler, Once, Slot};
+use crate::topic::{Handle, Key, Topics};
+use crate::{Delivery, Flavor, HandlerGuard, HandlerId, Registry};
+
+/// One topic without a key: handlers that are closures, called inline by `notify`.
+///
+/// The event may be unsized (`str`, `[u8]`) and need not be `Send`.
+///
+/// ```
+/// use topic_registry::SyncRegistry;
+///
+/// let changes = SyncRegistry::<str>::new();
+/// changes.register(|path| println!("{path} changed"));
+/// let guard = changes.register_guard_with_priority(10, |path| println!("first: {path}"));
+///
+/// assert_eq!(changes.notify("app.toml").called, 2);
+/// drop(guard);
+/// assert_eq!(changes.notify("app.toml").called, 1);
+/// ```
+pub type SyncRegistry<E> = Registry<SyncFlavor, E>;
+
+/// Topics of a [`SyncRegistry`] each, found by key.
+///
+/// ```
+/// use topic_registry::TopicRegistry;
+///
+/// let topics = TopicRegistry::<String, u32>::new();
+/// let _guard = topics.register_guard("metrics.flush", |n| println!("flushed {n}"));
+///
+/// let handle = topics.handle("metrics.flush");
+/// assert_eq!(handle.notify(&12).called, 1);
+/// ```
+pub type TopicRegistry<K, E> = Topics<SyncFlavor, K, E>;
+
+/// A cached way to a topic of a [`TopicRegistry`].
+pub type TopicHandle<K, E> = Handle<SyncFlavor, K, E>;
+
+/// Handlers that are closures, called one after the other on the notifying thread.
+#[derive(Debug)]
+pub enum SyncFlavor {}
+
+impl sealed::Sealed for SyncFlavor {}
+
+impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
+    type Handler = dyn SyncHandler<E>;
+}
+
+/// A handler as a dispatch sees it.
+pub trait SyncHandler<E: ?Sized>: Handler {
+    /// Calls the closure unless the handler was removed, and reports its panic.
+    fn call(&self, event: &E) -> Outcome;
+}
+
+/// What came of a call: one byte, so that it is returned in a register.
+#[derive(Debug)]
+pub enum Outcome {
+    Called,
+    Skipped,
+    Panicked,
+}
+
+impl<E: ?Sized, F: Fn(&E) -> bool + Send + Sync> SyncHandler<E> for Slot<F> {
+    #[inline]
+    fn call(&self, event: &E) -> Outcome {
+        let Some(closure) = self.live() else {
+            return Outcome::Skipped;
+        };
+        match catch(|| closure(event)) {
+            Ok(true) => Outcome::Called,
+            Ok(false) => Outcome::Skipped,
+            Err(payload) => {
+                self.head().report(PanicOrigin::Call, payload);
+                Outcome::Panicked
+            }
+        }
+    }
+}
+
+impl<E: ?Sized> SyncRegistry<E> {
+    /// Registers a handler; it is called by every [`notify`](Self::notify) that begins
+    /// after this has returned.
+    ///
+    /// Takes the writer lock, and copies the list of handlers.
+    #[track_caller]
+    pub fn register<F>(&self, handler: F) -> HandlerId
+    where
+        F: Fn(&E) + Send + Sync + 'static,
+    {
+        self.register_with_priority(0, handler)
+    }
+
+    /// As [`register`](Self::register), at a priority: higher ones run first, equal ones
+    /// in the order of their registration. Without one it is 0.
+    #[track_caller]
+    pub fn register_with_priority<F>(&self, priority: i32, handler: F) -> HandlerId
+    where
+        F: Fn(&E) + Send + Sync + 'static,
+    {
+        self.add(priority, Location::caller(), |_| {
+            move |event: &E| {
+                handler(event);
+                true
+            }
+        })
+    }
+
+    /// As [`register`](Self::register), until the guard is dropped.
+    #[track_caller]
+    pub fn register_guard<F>(&self, handler: F) -> HandlerGuard
+    where
+        F: Fn(&E) + Send + Sync + 'static,
+    {
+        self.guard(self.register(handler))
+    }
+
+    /// As [`register_with_priority`](Self::register_with_priority), until the guard is
+    /// dropped.
+    #[track_caller]
+    pub fn register_guard_with_priority<F>(&self, priority: i32, handler: F) -> HandlerGuard
+    where
+        F: Fn(&E) + Send + Sync + 'static,
+    {
+        self.guard(self.register_with_priority(priority, handler))
+    }
+
+    /// Registers a handler for a single call.
+    ///
+    /// However many threads notify at once, and however deeply calls nest, it is called
+    /// at most once ever: the dispatch that removes it calls it. So it is no longer
+    /// registered when it runs, and one that is removed by its id first never runs.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let started = SyncRegistry::<str>::new();
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// started.register_once(move |name| sender.send(name.to_owned()).unwrap());
+    ///
+    /// assert_eq!(started.notify("first").called, 1);
+    /// assert_eq!(started.notify("second").called, 0);
+    /// assert_eq!(receiver.iter().collect::<Vec<_>>(), ["first"]);
+    /// ```
+    #[track_caller]
+    pub fn register_once<F>(&self, handler: F) -> HandlerId
+    where
+        F: FnOnce(&E) + Send + 'static,
+    {
+        self.add(0, Location::caller(), |id| {
+            let once = Once::new(self.registration(id), handler);
+            move |event: &E| once.claim().map(|handler| handler(event)).is_some()
+        })
+    }
+
+    /// Calls every handler with the event, in order, on this thread.
+    ///
+    /// A handler that panics does not keep the others from running; see
+    /// [`on_panic`](Self::on_panic). What this may observe of changes that are made
+    /// meanwhile is said [above](Registry#consistency).
+    ///
+    /// Takes no lock and allocates nothing, at any depth of nesting. Without handlers it
+    /// is one atomic load; otherwise it protects the list of handlers, about as long as
+    /// an uncontended lock takes, and makes one indirect call a handler.
+    #[inline]
+    pub fn notify(&self, event: &E) -> Delivery {
+        match self.core.cell.load() {
+            Some(snapshot) => dispatch(snapshot.list(), event),
+            None => Delivery::default(),
+        }
+    }
+
+    /// A way to notify that is yet faster, for a producer in a tight loop.
+    #[must_use]
+    pub fn pin(&self) -> Pinned<E> {
+        Pinned {
+            pin: Pin::new(self.clone()),
+        }
+    }
+
+    /// The way in of every handler of this flavor.
+    fn add<F>(
+        &self,
+        priority: i32,
+        location: &'static Location<'static>,
+        closure: impl FnOnce(HandlerId) -> F,
+    ) -> HandlerId
+    where
+        F: Fn(&E) -> bool + Send + Sync + 'static,
+    {
+        self.insert(priority, |id, home: &Arc<Home>| {
+            Arc::new(Slot::new(id, location, home, closure(id)))
+        })
+    }
+}
+
+fn dispatch<E>(list: Option<&List<Entry<SyncFlavor, E>>>, event: &E) -> Delivery
+where
+    E: ?Sized + 'static,
+{
+    let mut delivery = Delivery::default();
+    let Some(list) = list else { return delivery };
+    for handler in list.iter() {
+        match handler.call(event) {
+            Outcome::Called => delivery.called += 1,
+            Outcome::Skipped => {}
+            Outcome::Panicked => {
+                delivery.called += 1;
+                delivery.panicked += 1;
+            }
+        }
+    }
+    delivery
+}
+
+/// A [`SyncRegistry`] together with its handlers as of the last call, for a producer that
+/// publishes in a tight loop.
+///
+/// It sees the same handlers as [`notify`](SyncRegistry::notify) on the registry does. It
+/// finds out by one relaxed load whether they have changed, and only then loads them.
+///
+/// A pin that idles keeps the closures alive that were removed since its last call (they
+/// are not called any more), and with them what they own. [`refresh`](Self::refresh) lets
+/// go of them.
+///
+/// ```
+/// use topic_registry::SyncRegistry;
+///
+/// let ticks = SyncRegistry::<u64>::new();
+/// ticks.register(|n| println!("{n}"));
+/// let mut pinned = ticks.pin();
+/// for n in 0..3 {
+///     pinned.notify(&n);
+/// }
+/// ```
+pub struct Pinned<E: ?Sized + 'static> {
+    pin: Pin<SyncRegistry<E>>,
+}
+
+impl<E: ?Sized> Pinned<E> {
+    /// As [`SyncRegistry::notify`], at about the cost of a loop over a `Vec` of closures.
+    ///
+    /// If the handlers have changed since the last call, it also drops the list of that
+    /// time, with the closures that nobody else holds.
+    #[inline]
+    pub fn notify(&mut self, event: &E) -> Delivery {
+        dispatch(self.pin.load(), event)
+    }
+
+    /// Lets go of closures that were removed since the last call.
+    pub fn refresh(&mut self) {
+        self.pin.load();
+    }
+}
+
+impl<E: ?Sized> fmt::Debug for Pinned<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pinned").finish_non_exhaustive()
+    }
+}
+
+impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
+    /// [`SyncRegistry::register`] on the key's topic.
+    #[track_caller]
+    pub fn register<F>(&self, key: impl Into<K>, handler: F) -> HandlerId
+    where
+        F: Fn(&E) + Send + Sync + 'static,
+    {
+        self.handle(key).register(handler)
+    }
+
+    /// [`SyncRegistry::register_with_priority`] on the key's topic.
+    #[track_caller]
+    pub fn register_with_priority<F>(
+        &self,
+        key: impl Into<K>,
+        priority: i32,
+        handler: F,
+    ) -> HandlerId
+    where
+        F: Fn(&E) + Send + Sync + 'static,
+    {
+        self.handle(key).register_with_priority(priority, handler)
+    }
+
+    /// [`SyncRegistry::register_guard`] on the key's topic.
+    #[track_caller]
+    pub fn register_guard<F>(&self, key: impl Into<K>, handler: F) -> HandlerGuard
+    where
+        F: Fn(&E) + Send + Sync + 'static,
+    {
+        self.handle(key).register_guard(handler)
+    }
+
+    /// [`SyncRegistry::register_guard_with_priority`] on the key's topic.
+    #[track_caller]
+    pub fn register_guard_with_priority<F>(
+        &self,
+        key: impl Into<K>,
+        priority: i32,
+        handler: F,
+    ) -> HandlerGuard
+    where
+        F: Fn(&E) + Send + Sync + 'static,
+    {
+        self.handle(key)
+            .register_guard_with_priority(priority, handler)
+    }
+
+    /// [`SyncRegistry::register_once`] on the key's topic.
+    #[track_caller]
+    pub fn register_once<F>(&self, key: impl Into<K>, handler: F) -> HandlerId
+    where
+        F: FnOnce(&E) + Send + 'static,
+    {
+        self.handle(key).register_once(handler)
+    }
+
+    /// [`SyncRegistry::notify`] on the key's topic. Without one, nothing happens, and
+    /// none is made.
+    ///
+    /// Hashes the key, and holds the read lock of its shard for the look-up, not while
+    /// handlers run: a [`handle`](Self::handle) saves both. Allocates nothing, but for the
+    /// queue that the lock makes when a thread first has to wait for it.
+    pub fn notify<Q>(&self, key: &Q, event: &E) -> Delivery
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        match self.snapshot(key) {
+            Some(snapshot) => dispatch(snapshot.list(), event),
+            None => Delivery::default(),
+        }
+    }
+}

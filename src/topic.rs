@@ -1,0 +1,451 @@
+//! Topics by key: their creation, their handles and their end; the only user of `dashmap`.
+//!
+//! # When a topic may go
+//!
+//! A topic is in the map, and everybody who can register on it owns a share of its core: a
+//! handle, a registry cloned out of one, a pin, and whoever is about to remove one of its
+//! handlers. It may go when the map's share is the only one **and** no handler is left.
+//!
+//! *Who asks.* Every owner, after it has let go of its share ([`Registry`] declares its
+//! lease behind it). Removing the last handler takes an owner, so of all that must happen
+//! before a topic is idle, the last is always an owner that lets go and then asks.
+//!
+//! *What is checked.* Both conditions, under the write lock of the key's shard. Shares are
+//! made from other shares, or from the map's under that lock; so once the count is seen to
+//! be one it stays one until the lock is released. Then a fence, then the handlers: the
+//! count was lowered by a release, so after an acquire fence whatever the owners that are
+//! gone had registered is seen. In the other order an owner could register and let go
+//! between the two checks, and its handler would be lost with the topic.
+//!
+//! A guard makes a share out of nothing, by upgrading its weak one. It may do so after the
+//! check, but all it can do then is to remove a handler that is no longer there.
+//!
+//! A dispatch by key owns no share: it takes its snapshot under the shard's lock and lets go
+//! of the topic. If the topic goes meanwhile, its handlers have all been removed, and the
+//! snapshot's flags say so.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Weak};
+
+use ahash::RandomState;
+use dashmap::DashMap;
+
+use crate::cell::Snapshot;
+use crate::panic::{Contained, Home, PanicInfo, Reports, Topic};
+use crate::registry::{Core, Entry};
+use crate::{Flavor, Registry};
+
+/// What a key must be. Implemented for every type that fits.
+pub trait Key: Eq + Hash + Clone + Send + Sync + 'static {}
+
+impl<K: Eq + Hash + Clone + Send + Sync + 'static> Key for K {}
+
+/// Topics by key, of one event.
+///
+/// Used through its aliases [`TopicRegistry`](crate::TopicRegistry) and
+/// `AsyncTopicRegistry`. Clones are handles to the same topics.
+///
+/// # Consistency
+///
+/// There is at most one topic a key. Every way to it (a handle, a guard, the key, a
+/// registry cloned out of a handle) reaches the same handlers, always.
+///
+/// A topic comes with its first handle or handler, and goes with its last handler and its
+/// last handle, whichever is later. Asking about an unknown key, or notifying it, makes none.
+///
+/// # Cost
+///
+/// Keys are hashed by `ahash` with random seeds, so they may come from outside. Calls by
+/// key hold the lock of the key's shard for the look-up. `K`'s own `Hash` and `Eq` run
+/// under that lock and must not call back into the same topics; everything else of the
+/// user's runs and is dropped with no lock held.
+///
+/// # Lifetime
+///
+/// Handles, guards and handlers do not keep the topics alive. When the last clone is gone,
+/// each handle goes on as a registry of its own.
+pub struct Topics<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
+    map: Arc<Map<F, K, E>>,
+    shared: Arc<Shared<F, K, E>>,
+}
+
+/// A cached way to a topic: no hash, no look-up, no lock.
+///
+/// Derefs to the [`Registry`], so everything that can be done with a registry can be done
+/// with a handle. The topic stays as long as it has a handle.
+pub struct Handle<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
+    registry: Registry<F, E>,
+    home: TopicHome<F, K, E>,
+}
+
+impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
+    /// Without topics.
+    #[must_use]
+    pub fn new() -> Self {
+        let map = Arc::new(Map {
+            topics: DashMap::default(),
+            pruned: AtomicUsize::new(0),
+        });
+        let shared = Arc::new(Shared {
+            map: Arc::downgrade(&map),
+            reports: Reports::new(),
+        });
+        Self { map, shared }
+    }
+
+    /// A handle to the key's topic, which is made if there is none.
+    ///
+    /// `impl Into<K>` takes `"name"` for a `String`, but leaves the type of a bare number
+    /// open: write `handle(7u64)`.
+    #[must_use]
+    pub fn handle(&self, key: impl Into<K>) -> Handle<F, K, E> {
+        let key = Contained::new(key.into());
+        if let Some(handle) = self.get::<K>(&key) {
+            return handle;
+        }
+        let shared = Arc::clone(&self.shared);
+        let home = Arc::new(Home::new(Place { key, shared }));
+        let core = Arc::new(Core::new(Arc::clone(&home) as Arc<Home>));
+        // Clones go in, because another thread may have made the topic meanwhile: then the
+        // key and the core that are dropped inside, under the lock, are not the last ones.
+        let entry = self.map.topics.entry(TopicKey(Arc::clone(&home)));
+        let entry = entry.or_insert_with(|| Arc::clone(&core));
+        Handle::of(entry.key(), entry.value())
+    }
+
+    /// A handle to the key's topic, if there is one.
+    #[must_use]
+    pub fn get<Q>(&self, key: &Q) -> Option<Handle<F, K, E>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let entry = self.map.topics.get(Query::of(&Query(key)))?;
+        Some(Handle::of(entry.key(), entry.value()))
+    }
+
+    /// Whether the key has a topic.
+    #[must_use]
+    pub fn contains_key<Q>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.map.topics.contains_key(Query::of(&Query(key)))
+    }
+
+    /// [`Registry::unregister`] on the key's topic; `false` if there is none.
+    pub fn unregister<Q>(&self, key: &Q, id: crate::HandlerId) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.get(key).is_some_and(|topic| topic.unregister(id))
+    }
+
+    /// Removes all handlers of the key's topic; whether there were any.
+    ///
+    /// The topic goes with them, unless it has a handle.
+    pub fn remove<Q>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.get(key).is_some_and(|topic| topic.remove_all() != 0)
+    }
+
+    /// Removes all handlers of all topics, as [`remove`](Self::remove) does, one topic after
+    /// the other. Topics that are made meanwhile may be left out.
+    pub fn clear(&self) {
+        // All handles are made before the first is dropped: that takes the same locks.
+        for topic in self.collect(|home, core| Handle::of(home, core)) {
+            topic.clear();
+        }
+    }
+
+    /// How many topics there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.map.topics.len()
+    }
+
+    /// Whether there is no topic.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.map.topics.is_empty()
+    }
+
+    /// The keys of all topics, in no order. Topics that come or go meanwhile may be left out.
+    #[must_use]
+    pub fn keys(&self) -> Vec<K> {
+        let homes = self.collect(|home, _| Arc::clone(&home.0)).into_iter();
+        homes.map(|home| K::clone(&home.topic.key)).collect()
+    }
+
+    /// Removes topics that have neither a handler nor a handle, and gives back the memory
+    /// that the keys of earlier ones took; how many topics it removed.
+    ///
+    /// Topics are removed as they become idle, so there is nothing to find, unless `K`'s
+    /// own `Hash` or `Eq` panicked at that time. The memory is given back from time to time
+    /// too: room for about 1,000 keys may be kept back.
+    pub fn prune(&self) -> usize {
+        let homes = self.collect(|home, _| Arc::clone(&home.0)).into_iter();
+        let removed = homes.filter(|home| self.map.prune(&home.topic)).count();
+        self.map.topics.shrink_to_fit();
+        removed
+    }
+
+    /// Sets what is called for each panic in any topic, whenever the topic was made; after
+    /// what [`Registry::on_panic`] set on that topic, and with the same promises.
+    ///
+    /// Handles go on to call it when the topics are gone.
+    pub fn on_panic(&self, callback: impl Fn(&K, &PanicInfo<'_>) + Send + Sync + 'static) {
+        self.set_callback(Some(Arc::new(callback)));
+    }
+
+    /// Forgets the callback that was set by [`on_panic`](Self::on_panic).
+    pub fn clear_panic_callback(&self) {
+        self.set_callback(None);
+    }
+
+    fn set_callback(&self, callback: Option<Arc<Callback<K>>>) {
+        let outcome = self.shared.reports.set(callback);
+        self.shared.reports.absorb(outcome);
+    }
+
+    /// How many panics were caught in all topics, those that are gone included, and of the
+    /// callback.
+    #[must_use]
+    pub fn panic_count(&self) -> u64 {
+        self.shared.reports.count()
+    }
+
+    /// The handlers of the key's topic, if it has any. Owns no share of the topic.
+    pub(crate) fn snapshot<Q>(&self, key: &Q) -> Option<Snapshot<Entry<F, E>>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let entry = self.map.topics.get(Query::of(&Query(key)))?;
+        entry.value().cell.load()
+    }
+
+    /// Something of each topic. `pick` runs under the locks of the map.
+    fn collect<R>(&self, pick: impl Fn(&TopicKey<F, K, E>, &Share<F, E>) -> R) -> Vec<R> {
+        let entries = self.map.topics.iter();
+        entries
+            .map(|entry| pick(entry.key(), entry.value()))
+            .collect()
+    }
+}
+
+impl<F: Flavor<E>, K: Key, E: ?Sized> Clone for Topics<F, K, E> {
+    fn clone(&self) -> Self {
+        Self {
+            map: Arc::clone(&self.map),
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<F: Flavor<E>, K: Key, E: ?Sized> Default for Topics<F, K, E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<F: Flavor<E>, K: Key, E: ?Sized> fmt::Debug for Topics<F, K, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Topics")
+            .field("topics", &self.len())
+            .field("panics", &self.panic_count())
+            .finish()
+    }
+}
+
+impl<F: Flavor<E>, K: Key, E: ?Sized> Handle<F, K, E> {
+    /// The topic's key.
+    #[must_use]
+    pub fn key(&self) -> &K {
+        &self.home.topic.key
+    }
+
+    fn of(home: &TopicKey<F, K, E>, core: &Share<F, E>) -> Self {
+        Self {
+            registry: Registry::of(Arc::clone(core)),
+            home: Arc::clone(&home.0),
+        }
+    }
+}
+
+impl<F: Flavor<E>, K: Key, E: ?Sized> Deref for Handle<F, K, E> {
+    type Target = Registry<F, E>;
+
+    #[inline]
+    fn deref(&self) -> &Registry<F, E> {
+        &self.registry
+    }
+}
+
+impl<F: Flavor<E>, K: Key, E: ?Sized> Clone for Handle<F, K, E> {
+    fn clone(&self) -> Self {
+        Self {
+            registry: self.registry.clone(),
+            home: Arc::clone(&self.home),
+        }
+    }
+}
+
+impl<F: Flavor<E>, K: Key + fmt::Debug, E: ?Sized> fmt::Debug for Handle<F, K, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("key", self.key())
+            .field("registry", &self.registry)
+            .finish_non_exhaustive()
+    }
+}
+
+type Callback<K> = dyn Fn(&K, &PanicInfo<'_>) + Send + Sync;
+
+struct Map<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
+    topics: DashMap<TopicKey<F, K, E>, Share<F, E>, RandomState>,
+    pruned: AtomicUsize,
+}
+
+/// What every topic needs of the whole, and keeps alive.
+struct Shared<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
+    // Weak, because the map owns the topics.
+    map: Weak<Map<F, K, E>>,
+    reports: Reports<Callback<K>>,
+}
+
+/// Where a topic is: what its home knows of it.
+struct Place<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
+    key: Contained<K>,
+    shared: Arc<Shared<F, K, E>>,
+}
+
+type Share<F, E> = Arc<Core<F, E>>;
+type TopicHome<F, K, E> = Arc<Home<Place<F, K, E>>>;
+
+impl<F: Flavor<E>, K: Key, E: ?Sized> Topic for Place<F, K, E> {
+    fn report(&self, info: Option<&PanicInfo<'_>>) {
+        self.shared.reports.add();
+        if let Some(info) = info {
+            self.shared
+                .reports
+                .call(|callback| callback(&self.key, info));
+        }
+    }
+
+    fn prune(&self) {
+        if let Some(map) = self.shared.map.upgrade() {
+            map.prune(self);
+        }
+    }
+}
+
+impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
+    /// Removes the topic of this place's key if it is idle.
+    fn prune(&self, place: &Place<F, K, E>) -> bool {
+        let is_idle = |core: &Share<F, E>| {
+            // In this order; why, is said at the top.
+            Arc::strong_count(core) == 1 && {
+                fence(Ordering::Acquire);
+                core.cell.len() == 0
+            }
+        };
+        let query = Query::<K>(&place.key);
+        // What is removed is dropped after the lock is released.
+        let topic = self
+            .topics
+            .remove_if(Query::of(&query), |_, core| is_idle(core));
+        if topic.is_some() {
+            self.give_back();
+        }
+        topic.is_some()
+    }
+
+    /// Shrinks the map every so often if most of it stands empty, which a map of keys that
+    /// come and go would otherwise never do.
+    fn give_back(&self) {
+        const EVERY: usize = 1024;
+        let pruned = self.pruned.fetch_add(1, Ordering::Relaxed) + 1;
+        if pruned % EVERY == 0 && self.topics.capacity() > 4 * self.topics.len() + EVERY {
+            self.topics.shrink_to_fit();
+        }
+    }
+}
+
+/// A topic in the map: the one copy of its key is in its home.
+struct TopicKey<F: Flavor<E>, K: Key, E: ?Sized + 'static>(TopicHome<F, K, E>);
+
+/// A key to look up, by reference.
+struct Query<'q, Q: ?Sized>(&'q Q);
+
+/// What a [`TopicKey`] and a [`Query`] have in common, so that the one is found by the other.
+trait HasKey<Q: ?Sized> {
+    fn key(&self) -> &Q;
+}
+
+impl<'q, Q: ?Sized> Query<'q, Q> {
+    fn of<'s>(query: &'s Query<'q, Q>) -> &'s (dyn HasKey<Q> + 's) {
+        query
+    }
+}
+
+impl<Q: ?Sized> HasKey<Q> for Query<'_, Q> {
+    fn key(&self) -> &Q {
+        self.0
+    }
+}
+
+impl<F: Flavor<E>, K: Key + Borrow<Q>, Q: ?Sized, E: ?Sized> HasKey<Q> for TopicKey<F, K, E> {
+    fn key(&self) -> &Q {
+        K::borrow(&self.0.topic.key)
+    }
+}
+
+impl<'q, F, K, Q, E> Borrow<dyn HasKey<Q> + 'q> for TopicKey<F, K, E>
+where
+    F: Flavor<E>,
+    K: Key + Borrow<Q>,
+    Q: ?Sized + 'q,
+    E: ?Sized + 'static,
+{
+    fn borrow(&self) -> &(dyn HasKey<Q> + 'q) {
+        self
+    }
+}
+
+impl<Q: Hash + ?Sized> Hash for dyn HasKey<Q> + '_ {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
+}
+
+impl<Q: Eq + ?Sized> PartialEq for dyn HasKey<Q> + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl<Q: Eq + ?Sized> Eq for dyn HasKey<Q> + '_ {}
+
+impl<F: Flavor<E>, K: Key, E: ?Sized> Hash for TopicKey<F, K, E> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        HasKey::<K>::key(self).hash(state);
+    }
+}
+
+impl<F: Flavor<E>, K: Key, E: ?Sized> PartialEq for TopicKey<F, K, E> {
+    fn eq(&self, other: &Self) -> bool {
+        HasKey::<K>::key(self) == HasKey::<K>::key(other)
+    }
+}
+
+impl<F: Flavor<E>, K: Key, E: ?Sized> Eq for TopicKey<F, K, E> {}
