@@ -1,0 +1,250 @@
+//! What allocates and what is given back (G9, and the memory of G10), by an allocator
+//! that counts.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicIsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+
+use topic_registry::{SyncRegistry, TopicRegistry};
+
+struct Counting;
+
+static LIVE: AtomicIsize = AtomicIsize::new(0);
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn grown(by: usize) -> isize {
+    isize::try_from(by).expect("no allocation is larger")
+}
+
+// SAFETY: everything is left to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        LIVE.fetch_add(grown(layout.size()), Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(grown(layout.size()), Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The heap is everybody's, so the tests take turns.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// How often this thread allocates in `f`.
+fn allocations(f: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.get();
+    f();
+    ALLOCATIONS.get() - before
+}
+
+/// By how many bytes the heap has grown after `f`.
+fn growth(f: impl FnOnce()) -> isize {
+    let before = LIVE.load(Ordering::Relaxed);
+    f();
+    LIVE.load(Ordering::Relaxed) - before
+}
+
+const NOTIFIES: usize = 20_000;
+const KIB_64: isize = 64 * 1024;
+/// What the test harness itself may allocate meanwhile is far less.
+const KIB_8: isize = 8 * 1024;
+
+#[test]
+fn the_counter_counts() {
+    let _turn = alone();
+    assert_eq!(allocations(|| drop(Box::new(1))), 1);
+    let mut kept = Vec::new();
+    assert!(growth(|| kept = vec![0u8; 1 << 20]) >= 1 << 20);
+    assert!(growth(|| drop(kept)) <= -(1 << 20));
+}
+
+/// Runs `check` inside of `depth` dispatches, each of another registry.
+fn at_depth(depth: usize, check: impl Fn() + Send + Sync + 'static) {
+    let innermost = SyncRegistry::<()>::new();
+    innermost.register(move |()| check());
+    let outermost = (1..depth).fold(innermost, |inner, _| {
+        let outer = SyncRegistry::<()>::new();
+        outer.register(move |()| assert_eq!(inner.notify(&()).panicked, 0));
+        outer
+    });
+    assert_eq!(outermost.notify(&()).panicked, 0, "the check failed");
+}
+
+#[test]
+fn notifying_allocates_nothing_by_handle_by_pin_and_by_key_at_any_depth() {
+    let _turn = alone();
+    for handlers in [0, 1, 4, 100] {
+        for depth in [1, 12] {
+            let topics = TopicRegistry::<String, u64>::new();
+            let handle = topics.handle("a");
+            for n in 0..handlers {
+                handle.register_with_priority(n, |_| {});
+            }
+            at_depth(depth, move || {
+                let mut pinned = handle.pin();
+                let bare = SyncRegistry::clone(&handle);
+                let count = allocations(|| {
+                    for event in 0..NOTIFIES as u64 {
+                        handle.notify(&event);
+                        pinned.notify(&event);
+                        bare.notify(&event);
+                        topics.notify("a", &event);
+                        topics.notify("unknown", &event);
+                    }
+                });
+                assert_eq!(count, 0);
+            });
+        }
+    }
+}
+
+/// Another thread churns the handlers, and a third is inside of a slow dispatch.
+#[test]
+fn notifying_allocates_nothing_beside_writers_and_slow_dispatches() {
+    let _turn = alone();
+    let topics = TopicRegistry::<String, u64>::new();
+    let handle = topics.handle("a");
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let (enter, entered) = std::sync::mpsc::channel();
+    handle.register(move |event| {
+        if *event == u64::MAX {
+            enter.send(()).unwrap();
+            released.lock().unwrap().recv().unwrap();
+        }
+    });
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| handle.notify(&u64::MAX));
+        entered.recv().unwrap();
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                drop(handle.register_guard(|_| {}));
+            }
+        });
+        let mut pinned = handle.pin();
+        let count = allocations(|| {
+            for event in 0..NOTIFIES as u64 {
+                handle.notify(&event);
+                pinned.notify(&event);
+            }
+        });
+        let by_key = allocations(|| {
+            for event in 0..NOTIFIES as u64 {
+                topics.notify("a", &event);
+            }
+        });
+        stop.store(true, Ordering::Relaxed);
+        release.send(()).unwrap();
+        assert_eq!(count, 0);
+        // The lock of a shard makes its queue when a thread first has to wait for it.
+        assert!(by_key <= 4, "{by_key} allocations by key");
+    });
+}
+
+/// Every way to subscribe to a key, and to be done with it.
+fn come_and_go(topics: &TopicRegistry<String, u64>, key: usize) {
+    let name = format!("user {key}");
+    match key % 8 {
+        0 => drop(topics.register_guard(name, |_| {})),
+        1 => drop(topics.register_guard_with_priority(name, 3, |_| {})),
+        2 => {
+            let id = topics.register(name.as_str(), |_| {});
+            assert!(topics.unregister(&name, id));
+        }
+        3 => {
+            topics.register_once(name.as_str(), |_| {});
+            assert_eq!(topics.notify(&name, &0).called, 1);
+        }
+        4 => {
+            let handle = topics.handle(name);
+            let guard = handle.register_guard(|_| {});
+            drop(handle);
+            drop(guard);
+        }
+        5 => {
+            topics.register_with_priority(name.as_str(), 1, |_| {});
+            assert!(topics.remove(&name));
+        }
+        6 => {
+            let mut pinned = topics.handle(name).pin();
+            assert_eq!(pinned.notify(&0).called, 0);
+        }
+        _ => {
+            let bare = SyncRegistry::clone(&topics.handle(name));
+            bare.register(|_| {});
+            bare.clear();
+        }
+    }
+}
+
+#[test]
+fn ephemeral_keys_leave_no_topic_and_no_memory() {
+    let _turn = alone();
+    let topics = TopicRegistry::<String, u64>::new();
+    let grown = growth(|| (0..200_000).for_each(|key| come_and_go(&topics, key)));
+    assert_eq!(topics.len(), 0);
+    assert!(grown < KIB_64, "the heap has grown by {grown} bytes");
+}
+
+/// All at the same time, so that the map has to grow, and to shrink again.
+#[test]
+fn keys_that_live_together_leave_no_topic_and_no_memory() {
+    let _turn = alone();
+    let topics = TopicRegistry::<String, u64>::new();
+    let grown = growth(|| {
+        let key = |n| format!("user {n}");
+        let guards: Vec<_> = (0..100_000)
+            .map(|n| topics.register_guard(key(n), |_| {}))
+            .collect();
+        let handles: Vec<_> = (100_000..200_000).map(|n| topics.handle(key(n))).collect();
+        assert_eq!(topics.len(), 200_000);
+        drop((guards, handles));
+    });
+    assert_eq!(topics.len(), 0);
+    assert!(grown < KIB_64, "the heap has grown by {grown} bytes");
+    let grown = grown + growth(|| assert_eq!(topics.prune(), 0));
+    assert!(grown < KIB_8, "the heap has grown by {grown} bytes");
+}
+
+#[test]
+fn a_registry_gives_everything_back() {
+    let _turn = alone();
+    let grown = growth(|| {
+        let registry = SyncRegistry::<u64>::new();
+        let payload = Arc::new([0u8; 1024]);
+        let own = || {
+            let payload = Arc::clone(&payload);
+            move |_: &u64| {
+                let _ = &payload;
+            }
+        };
+        let guards: Vec<_> = (0..500).map(|_| registry.register_guard(own())).collect();
+        for _ in 0..500 {
+            registry.register(own());
+        }
+        registry.register_guard(own()).forget();
+        let mut pinned = registry.pin();
+        pinned.notify(&0);
+        drop(registry);
+        drop(guards);
+    });
+    assert!(grown < KIB_8, "the heap has grown by {grown} bytes");
+}

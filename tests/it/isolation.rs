@@ -1,0 +1,297 @@
+//! Nothing of the user's unwinds out of the library (G1).
+
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+
+use topic_registry::{SyncRegistry, TopicRegistry};
+
+use crate::support::{
+    Bomb, EndlessBomb, Log, Subject, for_each_subject, gate, log_of_panics, owning, within,
+};
+
+for_each_subject! {
+    siblings_of_a_handler_that_panics_run
+    a_payload_whose_drop_panics_is_contained
+    a_payload_whose_drop_throws_its_like_is_contained
+    closures_whose_drop_panics_are_contained_wherever_they_are_removed
+    two_bombs_in_one_list_do_not_abort
+    a_bomb_goes_off_at_the_end_of_a_dispatch_on_another_thread
+    a_guard_of_a_bomb_is_dropped_while_the_thread_unwinds
+    a_callback_that_panics_is_contained
+    a_replaced_callback_whose_drop_panics_is_contained
+    a_callback_that_replaces_itself_and_whose_drop_panics_is_contained
+    a_notify_from_a_destructor_while_the_thread_unwinds
+    bombs_in_a_registry_that_is_dropped
+}
+
+fn siblings_of_a_handler_that_panics_run<S: Subject>() {
+    let (subject, log) = (S::fresh(), Log::new());
+    for name in ["first", "second", "third"] {
+        let log = log.clone();
+        subject.register(0, move |_| {
+            log.push(name);
+            assert_ne!(name, "second", "it panics");
+        });
+    }
+    let delivery = subject.notify(&0);
+    assert_eq!((delivery.called, delivery.panicked), (3, 1));
+    assert_eq!(log.take(), ["first", "second", "third"]);
+}
+
+fn a_payload_whose_drop_panics_is_contained<S: Subject>() {
+    let subject = S::fresh();
+    let reports = log_of_panics(&subject);
+    subject.register(0, |_| panic_any(Bomb("payload")));
+    subject.register(0, |_| {});
+    let delivery = subject.notify(&0);
+    assert_eq!((delivery.called, delivery.panicked), (2, 1));
+    assert_eq!(
+        reports.take(),
+        ["?", "payload"],
+        "the call, then the destructor"
+    );
+    assert_eq!(subject.panic_count(), 2);
+}
+
+fn a_payload_whose_drop_throws_its_like_is_contained<S: Subject>() {
+    let subject = S::fresh();
+    let reports = log_of_panics(&subject);
+    subject.register(0, |_| panic_any(EndlessBomb));
+    assert_eq!(subject.notify(&0).panicked, 1);
+    assert_eq!(reports.take().len(), 2);
+}
+
+fn closures_whose_drop_panics_are_contained_wherever_they_are_removed<S: Subject>() {
+    let subject = S::fresh();
+    let reports = log_of_panics(&subject);
+    let id = subject.register(0, owning(Bomb("unregister")));
+    assert!(subject.unregister(id));
+    assert_eq!(reports.take(), ["unregister"]);
+
+    drop(subject.guard(owning(Bomb("guard"))));
+    assert_eq!(reports.take(), ["guard"]);
+
+    subject.register(0, owning(Bomb("clear")));
+    subject.clear();
+    assert_eq!(reports.take(), ["clear"]);
+
+    let bomb = Bomb("once");
+    subject.once(move |_| drop(bomb));
+    assert_eq!(subject.notify(&0).panicked, 1);
+    assert_eq!(reports.take(), ["once"]);
+
+    let bomb = Bomb("never ran");
+    let id = subject.once(move |_| drop(bomb));
+    assert!(subject.unregister(id));
+    assert_eq!(reports.take(), ["never ran"]);
+    assert_eq!(subject.panic_count(), 5);
+}
+
+fn two_bombs_in_one_list_do_not_abort<S: Subject>() {
+    let subject = S::fresh();
+    let reports = log_of_panics(&subject);
+    subject.register(0, owning((Bomb("a"), "whose closure holds one only")));
+    subject.register(0, owning(Bomb("b")));
+    subject.clear();
+    assert_eq!(reports.take(), ["a", "b"]);
+    assert_eq!(subject.panic_count(), 2);
+}
+
+fn a_bomb_goes_off_at_the_end_of_a_dispatch_on_another_thread<S: Subject>() {
+    let subject = S::fresh();
+    let reports = log_of_panics(&subject);
+    let (enter, entered) = gate("the handler to be entered");
+    let (leave, left) = gate("the removal");
+    subject.register(0, move |_| {
+        enter();
+        left();
+    });
+    let bomb = subject.register(0, owning(Bomb("last owner")));
+    let dispatch = std::thread::spawn({
+        let subject = subject.clone();
+        move || subject.notify(&0)
+    });
+    entered();
+    assert!(subject.unregister(bomb));
+    assert_eq!(reports.take().len(), 0, "the dispatch still owns it");
+    leave();
+    let delivery = dispatch.join().expect("the bomb is contained");
+    assert_eq!((delivery.called, delivery.panicked), (1, 0));
+    assert_eq!(reports.take(), ["last owner"]);
+}
+
+fn a_guard_of_a_bomb_is_dropped_while_the_thread_unwinds<S: Subject>() {
+    let subject = S::fresh();
+    let reports = log_of_panics(&subject);
+    let guards = [
+        subject.guard(owning(Bomb("one"))),
+        subject.guard(owning(Bomb("two"))),
+    ];
+    let unwound = catch_unwind(AssertUnwindSafe(move || {
+        let _guards = guards;
+        panic!("the user's own");
+    }));
+    assert!(unwound.is_err());
+    assert_eq!(reports.take(), ["one", "two"]);
+    assert!(subject.registry().is_empty());
+}
+
+fn a_callback_that_panics_is_contained<S: Subject>() {
+    let (subject, log) = (S::fresh(), Log::new());
+    subject.on_panic(|_| panic!("callback"));
+    subject.register(0, |_| panic!("handler"));
+    let sibling = log.clone();
+    subject.register(0, move |_| sibling.push("ran"));
+    assert_eq!(subject.notify(&0).panicked, 1);
+    assert_eq!(log.take(), ["ran"]);
+    assert_eq!(subject.panic_count(), 2, "the handler's and the callback's");
+    subject.on_panic(|_| panic_any(EndlessBomb));
+    assert_eq!(subject.notify(&0).panicked, 1);
+    assert_eq!(subject.panic_count(), 4);
+}
+
+fn a_replaced_callback_whose_drop_panics_is_contained<S: Subject>() {
+    let subject = S::fresh();
+    let bomb = Bomb("replaced");
+    subject.on_panic(move |_| {
+        let _ = &bomb;
+    });
+    log_of_panics(&subject);
+    assert_eq!(subject.panic_count(), 1);
+    let bomb = Bomb("forgotten");
+    subject.on_panic(move |_| {
+        let _ = &bomb;
+    });
+    subject.forget_callback();
+    assert_eq!(subject.panic_count(), 2);
+}
+
+fn a_callback_that_replaces_itself_and_whose_drop_panics_is_contained<S: Subject>() {
+    let subject = S::fresh();
+    let (same, bomb) = (subject.clone(), Bomb("last owner is the report that runs"));
+    subject.on_panic(move |_| {
+        let _ = &bomb;
+        same.forget_callback();
+    });
+    subject.register(0, |_| panic!("handler"));
+    assert_eq!(subject.notify(&0).panicked, 1);
+    assert_eq!(subject.panic_count(), 2);
+}
+
+fn a_notify_from_a_destructor_while_the_thread_unwinds<S: Subject>() {
+    let (subject, log) = (S::fresh(), Log::new());
+    subject.register(0, |_| panic!("handler"));
+    let calls = log.clone();
+    subject.register(0, move |event| calls.push(*event));
+    let notifies = subject.clone();
+    let unwound = catch_unwind(AssertUnwindSafe(move || {
+        let _last_words = crate::support::OnDrop(move || {
+            notifies.notify(&7);
+        });
+        panic!("the user's own");
+    }));
+    assert!(unwound.is_err());
+    assert_eq!((log.take(), subject.panic_count()), (vec![7], 1));
+}
+
+fn bombs_in_a_registry_that_is_dropped<S: Subject>() {
+    let subject = S::fresh();
+    let reports = log_of_panics(&subject);
+    let bomb = Bomb("callback");
+    subject.register(0, owning(Bomb("a")));
+    subject.register(0, owning(Bomb("b")));
+    subject.registry().on_panic({
+        let reports = reports.clone();
+        move |info| {
+            let _ = &bomb;
+            reports.push(info.message().unwrap().to_owned());
+        }
+    });
+    reports.take();
+    within("a registry full of bombs to be dropped", move || {
+        drop(subject);
+    });
+    let mut told = reports.take();
+    told.dedup();
+    assert_eq!(told, ["a", "b"]);
+}
+
+#[test]
+fn the_destructor_of_a_replaced_callback_is_told_to_its_successor() {
+    let (registry, log) = (SyncRegistry::<u32>::new(), Log::new());
+    let bomb = Bomb("old callback");
+    registry.on_panic(move |_| {
+        let _ = &bomb;
+    });
+    let reports = log.clone();
+    let line = line!() + 1;
+    registry.on_panic(move |info| {
+        reports.push((
+            info.message().unwrap().to_owned(),
+            info.registered_at().line(),
+        ));
+    });
+    assert_eq!(log.take(), [("old callback".to_owned(), line)]);
+}
+
+/// Hashes and compares as its number; its destructor panics if it is told to.
+#[derive(Clone)]
+struct HostileKey(u32, Option<std::sync::Arc<std::sync::atomic::AtomicBool>>);
+
+impl Drop for HostileKey {
+    fn drop(&mut self) {
+        use std::sync::atomic::Ordering;
+        if self
+            .1
+            .as_ref()
+            .is_some_and(|armed| armed.load(Ordering::Relaxed))
+            && !std::thread::panicking()
+        {
+            panic!("key");
+        }
+    }
+}
+
+impl PartialEq for HostileKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for HostileKey {}
+
+thread_local! {
+    static HASH_PANICS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+impl std::hash::Hash for HostileKey {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        assert!(!HASH_PANICS.get(), "hash");
+        self.0.hash(state);
+    }
+}
+
+#[test]
+fn a_key_whose_drop_panics_is_contained() {
+    let armed = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let topics = TopicRegistry::<HostileKey, u32>::new();
+    let guard = topics.register_guard(HostileKey(1, Some(armed.clone())), |_| {});
+    let handle = topics.handle(HostileKey(2, Some(armed.clone())));
+    armed.store(true, std::sync::atomic::Ordering::Relaxed);
+    drop(topics.handle(HostileKey(1, Some(armed.clone()))));
+    drop(guard);
+    assert_eq!(topics.len(), 1);
+    drop(topics);
+    drop(handle);
+}
+
+#[test]
+fn a_key_whose_hash_panics_in_a_destructor_leaves_a_topic_for_prune() {
+    let topics = TopicRegistry::<HostileKey, u32>::new();
+    let guard = topics.register_guard(HostileKey(1, None), |_| {});
+    HASH_PANICS.set(true);
+    drop(guard);
+    HASH_PANICS.set(false);
+    assert_eq!(topics.len(), 1);
+    assert_eq!(topics.prune(), 1);
+    assert!(topics.is_empty());
+}

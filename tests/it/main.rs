@@ -1,0 +1,13 @@
+//! The guarantees, by subject. Behaviours that flavors and topics share are written once,
+//! as a function over `support::Subject`, and run over each of them.
+
+mod isolation;
+mod locks;
+mod once;
+mod order;
+mod panics;
+mod pins;
+mod registration;
+mod removal;
+mod support;
+mod topics;

@@ -1,0 +1,169 @@
+//! Subscribing against pruning, from many threads: nothing lost, nothing left.
+//!
+//! Each test runs for a short time by default, and for ten seconds and longer with
+//! `cargo test --release --test stress -- --ignored`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use topic_registry::{SyncRegistry, TopicRegistry};
+
+type Topics = TopicRegistry<String, u64>;
+
+const SHORT: Duration = Duration::from_millis(500);
+const LONG: Duration = Duration::from_secs(10);
+
+/// Runs `work` on `threads` threads, beside `disturb` on two more, for about `time`; how
+/// often `work` ran.
+fn race(time: Duration, threads: u64, work: impl Fn(u64) + Sync, disturb: impl Fn() + Sync) -> u64 {
+    let (rounds, done, start) = (AtomicU64::new(0), AtomicBool::new(false), Instant::now());
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|thread| {
+                let (work, rounds) = (&work, &rounds);
+                scope.spawn(move || {
+                    while start.elapsed() < time {
+                        work(thread);
+                        rounds.fetch_add(1, Ordering::Relaxed);
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    disturb();
+                }
+            });
+        }
+        // Also if one of them has failed, for the disturbers to end.
+        let outcomes: Vec<_> = workers
+            .into_iter()
+            .map(thread::ScopedJoinHandle::join)
+            .collect();
+        done.store(true, Ordering::Relaxed);
+        assert!(outcomes.iter().all(Result::is_ok), "a worker has failed");
+    });
+    rounds.into_inner()
+}
+
+/// A handler that counts the calls for its own thread's events.
+fn counter(thread: u64) -> (Arc<AtomicU64>, impl Fn(&u64) + Send + Sync + 'static) {
+    let count = Arc::new(AtomicU64::new(0));
+    let calls = Arc::clone(&count);
+    let handler = move |event: &u64| {
+        if *event == thread {
+            calls.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    (count, handler)
+}
+
+fn subscribers_hear_their_own_notification(time: Duration) {
+    let topics = Topics::new();
+    let subscribe = |thread| {
+        let (count, handler) = counter(thread);
+        let id = topics.register("key", handler);
+        assert!(topics.notify("key", &thread).called >= 1);
+        assert_eq!(count.load(Ordering::Relaxed), 1, "a notification was lost");
+        assert!(topics.unregister("key", id), "a registration was lost");
+    };
+    let disturb = || {
+        let handle = topics.handle("key");
+        drop(handle.clone());
+        assert_eq!(handle.key(), "key");
+    };
+    let rounds = race(time, 6, subscribe, disturb);
+    assert!(rounds > 0);
+    assert_eq!(topics.len(), 0, "a topic was left after {rounds} rounds");
+    println!("{rounds} rounds");
+}
+
+fn guards_and_handles_hear_their_own_notification(time: Duration) {
+    let topics = Topics::new();
+    let subscribe = |thread| {
+        let key = if thread % 2 == 0 { "even" } else { "odd" };
+        let (count, handler) = counter(thread);
+        let topic = topics.handle(key);
+        let guard = topic.register_guard(handler);
+        match thread % 3 {
+            0 => topic.notify(&thread),
+            1 => topic.pin().notify(&thread),
+            _ => SyncRegistry::clone(&topic).notify(&thread),
+        };
+        drop(topic);
+        topics.notify(key, &thread);
+        assert_eq!(count.load(Ordering::Relaxed), 2, "a notification was lost");
+        drop(guard);
+        topics.notify(key, &thread);
+        assert_eq!(
+            count.load(Ordering::Relaxed),
+            2,
+            "a removed handler was called"
+        );
+    };
+    let disturb = || {
+        topics.prune();
+        drop(topics.get("even"));
+        topics.notify("odd", &u64::MAX);
+        drop(topics.register_guard("odd", |_| {}));
+    };
+    let rounds = race(time, 4, subscribe, disturb);
+    assert_eq!(topics.len(), 0, "a topic was left after {rounds} rounds");
+    println!("{rounds} rounds");
+}
+
+fn each_once_handler_is_called_once(time: Duration) {
+    let topics = Topics::new();
+    let (registered, called) = (AtomicU64::new(0), Arc::new(AtomicU64::new(0)));
+    let register = |_| {
+        let calls = Arc::clone(&called);
+        registered.fetch_add(1, Ordering::Relaxed);
+        topics.register_once("key", move |_| {
+            calls.fetch_add(1, Ordering::Relaxed);
+        });
+        topics.notify("key", &0);
+    };
+    let disturb = || {
+        topics.notify("key", &0);
+    };
+    race(time, 4, register, disturb);
+    topics.notify("key", &0);
+    assert_eq!(called.load(Ordering::Relaxed), registered.into_inner());
+    assert_eq!(topics.len(), 0);
+}
+
+#[test]
+fn no_notification_is_lost_and_no_topic_is_left() {
+    subscribers_hear_their_own_notification(SHORT);
+}
+
+#[test]
+#[ignore = "takes 10 seconds"]
+fn no_notification_is_lost_and_no_topic_is_left_for_long() {
+    subscribers_hear_their_own_notification(LONG);
+}
+
+#[test]
+fn no_way_to_a_topic_loses_a_notification() {
+    guards_and_handles_hear_their_own_notification(SHORT);
+}
+
+#[test]
+#[ignore = "takes 10 seconds"]
+fn no_way_to_a_topic_loses_a_notification_for_long() {
+    guards_and_handles_hear_their_own_notification(LONG);
+}
+
+#[test]
+fn no_once_handler_is_lost_or_called_twice() {
+    each_once_handler_is_called_once(SHORT);
+}
+
+#[test]
+#[ignore = "takes 10 seconds"]
+fn no_once_handler_is_lost_or_called_twice_for_long() {
+    each_once_handler_is_called_once(LONG);
+}
