@@ -86,6 +86,13 @@ impl<T> Snapshot<T> {
     pub(crate) fn list(&self) -> Option<&List<T>> {
         self.0.as_deref()
     }
+
+    /// The list as its owner keeps it who keeps it for long: a snapshot takes one of the
+    /// few places that this thread has for them.
+    #[cfg(feature = "async")]
+    pub(crate) fn into_owned(self) -> Option<Arc<List<T>>> {
+        Guard::into_inner(self.0)
+    }
 }
 
 /// Whoever owns a cell and can be pinned.

@@ -1,7 +1,10 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod cell;
+#[cfg(feature = "async")]
+mod future;
 mod guard;
 mod id;
 mod list;
@@ -11,6 +14,10 @@ mod slot;
 mod sync;
 mod topic;
 
+#[cfg(feature = "async")]
+pub use future::{
+    AsyncFlavor, AsyncRegistry, AsyncTopicHandle, AsyncTopicRegistry, BorrowingHandler,
+};
 pub use guard::HandlerGuard;
 pub use id::HandlerId;
 pub use panic::{PanicInfo, PanicOrigin};

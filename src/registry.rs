@@ -8,7 +8,7 @@ use crate::cell::{Cell, Owner};
 use crate::guard::{Registration, Remove};
 use crate::list::List;
 use crate::panic::{Home, PanicInfo, PanicOrigin, Source};
-use crate::slot::Handler;
+use crate::slot::{Handler, Outcome};
 use crate::{HandlerGuard, HandlerId};
 
 /// Handlers of one event, and the calls to run them.
@@ -71,6 +71,19 @@ pub struct Delivery {
     pub called: usize,
     /// How many of these calls panicked.
     pub panicked: usize,
+}
+
+impl Delivery {
+    pub(crate) fn count(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Called => self.called += 1,
+            Outcome::Skipped => {}
+            Outcome::Panicked => {
+                self.called += 1;
+                self.panicked += 1;
+            }
+        }
+    }
 }
 
 impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
@@ -192,16 +205,15 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         }
     }
 
-    /// Registers the handler that `slot` makes for the id that it will have.
-    pub(crate) fn insert(
-        &self,
-        priority: i32,
-        slot: impl FnOnce(HandlerId, &Arc<Home>) -> Entry<F, E>,
-    ) -> HandlerId {
-        let id = HandlerId::next(priority);
-        let slot = slot(id, &self.core.home);
-        self.core.cell.update(|list| Some((list.insert(slot), ())));
-        id
+    /// Where the panics of this registry's handlers go.
+    pub(crate) fn home(&self) -> &Arc<Home> {
+        &self.core.home
+    }
+
+    pub(crate) fn insert(&self, handler: Entry<F, E>) {
+        self.core
+            .cell
+            .update(|list| Some((list.insert(handler), ())));
     }
 
     pub(crate) fn registration(&self, id: HandlerId) -> Registration {

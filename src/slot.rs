@@ -26,6 +26,14 @@ pub(crate) struct Head {
     removed: AtomicBool,
 }
 
+/// What came of starting a handler: one byte, so that it is returned in a register.
+#[derive(Clone, Copy, Debug)]
+pub enum Outcome {
+    Called,
+    Skipped,
+    Panicked,
+}
+
 /// What all flavors' handlers have in common.
 #[allow(
     private_interfaces,
@@ -81,6 +89,13 @@ impl Head {
         self.removed.store(true, Ordering::Release);
     }
 
+    /// Drops something of this handler's, and reports its panic.
+    pub(crate) fn discard<T>(&self, value: T) {
+        if let Err(payload) = catch(|| drop(value)) {
+            self.report(PanicOrigin::Destructor, payload);
+        }
+    }
+
     #[cold]
     pub(crate) fn report(&self, origin: PanicOrigin, payload: Payload) {
         self.home.report(self.source, origin, payload);
@@ -89,10 +104,7 @@ impl Head {
 
 impl<F> Drop for Slot<F> {
     fn drop(&mut self) {
-        let closure = self.closure.take();
-        if let Err(payload) = catch(|| drop(closure)) {
-            self.head.report(PanicOrigin::Destructor, payload);
-        }
+        self.head.discard(self.closure.take());
     }
 }
 

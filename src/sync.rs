@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use crate::cell::Pin;
 use crate::list::List;
-use crate::panic::{Home, PanicOrigin, catch};
+use crate::panic::{PanicOrigin, catch};
 use crate::registry::{Entry, sealed};
-use crate::slot::{Handler, Once, Slot};
+use crate::slot::{Handler, Once, Outcome, Slot};
 use crate::topic::{Handle, Key, Topics};
 use crate::{Delivery, Flavor, HandlerGuard, HandlerId, Registry};
 
@@ -63,14 +63,6 @@ pub trait SyncHandler<E: ?Sized>: Handler {
     fn call(&self, event: &E) -> Outcome;
 }
 
-/// What came of a call: one byte, so that it is returned in a register.
-#[derive(Debug)]
-pub enum Outcome {
-    Called,
-    Skipped,
-    Panicked,
-}
-
 impl<E: ?Sized, F: Fn(&E) -> bool + Send + Sync> SyncHandler<E> for Slot<F> {
     #[inline]
     fn call(&self, event: &E) -> Outcome {
@@ -108,11 +100,10 @@ impl<E: ?Sized> SyncRegistry<E> {
     where
         F: Fn(&E) + Send + Sync + 'static,
     {
-        self.add(priority, Location::caller(), |_| {
-            move |event: &E| {
-                handler(event);
-                true
-            }
+        let id = HandlerId::next(priority);
+        self.add(id, Location::caller(), move |event| {
+            handler(event);
+            true
         })
     }
 
@@ -157,9 +148,10 @@ impl<E: ?Sized> SyncRegistry<E> {
     where
         F: FnOnce(&E) + Send + 'static,
     {
-        self.add(0, Location::caller(), |id| {
-            let once = Once::new(self.registration(id), handler);
-            move |event: &E| once.claim().map(|handler| handler(event)).is_some()
+        let id = HandlerId::next(0);
+        let once = Once::new(self.registration(id), handler);
+        self.add(id, Location::caller(), move |event| {
+            once.claim().map(|handler| handler(event)).is_some()
         })
     }
 
@@ -189,18 +181,12 @@ impl<E: ?Sized> SyncRegistry<E> {
     }
 
     /// The way in of every handler of this flavor.
-    fn add<F>(
-        &self,
-        priority: i32,
-        location: &'static Location<'static>,
-        closure: impl FnOnce(HandlerId) -> F,
-    ) -> HandlerId
+    fn add<F>(&self, id: HandlerId, location: &'static Location<'static>, closure: F) -> HandlerId
     where
         F: Fn(&E) -> bool + Send + Sync + 'static,
     {
-        self.insert(priority, |id, home: &Arc<Home>| {
-            Arc::new(Slot::new(id, location, home, closure(id)))
-        })
+        self.insert(Arc::new(Slot::new(id, location, self.home(), closure)));
+        id
     }
 }
 
@@ -211,14 +197,7 @@ where
     let mut delivery = Delivery::default();
     let Some(list) = list else { return delivery };
     for handler in list.iter() {
-        match handler.call(event) {
-            Outcome::Called => delivery.called += 1,
-            Outcome::Skipped => {}
-            Outcome::Panicked => {
-                delivery.called += 1;
-                delivery.panicked += 1;
-            }
-        }
+        delivery.count(handler.call(event));
     }
     delivery
 }

@@ -248,3 +248,35 @@ fn a_registry_gives_everything_back() {
     });
     assert!(grown < KIB_8, "the heap has grown by {grown} bytes");
 }
+
+/// At most the one box a handler that its future lives in.
+#[cfg(feature = "async")]
+#[test]
+fn async_handlers_that_are_ready_at_once_cost_a_box_each() {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+    use topic_registry::AsyncTopicRegistry;
+
+    fn is_ready(future: impl Future) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        pin!(future).poll(&mut context).is_ready()
+    }
+
+    let _turn = alone();
+    for handlers in [0, 1, 4, 100] {
+        let topics = AsyncTopicRegistry::<String, u64>::new();
+        let handle = topics.handle("a");
+        for n in 0..handlers {
+            handle.register(move |event| {
+                let event = *event;
+                async move { assert_eq!(event, 7, "handler {n}") }
+            });
+        }
+        assert!(is_ready(handle.notify(&7)));
+        assert!(allocations(|| assert!(is_ready(handle.notify(&7)))) <= handlers);
+        assert!(allocations(|| assert!(is_ready(handle.notify_sequential(&7)))) <= handlers);
+        assert!(allocations(|| assert!(is_ready(topics.notify("a", &7)))) <= handlers);
+        assert_eq!(allocations(|| assert!(is_ready(topics.notify("b", &7)))), 0);
+    }
+}

@@ -1,6 +1,8 @@
 //! The guarantees, by subject. Behaviours that flavors and topics share are written once,
 //! as a function over `support::Subject`, and run over each of them.
 
+#[cfg(feature = "async")]
+mod futures;
 mod isolation;
 mod locks;
 mod once;

@@ -1,5 +1,6 @@
 //! What the tests have in common: the subjects, bombs, and waits that end.
 
+use std::marker::{self, PhantomData};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
@@ -8,11 +9,11 @@ use std::time::Duration;
 
 use topic_registry::{
     Delivery, Flavor, HandlerGuard, HandlerId, PanicInfo, Registry, SyncFlavor, SyncRegistry,
-    TopicHandle, TopicRegistry,
+    TopicRegistry, Topics,
 };
 
-/// A way to register and to notify. The shared tests are written against this.
-pub(crate) trait Subject: Clone + Send + Sync + 'static {
+/// Somewhere to register and a way to notify. The shared tests are written against this.
+pub(crate) trait Subject: Clone + Send + marker::Sync + 'static {
     type Flavor: Flavor<u32>;
 
     fn fresh() -> Self;
@@ -20,35 +21,58 @@ pub(crate) trait Subject: Clone + Send + Sync + 'static {
     /// The registry behind it.
     fn registry(&self) -> Registry<Self::Flavor, u32>;
 
+    /// The topics of which it is one, if it is used by its key alone.
+    fn topics(&self) -> Option<&Topics<Self::Flavor, String, u32>> {
+        None
+    }
+
     fn notify(&self, event: &u32) -> Delivery;
 
     #[track_caller]
-    fn register(&self, priority: i32, f: impl Fn(&u32) + Send + Sync + 'static) -> HandlerId;
+    fn register(&self, priority: i32, f: impl Handler) -> HandlerId;
 
     #[track_caller]
-    fn guard(&self, f: impl Fn(&u32) + Send + Sync + 'static) -> HandlerGuard;
+    fn guard(&self, f: impl Handler) -> HandlerGuard;
 
     #[track_caller]
     fn once(&self, f: impl FnOnce(&u32) + Send + 'static) -> HandlerId;
 
     fn unregister(&self, id: HandlerId) -> bool {
-        self.registry().unregister(id)
+        match self.topics() {
+            Some(topics) => topics.unregister(KEY, id),
+            None => self.registry().unregister(id),
+        }
     }
 
     fn clear(&self) {
-        self.registry().clear();
+        match self.topics() {
+            Some(topics) => topics.clear(),
+            None => self.registry().clear(),
+        }
     }
 
-    fn on_panic(&self, f: impl Fn(&PanicInfo<'_>) + Send + Sync + 'static) {
-        self.registry().on_panic(f);
+    fn on_panic(&self, f: impl Fn(&PanicInfo<'_>) + Send + marker::Sync + 'static) {
+        match self.topics() {
+            Some(topics) => topics.on_panic(move |key, info| {
+                assert_eq!(key, KEY);
+                f(info);
+            }),
+            None => self.registry().on_panic(f),
+        }
     }
 
     fn forget_callback(&self) {
-        self.registry().clear_panic_callback();
+        match self.topics() {
+            Some(topics) => topics.clear_panic_callback(),
+            None => self.registry().clear_panic_callback(),
+        }
     }
 
     fn panic_count(&self) -> u64 {
-        self.registry().panic_count()
+        match self.topics() {
+            Some(topics) => topics.panic_count(),
+            None => self.registry().panic_count(),
+        }
     }
 
     /// Calls every method, so that every lock is taken; for use inside of user code.
@@ -63,75 +87,78 @@ pub(crate) trait Subject: Clone + Send + Sync + 'static {
         self.forget_callback();
         self.notify(&PROBE);
         assert!(self.unregister(low));
-        drop(registry);
+        if let Some(topics) = self.topics() {
+            // So many keys that every shard is among them.
+            let keys = (0..256).map(|n| format!("neighbour {n}"));
+            let handles: Vec<_> = keys.map(|key| topics.handle(key)).collect();
+            assert!(handles.iter().all(|handle| !topics.remove(handle.key())));
+            assert!(topics.keys().len() >= handles.len());
+            drop(handles);
+            topics.prune();
+        }
+        self.clear();
     }
 }
 
 /// The event of [`Subject::use_everything`]: handlers under test do nothing for it.
 pub(crate) const PROBE: u32 = u32::MAX;
 
-/// Makes one test a subject of each shared behaviour.
-macro_rules! for_each_subject {
-    ($($behaviour:ident)*) => {
-        $(mod $behaviour {
-            #[test]
-            fn registry() {
-                super::$behaviour::<topic_registry::SyncRegistry<u32>>();
-            }
-            #[test]
-            fn pin() {
-                super::$behaviour::<crate::support::ByPin>();
-            }
-            #[test]
-            fn handle() {
-                super::$behaviour::<crate::support::ByHandle>();
-            }
-            #[test]
-            fn key() {
-                super::$behaviour::<crate::support::ByKey>();
-            }
-        })*
-    };
+/// The key of every subject that is a topic.
+const KEY: &str = "topic";
+
+pub(crate) trait Handler: Fn(&u32) + Send + marker::Sync + 'static {}
+
+impl<F: Fn(&u32) + Send + marker::Sync + 'static> Handler for F {}
+
+/// A sync registry, notified in one of several ways.
+pub(crate) struct Sync<W>(SyncRegistry<u32>, PhantomData<fn(W)>);
+
+pub(crate) trait Way<R: Default>: 'static {
+    fn fresh() -> R {
+        R::default()
+    }
+
+    fn notify(registry: &R, event: &u32) -> Delivery;
 }
-pub(crate) use for_each_subject;
 
-impl Subject for SyncRegistry<u32> {
-    type Flavor = SyncFlavor;
+pub(crate) struct Plain;
+pub(crate) struct Pin;
+pub(crate) struct Topic;
 
-    fn fresh() -> Self {
-        Self::new()
-    }
-
-    fn registry(&self) -> SyncRegistry<u32> {
-        self.clone()
-    }
-
-    fn notify(&self, event: &u32) -> Delivery {
-        self.notify(event)
-    }
-
-    fn register(&self, priority: i32, f: impl Fn(&u32) + Send + Sync + 'static) -> HandlerId {
-        self.register_with_priority(priority, f)
-    }
-
-    fn guard(&self, f: impl Fn(&u32) + Send + Sync + 'static) -> HandlerGuard {
-        self.register_guard(f)
-    }
-
-    fn once(&self, f: impl FnOnce(&u32) + Send + 'static) -> HandlerId {
-        self.register_once(f)
+impl Way<SyncRegistry<u32>> for Plain {
+    fn notify(registry: &SyncRegistry<u32>, event: &u32) -> Delivery {
+        registry.notify(event)
     }
 }
 
-/// Notifies through a pin.
-#[derive(Clone)]
-pub(crate) struct ByPin(SyncRegistry<u32>);
+impl Way<SyncRegistry<u32>> for Pin {
+    fn notify(registry: &SyncRegistry<u32>, event: &u32) -> Delivery {
+        registry.pin().notify(event)
+    }
+}
 
-impl Subject for ByPin {
+/// Of topics that are gone: it does not need them.
+impl Way<SyncRegistry<u32>> for Topic {
+    fn fresh() -> SyncRegistry<u32> {
+        SyncRegistry::clone(&TopicRegistry::<String, u32>::new().handle(KEY))
+    }
+
+    fn notify(registry: &SyncRegistry<u32>, event: &u32) -> Delivery {
+        registry.notify(event)
+    }
+}
+
+impl<W> Clone for Sync<W> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), PhantomData)
+    }
+}
+
+impl<W: Way<SyncRegistry<u32>>> Subject for Sync<W> {
     type Flavor = SyncFlavor;
 
     fn fresh() -> Self {
-        Self(SyncRegistry::new())
+        Self(W::fresh(), PhantomData)
     }
 
     fn registry(&self) -> SyncRegistry<u32> {
@@ -139,14 +166,14 @@ impl Subject for ByPin {
     }
 
     fn notify(&self, event: &u32) -> Delivery {
-        self.0.pin().notify(event)
+        W::notify(&self.0, event)
     }
 
-    fn register(&self, priority: i32, f: impl Fn(&u32) + Send + Sync + 'static) -> HandlerId {
+    fn register(&self, priority: i32, f: impl Handler) -> HandlerId {
         self.0.register_with_priority(priority, f)
     }
 
-    fn guard(&self, f: impl Fn(&u32) + Send + Sync + 'static) -> HandlerGuard {
+    fn guard(&self, f: impl Handler) -> HandlerGuard {
         self.0.register_guard(f)
     }
 
@@ -155,39 +182,7 @@ impl Subject for ByPin {
     }
 }
 
-/// A topic, through its handle. The topics are gone: a handle does not need them.
-#[derive(Clone)]
-pub(crate) struct ByHandle(TopicHandle<String, u32>);
-
-impl Subject for ByHandle {
-    type Flavor = SyncFlavor;
-
-    fn fresh() -> Self {
-        Self(TopicRegistry::new().handle("topic"))
-    }
-
-    fn registry(&self) -> SyncRegistry<u32> {
-        SyncRegistry::clone(&self.0)
-    }
-
-    fn notify(&self, event: &u32) -> Delivery {
-        self.0.notify(event)
-    }
-
-    fn register(&self, priority: i32, f: impl Fn(&u32) + Send + Sync + 'static) -> HandlerId {
-        self.0.register_with_priority(priority, f)
-    }
-
-    fn guard(&self, f: impl Fn(&u32) + Send + Sync + 'static) -> HandlerGuard {
-        self.0.register_guard(f)
-    }
-
-    fn once(&self, f: impl FnOnce(&u32) + Send + 'static) -> HandlerId {
-        self.0.register_once(f)
-    }
-}
-
-/// A topic, by its key alone; panics are those of all topics.
+/// A topic, by its key alone.
 #[derive(Clone)]
 pub(crate) struct ByKey(TopicRegistry<String, u32>);
 
@@ -199,67 +194,204 @@ impl Subject for ByKey {
     }
 
     fn registry(&self) -> SyncRegistry<u32> {
-        SyncRegistry::clone(&self.0.handle("topic"))
+        SyncRegistry::clone(&self.0.handle(KEY))
+    }
+
+    fn topics(&self) -> Option<&TopicRegistry<String, u32>> {
+        Some(&self.0)
     }
 
     fn notify(&self, event: &u32) -> Delivery {
-        self.0.notify("topic", event)
+        self.0.notify(KEY, event)
     }
 
-    fn register(&self, priority: i32, f: impl Fn(&u32) + Send + Sync + 'static) -> HandlerId {
-        self.0.register_with_priority("topic", priority, f)
+    fn register(&self, priority: i32, f: impl Handler) -> HandlerId {
+        self.0.register_with_priority(KEY, priority, f)
     }
 
-    fn guard(&self, f: impl Fn(&u32) + Send + Sync + 'static) -> HandlerGuard {
-        self.0.register_guard("topic", f)
+    fn guard(&self, f: impl Handler) -> HandlerGuard {
+        self.0.register_guard(KEY, f)
     }
 
     fn once(&self, f: impl FnOnce(&u32) + Send + 'static) -> HandlerId {
-        self.0.register_once("topic", f)
-    }
-
-    fn unregister(&self, id: HandlerId) -> bool {
-        self.0.unregister("topic", id)
-    }
-
-    fn clear(&self) {
-        self.0.clear();
-    }
-
-    fn on_panic(&self, f: impl Fn(&PanicInfo<'_>) + Send + Sync + 'static) {
-        self.0.on_panic(move |key, info| {
-            assert_eq!(key, "topic");
-            f(info);
-        });
-    }
-
-    fn forget_callback(&self) {
-        self.0.clear_panic_callback();
-    }
-
-    fn panic_count(&self) -> u64 {
-        self.0.panic_count()
-    }
-
-    fn use_everything(&self) {
-        // So many keys that every shard is among them.
-        let neighbours = (0..256).map(|n| format!("neighbour {n}"));
-        let handles: Vec<_> = neighbours.map(|key| self.0.handle(key)).collect();
-        for handle in &handles {
-            self.register(0, |_| {});
-            let guard = handle.register_guard(|_| {});
-            assert_eq!(self.0.notify(handle.key(), &PROBE).called, 1);
-            drop(guard);
-            assert!(!self.0.remove(handle.key()));
-        }
-        drop(handles);
-        self.forget_callback();
-        self.0.prune();
-        assert!(!self.0.keys().is_empty());
-        self.notify(&PROBE);
-        self.clear();
+        self.0.register_once(KEY, f)
     }
 }
+
+#[cfg(feature = "async")]
+pub(crate) use asynchronous::{Async, AsyncByKey, Concurrent, Sequential, now};
+
+#[cfg(feature = "async")]
+mod asynchronous {
+    use std::future::Future;
+    use std::marker::PhantomData;
+    use std::pin::{Pin, pin};
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Waker};
+
+    use topic_registry::{
+        AsyncFlavor, AsyncRegistry, AsyncTopicRegistry, Delivery, HandlerGuard, HandlerId,
+    };
+
+    use super::{Handler, KEY, Subject, Way};
+
+    /// What a future that never waits comes to.
+    pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(result) => result,
+            Poll::Pending => unreachable!("nothing here waits"),
+        }
+    }
+
+    type Owned = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// The handler as an async one, which does its work when its future is polled.
+    fn later(f: impl Handler) -> impl Fn(&u32) -> Owned + Send + Sync {
+        let f = Arc::new(f);
+        move |event| {
+            let (f, event) = (Arc::clone(&f), *event);
+            Box::pin(async move { f(&event) })
+        }
+    }
+
+    fn later_once(f: impl FnOnce(&u32) + Send + 'static) -> impl FnOnce(&u32) -> Owned + Send {
+        move |event| {
+            let event = *event;
+            Box::pin(async move { f(&event) })
+        }
+    }
+
+    /// An async registry, notified in one of several ways.
+    pub(crate) struct Async<W>(AsyncRegistry<u32>, PhantomData<fn(W)>);
+
+    pub(crate) struct Concurrent;
+    pub(crate) struct Sequential;
+
+    impl Way<AsyncRegistry<u32>> for Concurrent {
+        fn notify(registry: &AsyncRegistry<u32>, event: &u32) -> Delivery {
+            now(registry.notify(event))
+        }
+    }
+
+    impl Way<AsyncRegistry<u32>> for Sequential {
+        fn notify(registry: &AsyncRegistry<u32>, event: &u32) -> Delivery {
+            now(registry.notify_sequential(event))
+        }
+    }
+
+    impl<W> Clone for Async<W> {
+        fn clone(&self) -> Self {
+            Self(self.0.clone(), PhantomData)
+        }
+    }
+
+    impl<W: Way<AsyncRegistry<u32>>> Subject for Async<W> {
+        type Flavor = AsyncFlavor;
+
+        fn fresh() -> Self {
+            Self(W::fresh(), PhantomData)
+        }
+
+        fn registry(&self) -> AsyncRegistry<u32> {
+            self.0.clone()
+        }
+
+        fn notify(&self, event: &u32) -> Delivery {
+            W::notify(&self.0, event)
+        }
+
+        fn register(&self, priority: i32, f: impl Handler) -> HandlerId {
+            self.0.register_with_priority(priority, later(f))
+        }
+
+        fn guard(&self, f: impl Handler) -> HandlerGuard {
+            self.0.register_guard(later(f))
+        }
+
+        fn once(&self, f: impl FnOnce(&u32) + Send + 'static) -> HandlerId {
+            self.0.register_once(later_once(f))
+        }
+    }
+
+    /// A topic, by its key alone.
+    #[derive(Clone)]
+    pub(crate) struct AsyncByKey(AsyncTopicRegistry<String, u32>);
+
+    impl Subject for AsyncByKey {
+        type Flavor = AsyncFlavor;
+
+        fn fresh() -> Self {
+            Self(AsyncTopicRegistry::new())
+        }
+
+        fn registry(&self) -> AsyncRegistry<u32> {
+            AsyncRegistry::clone(&self.0.handle(KEY))
+        }
+
+        fn topics(&self) -> Option<&AsyncTopicRegistry<String, u32>> {
+            Some(&self.0)
+        }
+
+        fn notify(&self, event: &u32) -> Delivery {
+            now(self.0.notify(KEY, event))
+        }
+
+        fn register(&self, priority: i32, f: impl Handler) -> HandlerId {
+            self.0.register_with_priority(KEY, priority, later(f))
+        }
+
+        fn guard(&self, f: impl Handler) -> HandlerGuard {
+            self.0.register_guard(KEY, later(f))
+        }
+
+        fn once(&self, f: impl FnOnce(&u32) + Send + 'static) -> HandlerId {
+            self.0.register_once(KEY, later_once(f))
+        }
+    }
+}
+
+/// Makes one test a subject of each shared behaviour.
+macro_rules! for_each_subject {
+    ($($behaviour:ident)*) => {
+        $(mod $behaviour {
+            use super::$behaviour as behaviour;
+            use crate::support::*;
+
+            #[test]
+            fn registry() {
+                behaviour::<Sync<Plain>>();
+            }
+            #[test]
+            fn pin() {
+                behaviour::<Sync<Pin>>();
+            }
+            #[test]
+            fn topic() {
+                behaviour::<Sync<Topic>>();
+            }
+            #[test]
+            fn key() {
+                behaviour::<ByKey>();
+            }
+            #[cfg(feature = "async")]
+            #[test]
+            fn concurrent() {
+                behaviour::<Async<Concurrent>>();
+            }
+            #[cfg(feature = "async")]
+            #[test]
+            fn sequential() {
+                behaviour::<Async<Sequential>>();
+            }
+            #[cfg(feature = "async")]
+            #[test]
+            fn async_key() {
+                behaviour::<AsyncByKey>();
+            }
+        })*
+    };
+}
+pub(crate) use for_each_subject;
 
 /// Whose destructor panics with its text.
 pub(crate) struct Bomb(pub(crate) &'static str);
@@ -289,7 +421,9 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 }
 
 /// A handler that does nothing but own `what`.
-pub(crate) fn owning<T: Send + Sync + 'static>(what: T) -> impl Fn(&u32) + Send + Sync + 'static {
+pub(crate) fn owning<T: Send + marker::Sync + 'static>(
+    what: T,
+) -> impl Fn(&u32) + Send + marker::Sync + 'static {
     move |_| {
         let _ = &what;
     }
@@ -345,7 +479,12 @@ pub(crate) fn within<R: Send + 'static>(what: &str, f: impl FnOnce() -> R + Send
 }
 
 /// A gate that one side waits at until the other opens it.
-pub(crate) fn gate(what: &'static str) -> (impl Fn() + Send + Sync, impl Fn() + Send + Sync) {
+pub(crate) fn gate(
+    what: &'static str,
+) -> (
+    impl Fn() + Send + marker::Sync,
+    impl Fn() + Send + marker::Sync,
+) {
     let (open, opened) = mpsc::channel();
     let opened = Mutex::new(opened);
     (

@@ -1,0 +1,55 @@
+//! Async topics by key, with handlers that borrow the event instead of cloning it.
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+use topic_registry::AsyncTopicRegistry;
+
+struct Message {
+    from: String,
+    text: String,
+}
+
+/// Borrows the message for as long as it takes to store it.
+async fn store(message: &Message) {
+    sleep(Duration::from_millis(20)).await;
+    println!("  stored {:?} of {}", message.text, message.from);
+}
+
+async fn push(message: &Message) {
+    println!("  pushed a note to the phone: {} wrote", message.from);
+}
+
+#[tokio::main]
+async fn main() {
+    let rooms = AsyncTopicRegistry::<String, Message>::new();
+    rooms.on_panic(|room, info| {
+        println!(
+            "  a handler of {room} panicked: {}",
+            info.message().unwrap_or("?")
+        );
+    });
+    rooms.register_async_fn("kitchen", store);
+    let phone = rooms.register_async_fn_guard_with_priority("kitchen", 10, push);
+    let message = |text: &str| Message {
+        from: "Ada".to_owned(),
+        text: text.to_owned(),
+    };
+
+    println!("to the kitchen, twice, from two tasks:");
+    let kitchen = rooms.handle("kitchen");
+    let (one, two) = (message("tea?"), message("with milk"));
+    tokio::join!(kitchen.notify(&one), rooms.notify("kitchen", &two));
+
+    println!("to the kitchen, with the phone away:");
+    drop(phone);
+    kitchen.notify(&message("anybody?")).await;
+
+    println!("to a room where nobody is: nothing happens, and no topic is made");
+    rooms.notify("cellar", &message("hello?")).await;
+    println!("  topics: {:?}", rooms.keys());
+
+    println!("to the kitchen, but not for longer than 5 ms:");
+    let late = timeout(Duration::from_millis(5), kitchen.notify(&message("quick!"))).await;
+    println!("  in time: {}", late.is_ok());
+}

@@ -1,0 +1,563 @@
+//! What is particular to async dispatch (G11): wakes, cancellation, and panics of futures.
+
+use std::future::{Future, pending, poll_fn};
+use std::panic::panic_any;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::Duration;
+
+use topic_registry::{AsyncRegistry, AsyncTopicRegistry, PanicOrigin};
+
+use crate::support::{Bomb, EndlessBomb, Log, OnDrop, now, within};
+
+/// A future that ends once its door is opened, and counts how often it is polled.
+#[derive(Clone, Default)]
+struct Door(Arc<DoorState>);
+
+#[derive(Default)]
+struct DoorState {
+    open: Mutex<bool>,
+    waker: Mutex<Option<Waker>>,
+    polls: AtomicUsize,
+}
+
+impl Door {
+    fn passed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let state = Arc::clone(&self.0);
+        poll_fn(move |context| {
+            state.polls.fetch_add(1, Ordering::Relaxed);
+            *state.waker.lock().unwrap() = Some(context.waker().clone());
+            if *state.open.lock().unwrap() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+    }
+
+    fn open(&self) {
+        *self.0.open.lock().unwrap() = true;
+        self.waker().wake();
+    }
+
+    fn waker(&self) -> Waker {
+        self.0.waker.lock().unwrap().clone().expect("it was polled")
+    }
+
+    fn polls(&self) -> usize {
+        self.0.polls.load(Ordering::Relaxed)
+    }
+}
+
+/// A task's waker that counts.
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Count {
+    fn take(&self) -> usize {
+        self.0.swap(0, Ordering::Relaxed)
+    }
+}
+
+fn poll<F: Future + ?Sized>(future: Pin<&mut F>, waker: &Arc<Count>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(&Waker::from(Arc::clone(waker))))
+}
+
+/// A registry whose handlers each wait for a door of their own.
+fn doors(count: usize) -> (AsyncRegistry<u32>, Vec<Door>) {
+    let registry = AsyncRegistry::new();
+    let doors: Vec<Door> = (0..count).map(|_| Door::default()).collect();
+    for door in &doors {
+        let door = door.clone();
+        registry.register(move |_| door.passed());
+    }
+    (registry, doors)
+}
+
+#[test]
+fn a_wake_polls_only_the_handler_that_was_woken() {
+    const HANDLERS: usize = 500;
+    let (registry, doors) = doors(HANDLERS);
+    let task = Arc::new(Count::default());
+    let mut notify = pin!(registry.notify(&0));
+    assert!(poll(notify.as_mut(), &task).is_pending());
+    for door in &doors[1..] {
+        door.open();
+        assert!(task.take() > 0, "the task is woken");
+        assert!(poll(notify.as_mut(), &task).is_pending());
+    }
+    doors[0].open();
+    let Poll::Ready(delivery) = poll(notify, &task) else {
+        panic!("all doors are open");
+    };
+    assert_eq!((delivery.called, delivery.panicked), (HANDLERS, 0));
+    let polls: usize = doors.iter().map(Door::polls).sum();
+    assert!(polls <= 3 * HANDLERS, "{polls} polls");
+}
+
+#[test]
+fn wakes_follow_a_dispatch_to_another_task() {
+    let (registry, doors) = doors(3);
+    let (one, two) = (Arc::new(Count::default()), Arc::new(Count::default()));
+    let mut notify = Box::pin(async move { registry.notify(&0).await });
+    assert!(poll(notify.as_mut(), &one).is_pending());
+    assert!(poll(notify.as_mut(), &two).is_pending());
+    one.take();
+    two.take();
+    doors[1].open();
+    assert_eq!((one.take(), two.take()), (0, 1));
+    let doors_behind = doors.clone();
+    let delivery = within("a dispatch on another thread", move || {
+        let three = Arc::new(Count::default());
+        assert!(poll(notify.as_mut(), &three).is_pending());
+        doors_behind[0].open();
+        doors_behind[2].open();
+        assert!(three.take() > 0);
+        poll(notify.as_mut(), &three)
+    });
+    assert!(matches!(delivery, Poll::Ready(delivery) if delivery.called == 3));
+}
+
+#[test]
+fn stale_and_spurious_wakes_are_harmless() {
+    let (registry, doors) = doors(2);
+    let task = Arc::new(Count::default());
+    let mut notify = Box::pin(registry.notify(&0));
+    assert!(poll(notify.as_mut(), &task).is_pending());
+    let stale = doors[0].waker();
+    for _ in 0..5 {
+        stale.wake_by_ref();
+        assert!(poll(notify.as_mut(), &task).is_pending());
+        assert!(poll(notify.as_mut(), &task).is_pending(), "nobody woke it");
+    }
+    doors[0].open();
+    assert!(poll(notify.as_mut(), &task).is_pending());
+    let polls = doors[0].polls();
+    stale.wake_by_ref();
+    assert!(poll(notify.as_mut(), &task).is_pending());
+    assert_eq!(doors[0].polls(), polls, "what has ended is not polled");
+    doors[1].open();
+    assert!(poll(notify.as_mut(), &task).is_ready());
+    drop(notify);
+    stale.wake();
+    doors[1].waker().wake();
+}
+
+#[test]
+fn a_handler_that_never_ends_keeps_nothing_waiting() {
+    let (registry, log) = (AsyncRegistry::<u32>::new(), Log::new());
+    let reports = log.clone();
+    registry.on_panic(move |info| reports.push(info.message().unwrap().to_owned()));
+    let door = Door::default();
+    registry.register(|_| pending());
+    registry.register(|_| async { panic!("at once") });
+    let passed = door.clone();
+    registry.register(move |_| {
+        let passed = passed.passed();
+        async move {
+            passed.await;
+            panic!("later");
+        }
+    });
+    let task = Arc::new(Count::default());
+    let mut notify = Box::pin(registry.notify(&0));
+    assert!(poll(notify.as_mut(), &task).is_pending());
+    assert_eq!(log.take(), ["at once"]);
+    door.open();
+    assert!(poll(notify.as_mut(), &task).is_pending());
+    assert_eq!(log.take(), ["later"]);
+    drop(notify);
+    assert_eq!(registry.handler_count(), 3);
+}
+
+#[test]
+fn dropping_a_dispatch_drops_each_pending_future_once_and_leaves_the_registry_usable() {
+    for sequential in [false, true] {
+        let (registry, log) = (AsyncRegistry::<u32>::new(), Log::new());
+        for name in ["a", "b", "c"] {
+            let log = log.clone();
+            registry.register(move |event| {
+                let (log, wait) = (log.clone(), *event == 0);
+                let dropped = OnDrop(move || log.push(name));
+                async move {
+                    let _dropped = dropped;
+                    if wait {
+                        pending::<()>().await;
+                    }
+                }
+            });
+        }
+        let task = Arc::new(Count::default());
+        let mut notify: Pin<Box<dyn Future<Output = _>>> = if sequential {
+            Box::pin(registry.notify_sequential(&0))
+        } else {
+            Box::pin(registry.notify(&0))
+        };
+        assert!(poll(notify.as_mut(), &task).is_pending());
+        drop(notify);
+        let mut dropped = log.take();
+        dropped.sort_unstable();
+        assert_eq!(
+            dropped,
+            if sequential {
+                vec!["a"]
+            } else {
+                vec!["a", "b", "c"]
+            }
+        );
+        assert_eq!(now(registry.notify(&1)).called, 3);
+        assert_eq!(log.take(), ["a", "b", "c"]);
+    }
+}
+
+#[test]
+fn a_dispatch_that_is_never_polled_does_nothing() {
+    let registry = AsyncRegistry::<u32>::new();
+    registry.register_once(|_| async { unreachable!("nobody polled it") });
+    drop(registry.notify(&0));
+    drop(registry.notify_sequential(&0));
+    assert_eq!(registry.handler_count(), 1);
+}
+
+#[test]
+fn the_handlers_are_those_of_the_first_poll() {
+    let registry = AsyncRegistry::<u32>::new();
+    let topics = AsyncTopicRegistry::<String, u32>::new();
+    let notify = registry.notify(&0);
+    let by_key = topics.notify("a", &0);
+    registry.register(|_| async {});
+    topics.register("a", |_| async {});
+    assert_eq!((now(notify).called, now(by_key).called), (1, 1));
+}
+
+/// Where a handler may panic, and what is told of it then.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    BeforeTheFuture,
+    InAPoll,
+    InADropAfterItsEnd,
+    InADropAfterAPanic,
+    InADropOnCancellation,
+}
+
+/// Panics in its place, once its door is open.
+struct Faulty {
+    place: Place,
+    throw: fn(),
+    door: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Future for Faulty {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.door.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        match self.place {
+            Place::InAPoll => (self.throw)(),
+            Place::InADropAfterAPanic => panic!("the first of two"),
+            _ => {}
+        }
+        match self.place {
+            Place::InADropOnCancellation => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
+    }
+}
+
+impl Drop for Faulty {
+    fn drop(&mut self) {
+        if !matches!(self.place, Place::BeforeTheFuture | Place::InAPoll) {
+            (self.throw)();
+        }
+    }
+}
+
+#[test]
+fn wherever_a_handler_panics_it_is_contained_counted_and_reported_once() {
+    use PanicOrigin::{Call, Destructor};
+    type Throw = (fn(), &'static [PanicOrigin]);
+    let throws: [Throw; 3] = [
+        (|| panic!("text"), &[]),
+        (|| panic_any(Bomb("payload")), &[Destructor]),
+        (|| panic_any(EndlessBomb), &[Destructor]),
+    ];
+    let places: [(Place, &[PanicOrigin]); 5] = [
+        (Place::BeforeTheFuture, &[Call]),
+        (Place::InAPoll, &[Call]),
+        (Place::InADropAfterItsEnd, &[Destructor]),
+        (Place::InADropAfterAPanic, &[Call, Destructor]),
+        (Place::InADropOnCancellation, &[Destructor]),
+    ];
+    for (throw, of_the_payload) in throws {
+        for (place, of_the_place) in places {
+            for late in [false, true] {
+                let (told, delivery) = run_faulty(place, throw, late);
+                assert_eq!(told, [of_the_place, of_the_payload].concat(), "{place:?}");
+                let panicked = usize::from(of_the_place.contains(&Call));
+                let expected = (place != Place::InADropOnCancellation).then_some((2, panicked));
+                assert_eq!(delivery, expected, "{place:?}");
+            }
+        }
+    }
+}
+
+/// What was told of a handler that panics in that place, at its first poll or after a wake,
+/// and what the dispatch came to, if it ended.
+fn run_faulty(place: Place, throw: fn(), late: bool) -> (Vec<PanicOrigin>, Option<(usize, usize)>) {
+    let (registry, log, door) = (AsyncRegistry::<u32>::new(), Log::new(), Door::default());
+    let (reports, passed) = (log.clone(), door.clone());
+    let id = registry.register(move |_| {
+        if place == Place::BeforeTheFuture {
+            throw();
+        }
+        let door = Box::pin(passed.passed());
+        Faulty { place, throw, door }
+    });
+    registry.on_panic(move |info| {
+        assert_eq!(info.handler_id(), id);
+        reports.push(info.origin());
+    });
+    let calls = Log::new();
+    let sibling = calls.clone();
+    registry.register(move |event| {
+        sibling.push(*event);
+        async {}
+    });
+    let task = Arc::new(Count::default());
+    let mut notify = Box::pin(registry.notify(&7));
+    let mut outcome = Poll::Pending;
+    if late {
+        outcome = poll(notify.as_mut(), &task);
+    }
+    if outcome.is_pending() {
+        *door.0.open.lock().unwrap() = true;
+        door.0
+            .waker
+            .lock()
+            .unwrap()
+            .take()
+            .into_iter()
+            .for_each(Waker::wake);
+        outcome = poll(notify.as_mut(), &task);
+    }
+    drop(notify);
+    assert_eq!(calls.take(), [7], "the sibling ran");
+    let told = log.take();
+    assert_eq!(registry.panic_count(), told.len() as u64);
+    let delivery = match outcome {
+        Poll::Ready(delivery) => Some((delivery.called, delivery.panicked)),
+        Poll::Pending => None,
+    };
+    (told, delivery)
+}
+
+#[test]
+fn a_once_handler_whose_dispatch_is_dropped_does_not_come_back() {
+    let (registry, log) = (AsyncRegistry::<u32>::new(), Log::new());
+    let (started, ended) = (log.clone(), log.clone());
+    registry.register_once(move |event| {
+        started.push(("started", *event));
+        let dropped = OnDrop(move || ended.push(("dropped", 0)));
+        async move {
+            let _dropped = dropped;
+            pending::<()>().await;
+        }
+    });
+    let task = Arc::new(Count::default());
+    let mut notify = Box::pin(registry.notify(&1));
+    assert!(poll(notify.as_mut(), &task).is_pending());
+    assert_eq!(now(registry.notify(&2)).called, 0);
+    drop(notify);
+    assert_eq!(now(registry.notify(&3)).called, 0);
+    assert_eq!(log.take(), [("started", 1), ("dropped", 0)]);
+    assert!(registry.is_empty());
+}
+
+#[test]
+fn a_sequential_dispatch_skips_what_is_removed_before_its_turn() {
+    let (registry, log) = (AsyncRegistry::<u32>::new(), Log::new());
+    let door = Door::default();
+    let (passed, first) = (door.clone(), log.clone());
+    registry.register_with_priority(1, move |_| {
+        first.push("first");
+        passed.passed()
+    });
+    let second = registry.register(|_| async { unreachable!("it was removed") });
+    let third = log.clone();
+    registry.register_with_priority(-1, move |_| {
+        third.push("third");
+        async {}
+    });
+    let task = Arc::new(Count::default());
+    let mut notify = pin!(registry.notify_sequential(&0));
+    assert!(poll(notify.as_mut(), &task).is_pending());
+    assert_eq!(log.take(), ["first"], "each waits for the one before");
+    assert!(registry.unregister(second));
+    door.open();
+    let Poll::Ready(delivery) = poll(notify, &task) else {
+        panic!("the door is open");
+    };
+    assert_eq!((delivery.called, log.take()), (2, vec!["third"]));
+}
+
+#[test]
+fn a_call_that_has_begun_goes_on_after_its_handler_and_its_topic_are_gone() {
+    let topics = AsyncTopicRegistry::<String, u32>::new();
+    let (door, log) = (Door::default(), Log::new());
+    let (passed, calls) = (door.clone(), log.clone());
+    topics.register("a", move |_| {
+        let (passed, calls) = (passed.passed(), calls.clone());
+        async move {
+            passed.await;
+            calls.push("ended");
+        }
+    });
+    let task = Arc::new(Count::default());
+    let mut notify = pin!(topics.notify("a", &0));
+    assert!(poll(notify.as_mut(), &task).is_pending());
+    assert!(topics.remove("a"));
+    assert!(topics.is_empty());
+    door.open();
+    assert!(poll(notify, &task).is_ready());
+    assert_eq!(log.take(), ["ended"]);
+}
+
+async fn measure(text: &str) {
+    tokio::task::yield_now().await;
+    assert_eq!(text.len(), 5);
+}
+
+#[test]
+fn handlers_that_borrow_the_event_across_awaits() {
+    within("handlers that borrow", || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let registry = AsyncRegistry::<str>::new();
+        let topics = AsyncTopicRegistry::<u64, str>::new();
+        registry.register_async_fn(measure);
+        registry.register_async_fn_with_priority(1, measure);
+        let guards = [
+            registry.register_async_fn_guard(measure),
+            registry.register_async_fn_guard_with_priority(2, measure),
+            topics.register_async_fn_guard(7u64, measure),
+            topics.register_async_fn_guard_with_priority(7u64, 1, measure),
+        ];
+        topics.register_async_fn(7u64, measure);
+        topics.register_async_fn_with_priority(7u64, 1, async |text: &str| {
+            tokio::task::yield_now().await;
+            assert_eq!(text, "hello");
+        });
+        let (same, keyed) = (registry.clone(), topics.clone());
+        let task = runtime.spawn(async move {
+            let event = "hello".to_owned();
+            let one = registry.notify(&event).await;
+            let two = topics.notify_sequential(&7, &event).await;
+            (one.called, one.panicked, two.called, two.panicked)
+        });
+        assert_eq!(runtime.block_on(task).unwrap(), (4, 0, 4, 0));
+        drop(guards);
+        assert_eq!(
+            (same.handler_count(), keyed.handle(7u64).handler_count()),
+            (2, 2)
+        );
+    });
+}
+
+/// Handlers that wait for real, on every kind of runtime, beside a churn of others.
+#[test]
+fn dispatches_on_a_runtime_call_every_handler() {
+    let multi_thread = tokio::runtime::Builder::new_multi_thread;
+    let current_thread = tokio::runtime::Builder::new_current_thread;
+    for mut builder in [multi_thread(), current_thread()] {
+        within("dispatches on a runtime", move || {
+            let runtime = builder.enable_time().build().unwrap();
+            let topics = AsyncTopicRegistry::<u64, u64>::new();
+            let calls = Arc::new(AtomicUsize::new(0));
+            for n in 0..20 {
+                let calls = Arc::clone(&calls);
+                topics.register(1u64, move |_| {
+                    let calls = Arc::clone(&calls);
+                    async move {
+                        tokio::time::sleep(Duration::from_millis(n % 3)).await;
+                        calls.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            let tasks: Vec<_> = (0..20u64)
+                .map(|task| {
+                    let handle = topics.handle(1u64);
+                    runtime.spawn(async move {
+                        for event in 0..5 {
+                            let own = handle.register_guard(|_| tokio::task::yield_now());
+                            let delivery = match task % 2 {
+                                0 => handle.notify(&event).await,
+                                _ => handle.notify_sequential(&event).await,
+                            };
+                            assert!(delivery.called >= 21 && delivery.panicked == 0);
+                            drop(own);
+                        }
+                    })
+                })
+                .collect();
+            for task in tasks {
+                runtime.block_on(task).unwrap();
+            }
+            assert_eq!(calls.load(Ordering::Relaxed), 20 * 5 * 20);
+            assert!(topics.remove(&1));
+            assert!(topics.is_empty());
+        });
+    }
+}
+
+/// Wakes come from other threads while the dispatch is polled.
+#[test]
+fn no_wake_from_another_thread_is_lost() {
+    within("wakes from other threads", || {
+        for _ in 0..200 {
+            let (registry, doors) = doors(8);
+            let (sender, woken) = std::sync::mpsc::channel();
+            let task = Waker::from(Arc::new(Signal(Mutex::new(sender))));
+            let mut notify = pin!(registry.notify(&0));
+            let mut context = Context::from_waker(&task);
+            assert!(notify.as_mut().poll(&mut context).is_pending());
+            thread::scope(|scope| {
+                for door in &doors {
+                    scope.spawn(move || door.open());
+                }
+                while notify.as_mut().poll(&mut context).is_pending() {
+                    woken.recv().unwrap();
+                }
+            });
+        }
+    });
+}
+
+struct Signal(Mutex<std::sync::mpsc::Sender<()>>);
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        // The dispatch may have ended, and nobody waits any more.
+        let _ = self.0.lock().unwrap().send(());
+    }
+}
+
+#[test]
+fn dispatches_are_send() {
+    fn is_send<T: Send>(_: T) {}
+    let registry = AsyncRegistry::<str>::new();
+    let topics = AsyncTopicRegistry::<String, [u8]>::new();
+    is_send(registry.notify("a"));
+    is_send(registry.notify_sequential("a"));
+    is_send(topics.notify("a", &[1, 2]));
+    is_send(topics.notify_sequential("a", &[1, 2]));
+}
