@@ -17,6 +17,7 @@
 //! relaxed: no data is reached through either. The list itself is only ever reached
 //! through a load of `arc_swap`, which acquires what its store released.
 
+use std::mem;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,7 +32,9 @@ type Published<T> = Option<Arc<List<T>>>;
 pub(crate) struct Cell<T> {
     list: ArcSwapAny<Published<T>>,
     len: AtomicUsize,
-    writer: Mutex<()>,
+    // What was published last, for the next writer: nobody else can replace it, so it need
+    // not be protected as a reader's is.
+    writer: Mutex<Published<T>>,
 }
 
 /// A list that stays what it is for as long as this is held.
@@ -44,7 +47,7 @@ impl<T> Cell<T> {
         Self {
             list: ArcSwapAny::const_empty(),
             len: AtomicUsize::new(0),
-            writer: Mutex::new(()),
+            writer: Mutex::new(None),
         }
     }
 
@@ -68,15 +71,16 @@ impl<T> Cell<T> {
         &self,
         change: impl FnOnce(&List<T>) -> Option<(List<T>, R)>,
     ) -> Option<R> {
-        let lock = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let current = self.list.load();
+        let mut current = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let empty = List::default();
         let (next, result) = change(current.as_deref().unwrap_or(&empty))?;
         let len = next.len();
-        let old = self.list.swap((len != 0).then(|| Arc::new(next)));
+        let next = (len != 0).then(|| Arc::new(next));
+        let old = mem::replace(&mut *current, next.clone());
+        let published = self.list.swap(next);
         self.len.store(len, Ordering::Relaxed);
-        drop(lock);
-        drop((current, old));
+        drop(current);
+        drop((published, old));
         Some(result)
     }
 }

@@ -21,7 +21,7 @@ use crate::panic::{PanicOrigin, catch};
 use crate::registry::{Entry, sealed};
 use crate::slot::{Handler, Head, Once, Outcome, Slot};
 use crate::topic::{Handle, Key, Topics};
-use crate::{Delivery, Flavor, HandlerGuard, HandlerId, Registry};
+use crate::{Batch, Delivery, Flavor, HandlerGuard, HandlerId, Registry};
 
 /// One topic without a key: handlers that return futures, run by `notify(..).await`.
 ///
@@ -96,7 +96,7 @@ pub trait AsyncHandler<E: ?Sized>: Handler {
 
 type BoxFuture<'e> = Pin<Box<dyn Future<Output = ()> + Send + 'e>>;
 
-impl<E, F> AsyncHandler<E> for Slot<F>
+impl<E, F> AsyncHandler<E> for Slot<Option<F>>
 where
     E: ?Sized,
     F: for<'e> Fn(&'e E) -> Option<BoxFuture<'e>> + Send + Sync,
@@ -226,10 +226,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
         F: Fn(&E) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let id = HandlerId::next(priority);
-        self.add(id, Location::caller(), move |event| {
-            Some(Box::pin(handler(event)))
-        })
+        self.add(owning(self, priority, handler))
     }
 
     /// As [`register`](Self::register), until the guard is dropped.
@@ -264,12 +261,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
         F: FnOnce(&E) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let id = HandlerId::next(0);
-        let once = Once::new(self.registration(id), handler);
-        self.add(id, Location::caller(), move |event| {
-            let handler = once.claim()?;
-            Some(Box::pin(handler(event)))
-        })
+        self.add(once(self, handler))
     }
 
     /// Registers an `async fn(&E)`, or any other handler whose futures borrow the event.
@@ -312,10 +304,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
     where
         F: for<'e> BorrowingHandler<'e, E> + Send + Sync + 'static,
     {
-        let id = HandlerId::next(priority);
-        self.add(id, Location::caller(), move |event| {
-            Some(Box::pin(handler(event)))
-        })
+        self.add(borrowing(self, priority, handler))
     }
 
     /// As [`register_async_fn`](Self::register_async_fn), until the guard is dropped.
@@ -368,14 +357,110 @@ impl<E: ?Sized> AsyncRegistry<E> {
             None => Delivery::default(),
         }
     }
+}
 
-    /// The way in of every handler of this flavor.
-    fn add<F>(&self, id: HandlerId, location: &'static Location<'static>, closure: F) -> HandlerId
+/// A handler whose futures own what they need.
+#[track_caller]
+fn owning<E, F, Fut>(
+    registry: &AsyncRegistry<E>,
+    priority: i32,
+    handler: F,
+) -> Entry<AsyncFlavor, E>
+where
+    E: ?Sized + 'static,
+    F: Fn(&E) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    entry(registry, HandlerId::next(priority), move |event| {
+        Some(Box::pin(handler(event)))
+    })
+}
+
+/// A handler whose futures borrow the event.
+#[track_caller]
+fn borrowing<E, F>(registry: &AsyncRegistry<E>, priority: i32, handler: F) -> Entry<AsyncFlavor, E>
+where
+    E: ?Sized + 'static,
+    F: for<'e> BorrowingHandler<'e, E> + Send + Sync + 'static,
+{
+    entry(registry, HandlerId::next(priority), move |event| {
+        Some(Box::pin(handler(event)))
+    })
+}
+
+/// A handler for one call ever.
+#[track_caller]
+fn once<E, F, Fut>(registry: &AsyncRegistry<E>, handler: F) -> Entry<AsyncFlavor, E>
+where
+    E: ?Sized + 'static,
+    F: FnOnce(&E) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let id = HandlerId::next(0);
+    let once = Once::new(registry.registration(id), handler);
+    entry(registry, id, move |event| {
+        let handler = once.claim()?;
+        Some(Box::pin(handler(event)))
+    })
+}
+
+#[track_caller]
+fn entry<E, F>(registry: &AsyncRegistry<E>, id: HandlerId, closure: F) -> Entry<AsyncFlavor, E>
+where
+    E: ?Sized + 'static,
+    F: for<'e> Fn(&'e E) -> Option<BoxFuture<'e>> + Send + Sync + 'static,
+{
+    let head = Head::new(id, Location::caller(), registry.home());
+    Arc::new(Slot::new(head, Some(closure)))
+}
+
+impl<E: ?Sized> Batch<'_, AsyncFlavor, E> {
+    /// As [`AsyncRegistry::register`].
+    #[track_caller]
+    pub fn register<F, Fut>(&mut self, handler: F) -> HandlerId
     where
-        F: for<'e> Fn(&'e E) -> Option<BoxFuture<'e>> + Send + Sync + 'static,
+        F: Fn(&E) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
     {
-        self.insert(Arc::new(Slot::new(id, location, self.home(), closure)));
-        id
+        self.register_with_priority(0, handler)
+    }
+
+    /// As [`AsyncRegistry::register_with_priority`].
+    #[track_caller]
+    pub fn register_with_priority<F, Fut>(&mut self, priority: i32, handler: F) -> HandlerId
+    where
+        F: Fn(&E) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.add(owning(self.registry, priority, handler))
+    }
+
+    /// As [`AsyncRegistry::register_once`].
+    #[track_caller]
+    pub fn register_once<F, Fut>(&mut self, handler: F) -> HandlerId
+    where
+        F: FnOnce(&E) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.add(once(self.registry, handler))
+    }
+
+    /// As [`AsyncRegistry::register_async_fn`].
+    #[track_caller]
+    pub fn register_async_fn<F>(&mut self, handler: F) -> HandlerId
+    where
+        F: for<'e> BorrowingHandler<'e, E> + Send + Sync + 'static,
+    {
+        self.register_async_fn_with_priority(0, handler)
+    }
+
+    /// As [`AsyncRegistry::register_async_fn_with_priority`].
+    #[track_caller]
+    pub fn register_async_fn_with_priority<F>(&mut self, priority: i32, handler: F) -> HandlerId
+    where
+        F: for<'e> BorrowingHandler<'e, E> + Send + Sync + 'static,
+    {
+        self.add(borrowing(self.registry, priority, handler))
     }
 }
 

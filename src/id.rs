@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// equal id, so an id given to the wrong registry matches nothing there. Ids
 /// order by registration.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+// 12 bytes instead of 16: every handler has one, and room for its flag behind it.
+#[repr(C, packed(4))]
 pub struct HandlerId {
     serial: u64,
     // Carried along so that a list ordered by priority can be searched by id.
@@ -42,6 +44,6 @@ impl HandlerId {
 
 impl fmt::Debug for HandlerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HandlerId({})", self.serial)
+        write!(f, "HandlerId({})", self.as_u64())
     }
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod batch;
 mod cell;
 #[cfg(feature = "async")]
 mod future;
@@ -14,6 +15,7 @@ mod slot;
 mod sync;
 mod topic;
 
+pub use batch::Batch;
 #[cfg(feature = "async")]
 pub use future::{
     AsyncFlavor, AsyncRegistry, AsyncTopicHandle, AsyncTopicRegistry, BorrowingHandler,

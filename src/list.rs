@@ -1,61 +1,242 @@
 //! The immutable handler list, ordered by rank: a change makes a new list.
+//!
+//! A short list is one slice. A longer one is a slice of bounded chunks, so that a change
+//! copies one chunk and the references to the others.
+
+use std::ops::Range;
+use std::slice;
+use std::sync::Arc;
 
 use crate::id::Rank;
 
-/// What a list holds: cheap to clone, and ranked.
+/// What a list holds: cheap to clone, and ranked. No two in a list have the same rank.
 pub(crate) trait Ranked: Clone {
     fn rank(&self) -> Rank;
 }
 
-#[derive(Debug)]
-pub(crate) struct List<T> {
-    items: Box<[T]>,
+/// How many items one slice holds at most. A change to a list of `n` copies up to `CHUNK`
+/// items and `n / CHUNK` references to chunks, each at the cost of a reference count: 64
+/// keeps the sum low for lists of up to some 10,000.
+const CHUNK: usize = 64;
+
+pub(crate) enum List<T> {
+    /// What most topics have; reached without another allocation.
+    One(T),
+    /// None, or up to [`CHUNK`].
+    Short(Box<[T]>),
+    /// Two chunks or more, none of them empty.
+    Long(Box<[Arc<[T]>]>),
 }
 
 impl<T> Default for List<T> {
     fn default() -> Self {
-        Self {
-            items: Box::default(),
-        }
+        Self::Short(Box::default())
     }
 }
 
 impl<T> List<T> {
+    /// How many there are; in a long list, the chunks are asked one by one.
     pub(crate) fn len(&self) -> usize {
-        self.items.len()
+        let (short, long) = self.slices();
+        short.len() + long.iter().map(|chunk| chunk.len()).sum::<usize>()
     }
 
-    pub(crate) fn iter(&self) -> std::slice::Iter<'_, T> {
-        self.items.iter()
+    /// The items in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        let (short, long) = self.slices();
+        short
+            .iter()
+            .chain(long.iter().flat_map(|chunk| chunk.iter()))
+    }
+
+    /// The items in order, slice by slice: either one, or chunks; the other is empty.
+    #[inline]
+    pub(crate) fn slices(&self) -> (&[T], &[Arc<[T]>]) {
+        match self {
+            Self::One(item) => (slice::from_ref(item), &[]),
+            Self::Short(items) => (items, &[]),
+            Self::Long(chunks) => (&[], chunks),
+        }
     }
 }
 
 impl<T: Ranked> List<T> {
+    /// The list of these items, which are in order.
+    pub(crate) fn from_sorted(mut items: impl ExactSizeIterator<Item = T>) -> Self {
+        if items.len() <= CHUNK {
+            return Self::short(items);
+        }
+        let chunks = 0..items.len().div_ceil(CHUNK);
+        Self::Long(
+            chunks
+                .map(|_| items.by_ref().take(CHUNK).collect())
+                .collect(),
+        )
+    }
+
     /// The list with `item` at its place.
     pub(crate) fn insert(&self, item: T) -> Self {
         let rank = item.rank();
-        let (before, after) = self
-            .items
-            .split_at(self.items.partition_point(|other| other.rank() < rank));
+        let (place, chunk) = self.chunk_of(rank);
+        let at = chunk.partition_point(|other| other.rank() < rank);
+        let (before, after) = (&chunk[..at], &chunk[at..]);
         let items = before.iter().cloned().chain([item]);
-        Self {
-            items: items.chain(after.iter().cloned()).collect(),
+        let items = items.chain(after.iter().cloned());
+        if chunk.len() < CHUNK {
+            return match self {
+                Self::Long(_) => self.replace(place, [items.collect()]),
+                _ => Self::short(items),
+            };
         }
+        let mut left: Vec<T> = items.collect();
+        // A list that grows at its end leaves full chunks behind.
+        let right = left.split_off(if at == CHUNK { CHUNK } else { CHUNK / 2 });
+        self.replace(place, [left.into(), right.into()])
     }
 
     /// The list without the item of this rank, and that item; `None` without such an item.
     pub(crate) fn remove(&self, rank: Rank) -> Option<(Self, &T)> {
-        let at = self.find(rank)?;
-        let (before, after) = (&self.items[..at], &self.items[at + 1..]);
-        let items = before.iter().chain(after).cloned().collect();
-        Some((Self { items }, &self.items[at]))
+        let (Range { start, end }, chunk) = self.chunk_of(rank);
+        let at = chunk.binary_search_by_key(&rank, T::rank).ok()?;
+        let rest = chunk[..at].iter().chain(&chunk[at + 1..]);
+        let Self::Long(chunks) = self else {
+            return Some((Self::short(rest.cloned()), &chunk[at]));
+        };
+        // Neighbours that have become small join, so that chunks stay few.
+        let joins = |other: &&Arc<[T]>| chunk.len() + other.len() <= CHUNK / 2;
+        let before = chunks[..start].last().filter(joins);
+        let after = chunks[end..]
+            .first()
+            .filter(|_| before.is_none())
+            .filter(joins);
+        let place = start - usize::from(before.is_some())..end + usize::from(after.is_some());
+        let items = before
+            .into_iter()
+            .flat_map(|chunk| chunk.iter())
+            .chain(rest);
+        let items = items.chain(after.into_iter().flat_map(|chunk| chunk.iter()));
+        let joined: Arc<[T]> = items.cloned().collect();
+        let joined = (!joined.is_empty()).then_some(joined);
+        Some((self.replace(place, joined), &chunk[at]))
     }
 
     pub(crate) fn contains(&self, rank: Rank) -> bool {
-        self.find(rank).is_some()
+        let (_, chunk) = self.chunk_of(rank);
+        chunk.binary_search_by_key(&rank, T::rank).is_ok()
     }
 
-    fn find(&self, rank: Rank) -> Option<usize> {
-        self.items.binary_search_by_key(&rank, T::rank).ok()
+    /// The chunk where an item of this rank is or would be, and its place among the chunks.
+    fn chunk_of(&self, rank: Rank) -> (Range<usize>, &[T]) {
+        let (short, long) = self.slices();
+        let Some(last) = long.len().checked_sub(1) else {
+            return (0..0, short);
+        };
+        let at = long[..last].partition_point(|chunk| chunk[chunk.len() - 1].rank() < rank);
+        (at..at + 1, &long[at])
+    }
+
+    /// The list with other chunks in that place.
+    fn replace(&self, place: Range<usize>, by: impl IntoIterator<Item = Arc<[T]>>) -> Self {
+        let (_, long) = self.slices();
+        let (before, after) = (&long[..place.start], &long[place.end..]);
+        let chunks = before.iter().cloned().chain(by);
+        let chunks: Box<[Arc<[T]>]> = chunks.chain(after.iter().cloned()).collect();
+        match &*chunks {
+            [only] => Self::short(only.iter().cloned()),
+            _ => Self::Long(chunks),
+        }
+    }
+
+    /// The list of items that fit into one slice.
+    fn short(mut items: impl Iterator<Item = T>) -> Self {
+        match items.size_hint() {
+            (_, Some(1)) => items.next().map_or_else(Self::default, Self::One),
+            _ => Self::Short(items.collect()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cmp::Reverse;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    impl Ranked for (i32, u64) {
+        fn rank(&self) -> Rank {
+            (Reverse(self.0), self.1)
+        }
+    }
+
+    fn check(list: &List<(i32, u64)>, model: &[(i32, u64)]) {
+        assert!(list.iter().eq(model), "{:?}", model.len());
+        assert_eq!(list.len(), model.len());
+        match list {
+            List::One(_) => assert_eq!(model.len(), 1),
+            List::Short(items) => assert!(items.len() <= CHUNK && items.len() != 1),
+            List::Long(chunks) => {
+                assert!(chunks.len() > 1);
+                let lens: Vec<usize> = chunks.iter().map(|chunk| chunk.len()).collect();
+                assert!(lens.iter().all(|len| (1..=CHUNK).contains(len)), "{lens:?}");
+            }
+        }
+    }
+
+    proptest! {
+        /// In lists that grow and shrink, so that chunks split and join.
+        #[test]
+        fn it_does_what_a_sorted_vec_does(
+            grow in prop::collection::vec(-3..3, 0..300),
+            removals in prop::collection::vec(any::<prop::sample::Index>(), 0..300),
+        ) {
+            let (mut list, mut model) = (List::default(), Vec::new());
+            for item in grow.into_iter().zip(0..) {
+                list = list.insert(item);
+                model.push(item);
+                model.sort_by_key(Ranked::rank);
+                check(&list, &model);
+                prop_assert!(list.contains(item.rank()));
+            }
+            for at in removals {
+                let Some(at) = (!model.is_empty()).then(|| at.index(model.len())) else { break };
+                let item = model.remove(at);
+                let (rest, removed) = list.remove(item.rank()).expect("it is there");
+                prop_assert_eq!(*removed, item);
+                prop_assert!(rest.remove(item.rank()).is_none() && !rest.contains(item.rank()));
+                list = rest;
+                check(&list, &model);
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_is_made_of_sorted_items_of_any_number() {
+        for len in [0, 1, 2, CHUNK, CHUNK + 1, 3 * CHUNK, 1000] {
+            let items: Vec<(i32, u64)> = (0..len as u64).map(|serial| (0, serial)).collect();
+            check(&List::from_sorted(items.iter().copied()), &items);
+        }
+    }
+
+    #[test]
+    fn a_list_that_grows_at_its_end_has_full_chunks() {
+        let items = (0..1000).map(|serial| (0, serial));
+        let list = items.fold(List::default(), |list, item| list.insert(item));
+        assert!(matches!(list, List::Long(chunks) if chunks.len() == 1000_usize.div_ceil(CHUNK)));
+    }
+
+    #[test]
+    fn a_list_that_shrinks_everywhere_has_few_chunks() {
+        let items = (0..1000).map(|serial| (0, serial));
+        let mut list = items.fold(List::default(), |list, item| list.insert(item));
+        for serial in (0..1000).filter(|serial| serial % 20 != 0) {
+            list = list.remove((0, serial).rank()).expect("it is there").0;
+        }
+        assert_eq!(list.len(), 50);
+        assert!(
+            matches!(list, List::Short(_))
+                || matches!(list, List::Long(chunks) if chunks.len() <= 4)
+        );
     }
 }

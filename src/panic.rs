@@ -139,12 +139,12 @@ pub(crate) struct Source {
 }
 
 /// A panic count and the callback that is told of each panic.
-pub(crate) struct Reports<C: ?Sized> {
+pub(crate) struct Reports<C> {
     count: AtomicU64,
     callback: Mutex<Option<Arc<C>>>,
 }
 
-impl<C: ?Sized> Reports<C> {
+impl<C> Reports<C> {
     pub(crate) fn new() -> Self {
         Self {
             count: AtomicU64::new(0),
@@ -161,8 +161,8 @@ impl<C: ?Sized> Reports<C> {
     }
 
     /// Replaces the callback; returns what the destructor of the old one threw.
-    pub(crate) fn set(&self, callback: Option<Arc<C>>) -> Result<(), Payload> {
-        let old = mem::replace(&mut *self.lock(), callback);
+    pub(crate) fn set(&self, callback: Option<C>) -> Result<(), Payload> {
+        let old = mem::replace(&mut *self.lock(), callback.map(Arc::new));
         catch(|| drop(old))
     }
 
@@ -190,14 +190,14 @@ impl<C: ?Sized> Reports<C> {
     }
 }
 
-impl<C: ?Sized> Drop for Reports<C> {
+impl<C> Drop for Reports<C> {
     fn drop(&mut self) {
         let outcome = self.set(None);
         self.absorb(outcome);
     }
 }
 
-pub(crate) type Callback = dyn Fn(&PanicInfo<'_>) + Send + Sync;
+pub(crate) type Callback = Box<dyn Fn(&PanicInfo<'_>) + Send + Sync>;
 
 /// What the handlers of a registry share and what outlives the registry as long as one
 /// of them does: where their panics go, and the topic they belong to.

@@ -7,9 +7,9 @@ use std::sync::{Arc, Weak};
 use crate::cell::{Cell, Owner};
 use crate::guard::{Registration, Remove};
 use crate::list::List;
-use crate::panic::{Home, PanicInfo, PanicOrigin, Source};
+use crate::panic::{Callback, Home, PanicInfo, PanicOrigin, Source};
 use crate::slot::{Handler, Outcome};
-use crate::{HandlerGuard, HandlerId};
+use crate::{Batch, HandlerGuard, HandlerId};
 
 /// Handlers of one event, and the calls to run them.
 ///
@@ -115,6 +115,44 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         removed.is_some()
     }
 
+    /// Makes several changes at once: they are published together, after `change` has
+    /// returned.
+    ///
+    /// A dispatch that begins meanwhile sees all of them or none. One that had begun before
+    /// sees no handler that is new; those that are removed are not started any more, as
+    /// always. What others change meanwhile is kept.
+    ///
+    /// Costs one copy of the list of handlers, however many changes there are.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let old = saves.register(|path| println!("{path} was saved"));
+    /// let new = saves.update(|batch| {
+    ///     batch.unregister(old);
+    ///     [1, 2].map(|n| batch.register(move |path| println!("{n}: {path} was saved")))
+    /// });
+    /// let _guards = new.map(|id| saves.guard(id));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `change` panics; then nothing is changed.
+    pub fn update<R>(&self, change: impl FnOnce(&mut Batch<'_, F, E>) -> R) -> R {
+        let mut batch = Batch::new(self);
+        let result = change(&mut batch);
+        batch.publish();
+        result
+    }
+
+    /// A guard for a handler that is registered already, say in a batch.
+    ///
+    /// For an id that is not registered here, it does nothing.
+    pub fn guard(&self, id: HandlerId) -> HandlerGuard {
+        HandlerGuard::new(self.registration(id))
+    }
+
     /// Removes all handlers, each as [`unregister`](Self::unregister) does.
     pub fn clear(&self) {
         self.remove_all();
@@ -170,7 +208,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// ```
     #[track_caller]
     pub fn on_panic(&self, callback: impl Fn(&PanicInfo<'_>) + Send + Sync + 'static) {
-        self.set_callback(Some(Arc::new(callback)));
+        self.set_callback(Some(Box::new(callback)));
     }
 
     /// Forgets the callback that was set by [`on_panic`](Self::on_panic).
@@ -180,7 +218,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     }
 
     #[track_caller]
-    fn set_callback(&self, callback: Option<Arc<crate::panic::Callback>>) {
+    fn set_callback(&self, callback: Option<Callback>) {
         let home = &self.core.home;
         if let Err(payload) = home.reports.set(callback) {
             let source = Source {
@@ -210,10 +248,11 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         &self.core.home
     }
 
-    pub(crate) fn insert(&self, handler: Entry<F, E>) {
-        self.core
-            .cell
-            .update(|list| Some((list.insert(handler), ())));
+    pub(crate) fn add(&self, handler: Entry<F, E>) -> HandlerId {
+        let id = handler.head().id();
+        let cell = &self.core.cell;
+        cell.update(|list| Some((list.insert(handler), ())));
+        id
     }
 
     pub(crate) fn registration(&self, id: HandlerId) -> Registration {
@@ -222,10 +261,6 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
             id,
             registry: Some(registry),
         }
-    }
-
-    pub(crate) fn guard(&self, id: HandlerId) -> HandlerGuard {
-        HandlerGuard::new(self.registration(id))
     }
 }
 

@@ -12,18 +12,61 @@ use crate::panic::{Home, PanicOrigin, Payload, Source, catch};
 
 /// A handler with its closure. The flavors call it through a trait object of their own,
 /// so that the checks around the call are compiled together with the closure: one that
-/// cannot panic costs two comparisons more than a plain call.
-pub(crate) struct Slot<F> {
+/// cannot panic costs little more than a plain call.
+// In this order: what a dispatch touches is side by side.
+#[repr(C)]
+pub(crate) struct Slot<C: Kept> {
     head: Head,
-    // `None` only while it is dropped.
-    closure: Option<F>,
+    closure: C,
 }
 
 /// What is known of a handler whatever its closure is.
+#[repr(C)]
 pub(crate) struct Head {
-    source: Source,
     home: Arc<Home>,
+    location: &'static Location<'static>,
+    id: HandlerId,
     removed: AtomicBool,
+}
+
+/// A closure as it is kept. Its destructor can only be caught if the closure can be taken
+/// out, which takes an `Option`, and a check for each call.
+pub(crate) trait Kept {
+    type Closure;
+
+    /// The closure; `None` once it was taken out.
+    fn get(&self) -> Option<&Self::Closure>;
+
+    fn take(&mut self) -> Option<Self::Closure>;
+}
+
+impl<F> Kept for Option<F> {
+    type Closure = F;
+
+    #[inline]
+    fn get(&self) -> Option<&F> {
+        self.as_ref()
+    }
+
+    fn take(&mut self) -> Option<F> {
+        self.take()
+    }
+}
+
+/// A closure that runs no code when it is dropped, and so costs no check.
+pub(crate) struct Plain<F>(pub(crate) F);
+
+impl<F> Kept for Plain<F> {
+    type Closure = F;
+
+    #[inline]
+    fn get(&self) -> Option<&F> {
+        Some(&self.0)
+    }
+
+    fn take(&mut self) -> Option<F> {
+        None
+    }
 }
 
 /// What came of starting a handler: one byte, so that it is returned in a register.
@@ -44,38 +87,51 @@ pub trait Handler: Send + Sync {
     fn head(&self) -> &Head;
 }
 
-impl<F> Slot<F> {
-    pub(crate) fn new(
-        id: HandlerId,
-        location: &'static Location<'static>,
-        home: &Arc<Home>,
-        closure: F,
-    ) -> Self {
-        Self {
-            head: Head {
-                source: Source { id, location },
-                home: Arc::clone(home),
-                removed: AtomicBool::new(false),
-            },
-            closure: Some(closure),
-        }
+impl<C: Kept> Slot<C> {
+    pub(crate) fn new(head: Head, closure: C) -> Self {
+        Self { head, closure }
     }
 
     /// The closure, unless the handler was removed: then no dispatch may start it.
     #[inline]
-    pub(crate) fn live(&self) -> Option<&F> {
-        let closure = self.closure.as_ref();
-        closure.filter(|_| !self.head.is_removed())
+    pub(crate) fn live(&self) -> Option<&C::Closure> {
+        if self.head.is_removed() {
+            return removed();
+        }
+        self.closure.get()
     }
 }
 
-impl<F: Send + Sync> Handler for Slot<F> {
+/// Where the compiler is told that this is not what usually happens.
+#[cold]
+fn removed<T>() -> Option<T> {
+    None
+}
+
+impl<C: Kept + Send + Sync> Handler for Slot<C> {
     fn head(&self) -> &Head {
         &self.head
     }
 }
 
 impl Head {
+    pub(crate) fn new(
+        id: HandlerId,
+        location: &'static Location<'static>,
+        home: &Arc<Home>,
+    ) -> Self {
+        Self {
+            home: Arc::clone(home),
+            location,
+            id,
+            removed: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn id(&self) -> HandlerId {
+        self.id
+    }
+
     /// Acquire, for the release in [`retire`](Self::retire): whoever learned that the
     /// removal had returned learned it through some edge of its own, and coherence does
     /// the rest. It costs nothing more than a relaxed load where it matters.
@@ -98,11 +154,12 @@ impl Head {
 
     #[cold]
     pub(crate) fn report(&self, origin: PanicOrigin, payload: Payload) {
-        self.home.report(self.source, origin, payload);
+        let (id, location) = (self.id, self.location);
+        self.home.report(Source { id, location }, origin, payload);
     }
 }
 
-impl<F> Drop for Slot<F> {
+impl<C: Kept> Drop for Slot<C> {
     fn drop(&mut self) {
         self.head.discard(self.closure.take());
     }
@@ -110,7 +167,7 @@ impl<F> Drop for Slot<F> {
 
 impl<H: Handler + ?Sized> Ranked for Arc<H> {
     fn rank(&self) -> Rank {
-        self.head().source.id.rank()
+        self.head().id().rank()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash;
+use std::mem;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -10,9 +11,9 @@ use crate::cell::Pin;
 use crate::list::List;
 use crate::panic::{PanicOrigin, catch};
 use crate::registry::{Entry, sealed};
-use crate::slot::{Handler, Once, Outcome, Slot};
+use crate::slot::{Handler, Head, Kept, Once, Outcome, Plain, Slot};
 use crate::topic::{Handle, Key, Topics};
-use crate::{Delivery, Flavor, HandlerGuard, HandlerId, Registry};
+use crate::{Batch, Delivery, Flavor, HandlerGuard, HandlerId, Registry};
 
 /// One topic without a key: handlers that are closures, called inline by `notify`.
 ///
@@ -63,7 +64,11 @@ pub trait SyncHandler<E: ?Sized>: Handler {
     fn call(&self, event: &E) -> Outcome;
 }
 
-impl<E: ?Sized, F: Fn(&E) -> bool + Send + Sync> SyncHandler<E> for Slot<F> {
+impl<E, C> SyncHandler<E> for Slot<C>
+where
+    E: ?Sized,
+    C: Kept<Closure: Fn(&E) -> bool> + Send + Sync,
+{
     #[inline]
     fn call(&self, event: &E) -> Outcome {
         let Some(closure) = self.live() else {
@@ -100,11 +105,7 @@ impl<E: ?Sized> SyncRegistry<E> {
     where
         F: Fn(&E) + Send + Sync + 'static,
     {
-        let id = HandlerId::next(priority);
-        self.add(id, Location::caller(), move |event| {
-            handler(event);
-            true
-        })
+        self.add(plain(self, priority, handler))
     }
 
     /// As [`register`](Self::register), until the guard is dropped.
@@ -148,11 +149,7 @@ impl<E: ?Sized> SyncRegistry<E> {
     where
         F: FnOnce(&E) + Send + 'static,
     {
-        let id = HandlerId::next(0);
-        let once = Once::new(self.registration(id), handler);
-        self.add(id, Location::caller(), move |event| {
-            once.claim().map(|handler| handler(event)).is_some()
-        })
+        self.add(once(self, handler))
     }
 
     /// Calls every handler with the event, in order, on this thread.
@@ -172,6 +169,28 @@ impl<E: ?Sized> SyncRegistry<E> {
         }
     }
 
+    /// As [`notify`](Self::notify), with an event that is made only if there are handlers.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let traces = SyncRegistry::<str>::new();
+    /// traces.notify_with(|| -> String { unreachable!("nobody listens") });
+    /// traces.register(|line| println!("{line}"));
+    /// traces.notify_with(|| format!("{:?}", [1, 2, 3]));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `event` panics; then no handler is called.
+    #[inline]
+    pub fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
+        match self.core.cell.load() {
+            Some(snapshot) => dispatch(snapshot.list(), event().borrow()),
+            None => Delivery::default(),
+        }
+    }
+
     /// A way to notify that is yet faster, for a producer in a tight loop.
     #[must_use]
     pub fn pin(&self) -> Pinned<E> {
@@ -179,27 +198,106 @@ impl<E: ?Sized> SyncRegistry<E> {
             pin: Pin::new(self.clone()),
         }
     }
+}
 
-    /// The way in of every handler of this flavor.
-    fn add<F>(&self, id: HandlerId, location: &'static Location<'static>, closure: F) -> HandlerId
-    where
-        F: Fn(&E) -> bool + Send + Sync + 'static,
-    {
-        self.insert(Arc::new(Slot::new(id, location, self.home(), closure)));
-        id
+/// A handler for every call.
+#[track_caller]
+fn plain<E, F>(registry: &SyncRegistry<E>, priority: i32, handler: F) -> Entry<SyncFlavor, E>
+where
+    E: ?Sized + 'static,
+    F: Fn(&E) + Send + Sync + 'static,
+{
+    entry(registry, HandlerId::next(priority), move |event| {
+        handler(event);
+        true
+    })
+}
+
+/// A handler for one call ever.
+#[track_caller]
+fn once<E, F>(registry: &SyncRegistry<E>, handler: F) -> Entry<SyncFlavor, E>
+where
+    E: ?Sized + 'static,
+    F: FnOnce(&E) + Send + 'static,
+{
+    let id = HandlerId::next(0);
+    let once = Once::new(registry.registration(id), handler);
+    entry(registry, id, move |event| {
+        once.claim().map(|handler| handler(event)).is_some()
+    })
+}
+
+#[track_caller]
+fn entry<E, F>(registry: &SyncRegistry<E>, id: HandlerId, closure: F) -> Entry<SyncFlavor, E>
+where
+    E: ?Sized + 'static,
+    F: Fn(&E) -> bool + Send + Sync + 'static,
+{
+    let head = Head::new(id, Location::caller(), registry.home());
+    if mem::needs_drop::<F>() {
+        Arc::new(Slot::new(head, Some(closure)))
+    } else {
+        Arc::new(Slot::new(head, Plain(closure)))
     }
 }
 
+impl<E: ?Sized> Batch<'_, SyncFlavor, E> {
+    /// As [`SyncRegistry::register`].
+    #[track_caller]
+    pub fn register<F>(&mut self, handler: F) -> HandlerId
+    where
+        F: Fn(&E) + Send + Sync + 'static,
+    {
+        self.register_with_priority(0, handler)
+    }
+
+    /// As [`SyncRegistry::register_with_priority`].
+    #[track_caller]
+    pub fn register_with_priority<F>(&mut self, priority: i32, handler: F) -> HandlerId
+    where
+        F: Fn(&E) + Send + Sync + 'static,
+    {
+        self.add(plain(self.registry, priority, handler))
+    }
+
+    /// As [`SyncRegistry::register_once`].
+    #[track_caller]
+    pub fn register_once<F>(&mut self, handler: F) -> HandlerId
+    where
+        F: FnOnce(&E) + Send + 'static,
+    {
+        self.add(once(self.registry, handler))
+    }
+}
+
+/// Calls the handlers in order.
+#[inline]
 fn dispatch<E>(list: Option<&List<Entry<SyncFlavor, E>>>, event: &E) -> Delivery
 where
     E: ?Sized + 'static,
 {
     let mut delivery = Delivery::default();
-    let Some(list) = list else { return delivery };
-    for handler in list.iter() {
-        delivery.count(handler.call(event));
+    let Some((mut handlers, chunks)) = list.map(List::slices) else {
+        return delivery;
+    };
+    let mut chunks = chunks.iter();
+    // A plain loop over plain slices: iterators that flatten cost as much as the calls.
+    loop {
+        delivery.called += handlers.len();
+        for handler in handlers {
+            match handler.call(event) {
+                Outcome::Called => {}
+                outcome => {
+                    delivery.called -= 1;
+                    delivery.count(outcome);
+                }
+            }
+        }
+        match chunks.next() {
+            Some(chunk) => handlers = chunk,
+            None => return delivery,
+        }
     }
-    delivery
 }
 
 /// A [`SyncRegistry`] together with its handlers as of the last call, for a producer that
@@ -318,6 +416,24 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
     {
         match self.snapshot(key) {
             Some(snapshot) => dispatch(snapshot.list(), event),
+            None => Delivery::default(),
+        }
+    }
+
+    /// [`SyncRegistry::notify_with`] on the key's topic: the event is made only if the key
+    /// has a topic with handlers.
+    ///
+    /// # Panics
+    ///
+    /// If `event` panics; then no handler is called.
+    pub fn notify_with<Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+        T: Borrow<E>,
+    {
+        match self.snapshot(key) {
+            Some(snapshot) => dispatch(snapshot.list(), event().borrow()),
             None => Delivery::default(),
         }
     }

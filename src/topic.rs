@@ -37,7 +37,7 @@ use dashmap::DashMap;
 use crate::cell::Snapshot;
 use crate::panic::{Contained, Home, PanicInfo, Reports, Topic};
 use crate::registry::{Core, Entry};
-use crate::{Flavor, Registry};
+use crate::{Batch, Flavor, HandlerId, Registry};
 
 /// What a key must be. Implemented for every type that fits.
 pub trait Key: Eq + Hash + Clone + Send + Sync + 'static {}
@@ -139,12 +139,25 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     }
 
     /// [`Registry::unregister`] on the key's topic; `false` if there is none.
-    pub fn unregister<Q>(&self, key: &Q, id: crate::HandlerId) -> bool
+    pub fn unregister<Q>(&self, key: &Q, id: HandlerId) -> bool
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
         self.get(key).is_some_and(|topic| topic.unregister(id))
+    }
+
+    /// [`Registry::update`] on the key's topic, which is made if there is none.
+    ///
+    /// # Panics
+    ///
+    /// If `change` panics; then nothing is changed.
+    pub fn update<R>(
+        &self,
+        key: impl Into<K>,
+        change: impl FnOnce(&mut Batch<'_, F, E>) -> R,
+    ) -> R {
+        self.handle(key).update(change)
     }
 
     /// Removes all handlers of the key's topic; whether there were any.
@@ -204,7 +217,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     ///
     /// Handles go on to call it when the topics are gone.
     pub fn on_panic(&self, callback: impl Fn(&K, &PanicInfo<'_>) + Send + Sync + 'static) {
-        self.set_callback(Some(Arc::new(callback)));
+        self.set_callback(Some(Box::new(callback)));
     }
 
     /// Forgets the callback that was set by [`on_panic`](Self::on_panic).
@@ -212,7 +225,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         self.set_callback(None);
     }
 
-    fn set_callback(&self, callback: Option<Arc<Callback<K>>>) {
+    fn set_callback(&self, callback: Option<Callback<K>>) {
         let outcome = self.shared.reports.set(callback);
         self.shared.reports.absorb(outcome);
     }
@@ -309,7 +322,7 @@ impl<F: Flavor<E>, K: Key + fmt::Debug, E: ?Sized> fmt::Debug for Handle<F, K, E
     }
 }
 
-type Callback<K> = dyn Fn(&K, &PanicInfo<'_>) + Send + Sync;
+type Callback<K> = Box<dyn Fn(&K, &PanicInfo<'_>) + Send + Sync>;
 
 struct Map<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     topics: DashMap<TopicKey<F, K, E>, Share<F, E>, RandomState>,

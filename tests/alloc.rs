@@ -3,18 +3,18 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::sync::atomic::{AtomicIsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use topic_registry::{SyncRegistry, TopicRegistry};
 
 struct Counting;
 
-static LIVE: AtomicIsize = AtomicIsize::new(0);
-
+// Each thread's own: the test harness allocates at its own times.
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    static LIVE: Cell<isize> = const { Cell::new(0) };
 }
 
 fn grown(by: usize) -> isize {
@@ -25,13 +25,13 @@ fn grown(by: usize) -> isize {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        LIVE.fetch_add(grown(layout.size()), Ordering::Relaxed);
+        LIVE.set(LIVE.get() + grown(layout.size()));
         // SAFETY: as the caller promises.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(grown(layout.size()), Ordering::Relaxed);
+        LIVE.set(LIVE.get() - grown(layout.size()));
         // SAFETY: as the caller promises.
         unsafe { System.dealloc(at, layout) }
     }
@@ -40,13 +40,6 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The heap is everybody's, so the tests take turns.
-fn alone() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
 /// How often this thread allocates in `f`.
 fn allocations(f: impl FnOnce()) -> usize {
     let before = ALLOCATIONS.get();
@@ -54,25 +47,23 @@ fn allocations(f: impl FnOnce()) -> usize {
     ALLOCATIONS.get() - before
 }
 
-/// By how many bytes the heap has grown after `f`.
+/// By how many bytes the heap has grown after `f`, which leaves this thread to no other.
 fn growth(f: impl FnOnce()) -> isize {
-    let before = LIVE.load(Ordering::Relaxed);
+    let before = LIVE.get();
     f();
-    LIVE.load(Ordering::Relaxed) - before
+    LIVE.get() - before
 }
 
 const NOTIFIES: usize = 20_000;
 const KIB_64: isize = 64 * 1024;
-/// What the test harness itself may allocate meanwhile is far less.
 const KIB_8: isize = 8 * 1024;
 
 #[test]
 fn the_counter_counts() {
-    let _turn = alone();
     assert_eq!(allocations(|| drop(Box::new(1))), 1);
     let mut kept = Vec::new();
-    assert!(growth(|| kept = vec![0u8; 1 << 20]) >= 1 << 20);
-    assert!(growth(|| drop(kept)) <= -(1 << 20));
+    assert_eq!(growth(|| kept = vec![0u8; 1 << 20]), 1 << 20);
+    assert_eq!(growth(|| drop(kept)), -(1 << 20));
 }
 
 /// Runs `check` inside of `depth` dispatches, each of another registry.
@@ -89,7 +80,6 @@ fn at_depth(depth: usize, check: impl Fn() + Send + Sync + 'static) {
 
 #[test]
 fn notifying_allocates_nothing_by_handle_by_pin_and_by_key_at_any_depth() {
-    let _turn = alone();
     for handlers in [0, 1, 4, 100] {
         for depth in [1, 12] {
             let topics = TopicRegistry::<String, u64>::new();
@@ -118,7 +108,6 @@ fn notifying_allocates_nothing_by_handle_by_pin_and_by_key_at_any_depth() {
 /// Another thread churns the handlers, and a third is inside of a slow dispatch.
 #[test]
 fn notifying_allocates_nothing_beside_writers_and_slow_dispatches() {
-    let _turn = alone();
     let topics = TopicRegistry::<String, u64>::new();
     let handle = topics.handle("a");
     let (release, released) = std::sync::mpsc::channel::<()>();
@@ -130,7 +119,7 @@ fn notifying_allocates_nothing_beside_writers_and_slow_dispatches() {
             released.lock().unwrap().recv().unwrap();
         }
     });
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| handle.notify(&u64::MAX));
         entered.recv().unwrap();
@@ -197,7 +186,6 @@ fn come_and_go(topics: &TopicRegistry<String, u64>, key: usize) {
 
 #[test]
 fn ephemeral_keys_leave_no_topic_and_no_memory() {
-    let _turn = alone();
     let topics = TopicRegistry::<String, u64>::new();
     let grown = growth(|| (0..200_000).for_each(|key| come_and_go(&topics, key)));
     assert_eq!(topics.len(), 0);
@@ -207,7 +195,6 @@ fn ephemeral_keys_leave_no_topic_and_no_memory() {
 /// All at the same time, so that the map has to grow, and to shrink again.
 #[test]
 fn keys_that_live_together_leave_no_topic_and_no_memory() {
-    let _turn = alone();
     let topics = TopicRegistry::<String, u64>::new();
     let grown = growth(|| {
         let key = |n| format!("user {n}");
@@ -226,7 +213,6 @@ fn keys_that_live_together_leave_no_topic_and_no_memory() {
 
 #[test]
 fn a_registry_gives_everything_back() {
-    let _turn = alone();
     let grown = growth(|| {
         let registry = SyncRegistry::<u64>::new();
         let payload = Arc::new([0u8; 1024]);
@@ -263,7 +249,6 @@ fn async_handlers_that_are_ready_at_once_cost_a_box_each() {
         pin!(future).poll(&mut context).is_ready()
     }
 
-    let _turn = alone();
     for handlers in [0, 1, 4, 100] {
         let topics = AsyncTopicRegistry::<String, u64>::new();
         let handle = topics.handle("a");
