@@ -16,7 +16,7 @@ use crate::panic::{Home, PanicOrigin, Payload, Source, catch};
 // In this order: what a dispatch touches is side by side.
 #[repr(C)]
 pub(crate) struct Slot<C: Kept> {
-    head: Head,
+    pub(crate) head: Head,
     closure: C,
 }
 

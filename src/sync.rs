@@ -3,15 +3,15 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash;
-use std::mem;
 use std::panic::Location;
 use std::sync::Arc;
+use std::{mem, slice};
 
 use crate::cell::Pin;
 use crate::list::List;
 use crate::panic::{PanicOrigin, catch};
 use crate::registry::{Entry, sealed};
-use crate::slot::{Handler, Head, Kept, Once, Outcome, Plain, Slot};
+use crate::slot::{self, Head, Kept, Once, Outcome, Plain, Slot};
 use crate::topic::{Handle, Key, Topics};
 use crate::{Batch, Delivery, Flavor, HandlerGuard, HandlerId, Registry};
 
@@ -59,7 +59,7 @@ impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
 }
 
 /// A handler as a dispatch sees it.
-pub trait SyncHandler<E: ?Sized>: Handler {
+pub trait SyncHandler<E: ?Sized>: slot::Handler {
     /// Calls the closure unless the handler was removed, and reports its panic.
     fn call(&self, event: &E) -> Outcome;
 }
@@ -78,7 +78,7 @@ where
             Ok(true) => Outcome::Called,
             Ok(false) => Outcome::Skipped,
             Err(payload) => {
-                self.head().report(PanicOrigin::Call, payload);
+                self.head.report(PanicOrigin::Call, payload);
                 Outcome::Panicked
             }
         }
@@ -270,34 +270,47 @@ impl<E: ?Sized> Batch<'_, SyncFlavor, E> {
     }
 }
 
+type Handler<E> = Entry<SyncFlavor, E>;
+
 /// Calls the handlers in order.
 #[inline]
-fn dispatch<E>(list: Option<&List<Entry<SyncFlavor, E>>>, event: &E) -> Delivery
-where
-    E: ?Sized + 'static,
-{
+fn dispatch<E: ?Sized + 'static>(list: Option<&List<Handler<E>>>, event: &E) -> Delivery {
+    match list {
+        None => Delivery::default(),
+        Some(List::One(handler)) => call_each(slice::from_ref(handler), event),
+        Some(List::Short(handlers)) => call_each(handlers, event),
+        Some(List::Long(chunks)) => call_chunks(chunks, event),
+    }
+}
+
+/// Kept apart, so that the loop of loops costs short lists no registers.
+#[inline(never)]
+fn call_chunks<E: ?Sized + 'static>(chunks: &[Arc<[Handler<E>]>], event: &E) -> Delivery {
     let mut delivery = Delivery::default();
-    let Some((mut handlers, chunks)) = list.map(List::slices) else {
-        return delivery;
+    for chunk in chunks {
+        let Delivery { called, panicked } = call_each(chunk, event);
+        delivery.called += called;
+        delivery.panicked += panicked;
+    }
+    delivery
+}
+
+#[inline]
+fn call_each<E: ?Sized + 'static>(handlers: &[Handler<E>], event: &E) -> Delivery {
+    let mut delivery = Delivery {
+        called: handlers.len(),
+        panicked: 0,
     };
-    let mut chunks = chunks.iter();
-    // A plain loop over plain slices: iterators that flatten cost as much as the calls.
-    loop {
-        delivery.called += handlers.len();
-        for handler in handlers {
-            match handler.call(event) {
-                Outcome::Called => {}
-                outcome => {
-                    delivery.called -= 1;
-                    delivery.count(outcome);
-                }
+    for handler in handlers {
+        match handler.call(event) {
+            Outcome::Called => {}
+            outcome => {
+                delivery.called -= 1;
+                delivery.count(outcome);
             }
         }
-        match chunks.next() {
-            Some(chunk) => handlers = chunk,
-            None => return delivery,
-        }
     }
+    delivery
 }
 
 /// A [`SyncRegistry`] together with its handlers as of the last call, for a producer that
