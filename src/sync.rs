@@ -347,6 +347,19 @@ impl<E: ?Sized> Pinned<E> {
         dispatch(self.pin.load(), event)
     }
 
+    /// As [`SyncRegistry::notify_with`], likewise.
+    ///
+    /// # Panics
+    ///
+    /// If `event` panics; then no handler is called.
+    #[inline]
+    pub fn notify_with<T: Borrow<E>>(&mut self, event: impl FnOnce() -> T) -> Delivery {
+        match self.pin.load() {
+            Some(list) => dispatch(Some(list), event().borrow()),
+            None => Delivery::default(),
+        }
+    }
+
     /// Lets go of closures that were removed since the last call.
     pub fn refresh(&mut self) {
         self.pin.load();

@@ -1,6 +1,7 @@
 //! The guarantees, by subject. Behaviours that flavors and topics share are written once,
 //! as a function over `support::Subject`, and run over each of them.
 
+mod batch;
 #[cfg(feature = "async")]
 mod futures;
 mod isolation;
