@@ -12,14 +12,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures_util::future::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::cell::Snapshot;
 use crate::list::List;
 use crate::panic::{PanicOrigin, catch};
 use crate::registry::{Entry, sealed};
-use crate::slot::{Handler, Head, Once, Outcome, Slot};
+use crate::slot::{Handler, Head, Kept, Once, Outcome, Slot};
 use crate::topic::{Handle, Key, Topics};
 use crate::{Batch, Delivery, Flavor, HandlerGuard, HandlerId, Registry};
 
@@ -90,92 +89,130 @@ where
 
 /// A handler as a dispatch sees it.
 pub trait AsyncHandler<E: ?Sized>: Handler {
-    /// Calls the closure, unless the handler was removed, for a future to be polled.
-    fn start<'e>(&'e self, event: &'e E) -> Result<Running<'e>, Outcome>;
+    /// Calls the closure, unless the handler was removed, and polls its future once.
+    ///
+    /// That it is one call has a reason: the compiler sees the future's own type here. It
+    /// inlines the poll, and if the future can never be pending, it drops the box.
+    fn start<'e>(&self, event: &'e E, context: &mut Context<'_>) -> Result<Outcome, Pending<'e>>;
 }
 
-type BoxFuture<'e> = Pin<Box<dyn Future<Output = ()> + Send + 'e>>;
+/// A future that has not ended yet.
+type Pending<'e> = Pin<Box<dyn Future<Output = ()> + Send + 'e>>;
 
-impl<E, F> AsyncHandler<E> for Slot<Option<F>>
+/// What a handler keeps: a closure that makes futures.
+trait Begin<E: ?Sized>: Send + Sync {
+    type Future<'e>: Future<Output = ()> + Send + 'e
+    where
+        E: 'e;
+
+    /// A future for this event, unless another dispatch makes the one call.
+    fn begin<'e>(&self, event: &'e E) -> Option<Self::Future<'e>>;
+}
+
+impl<E, C> AsyncHandler<E> for Slot<C>
 where
     E: ?Sized,
-    F: for<'e> Fn(&'e E) -> Option<BoxFuture<'e>> + Send + Sync,
+    C: Kept<Closure: Begin<E>> + Send + Sync,
 {
-    fn start<'e>(&'e self, event: &'e E) -> Result<Running<'e>, Outcome> {
-        let closure = self.live().ok_or(Outcome::Skipped)?;
-        let head = self.head();
-        match catch(|| closure(event)) {
-            Ok(Some(future)) => Ok(Running {
-                head,
-                future: Some(future),
-            }),
-            Ok(None) => Err(Outcome::Skipped),
+    fn start<'e>(&self, event: &'e E, context: &mut Context<'_>) -> Result<Outcome, Pending<'e>> {
+        let Some(closure) = self.live() else {
+            return Ok(Outcome::Skipped);
+        };
+        match catch(|| closure.begin(event)) {
+            Ok(Some(future)) => match poll(&self.head, Box::pin(future), context) {
+                Ok(outcome) => Ok(outcome),
+                Err(pending) => Err(pending),
+            },
+            Ok(None) => Ok(Outcome::Skipped),
             Err(payload) => {
-                head.report(PanicOrigin::Call, payload);
-                Err(Outcome::Panicked)
+                self.head.report(PanicOrigin::Call, payload);
+                Ok(Outcome::Panicked)
             }
         }
     }
 }
 
-/// The future of one handler. Whatever panics in it, while it is polled or dropped, is
-/// reported and goes no further.
-#[allow(missing_debug_implementations, reason = "nobody outside can name it")]
-pub struct Running<'e> {
-    head: &'e Head,
-    // `None` once it has ended.
-    future: Option<BoxFuture<'e>>,
+/// Polls a future of this handler's. What panics in it, here or when it is dropped at its
+/// end, is reported and goes no further.
+#[inline]
+fn poll<F: Future<Output = ()> + ?Sized>(
+    head: &Head,
+    mut future: Pin<Box<F>>,
+    context: &mut Context<'_>,
+) -> Result<Outcome, Pin<Box<F>>> {
+    let outcome = match catch(|| future.as_mut().poll(context)) {
+        Ok(Poll::Pending) => return Err(future),
+        Ok(Poll::Ready(())) => Outcome::Called,
+        Err(payload) => {
+            head.report(PanicOrigin::Call, payload);
+            Outcome::Panicked
+        }
+    };
+    head.discard(future);
+    Ok(outcome)
 }
 
-impl Future for Running<'_> {
+/// A future that was pending, with its handler. It does not keep the other handlers.
+struct Running<'e, E: ?Sized + 'static> {
+    handler: Entry<AsyncFlavor, E>,
+    // `None` once it has ended.
+    future: Option<Pending<'e>>,
+}
+
+impl<'e, E: ?Sized> Running<'e, E> {
+    fn new(handler: &Entry<AsyncFlavor, E>, future: Pending<'e>) -> Self {
+        Self {
+            handler: Arc::clone(handler),
+            future: Some(future),
+        }
+    }
+}
+
+impl<E: ?Sized> Future for Running<'_, E> {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
-        let Some(future) = &mut self.future else {
+        let Some(future) = self.future.take() else {
             return Poll::Ready(Outcome::Skipped);
         };
-        let outcome = match catch(|| future.as_mut().poll(context)) {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(())) => Outcome::Called,
-            Err(payload) => {
-                self.head.report(PanicOrigin::Call, payload);
-                Outcome::Panicked
+        match poll(self.handler.head(), future, context) {
+            Ok(outcome) => Poll::Ready(outcome),
+            Err(pending) => {
+                self.future = Some(pending);
+                Poll::Pending
             }
-        };
-        self.discard();
-        Poll::Ready(outcome)
+        }
     }
 }
 
-impl Running<'_> {
-    fn discard(&mut self) {
-        self.head.discard(self.future.take());
-    }
-}
-
-impl Drop for Running<'_> {
+impl<E: ?Sized> Drop for Running<'_, E> {
     fn drop(&mut self) {
-        self.discard();
+        let future = self.future.take();
+        self.handler.head().discard(future);
     }
 }
 
-type Handlers<E> = List<Entry<AsyncFlavor, E>>;
+type Handlers<E> = Snapshot<Entry<AsyncFlavor, E>>;
 
-/// Starts every handler, in order, and polls its future once. Only what is pending then is
-/// worth the bookkeeping of waiting for several futures at once.
-async fn concurrently<E: ?Sized + 'static>(list: &Handlers<E>, event: &E) -> Delivery {
+/// Starts every handler, in order, and waits for those that are pending after their first
+/// poll; only they are worth the bookkeeping of waiting for several futures at once.
+///
+/// The snapshot does not outlive that first pass: it takes one of the few places that this
+/// thread has for them.
+async fn concurrently<E: ?Sized + 'static>(
+    load: impl Fn() -> Option<Handlers<E>>,
+    event: &E,
+) -> Delivery {
     let (mut delivery, mut pending) = (Delivery::default(), None);
     poll_fn(|context| {
-        for handler in list.iter() {
-            match handler.start(event) {
-                Ok(mut running) => match running.poll_unpin(context) {
-                    Poll::Ready(outcome) => delivery.count(outcome),
-                    Poll::Pending => {
-                        let pending = pending.get_or_insert_with(FuturesUnordered::new);
-                        pending.push(running);
-                    }
-                },
-                Err(outcome) => delivery.count(outcome),
+        let snapshot = load();
+        let list = snapshot.as_ref().and_then(Snapshot::list);
+        for handler in list.into_iter().flat_map(List::iter) {
+            match handler.start(event, context) {
+                Ok(outcome) => delivery.count(outcome),
+                Err(future) => pending
+                    .get_or_insert_with(FuturesUnordered::new)
+                    .push(Running::new(handler, future)),
             }
         }
         Poll::Ready(())
@@ -189,17 +226,51 @@ async fn concurrently<E: ?Sized + 'static>(list: &Handlers<E>, event: &E) -> Del
     delivery
 }
 
-/// Runs the handlers one after the other, in order.
-async fn in_sequence<E: ?Sized + 'static>(list: &Handlers<E>, event: &E) -> Delivery {
+/// Runs the handlers one after the other, in order. The list becomes owned when it must
+/// outlive a wait, and not before.
+async fn in_sequence<E: ?Sized + 'static>(
+    load: impl Fn() -> Option<Handlers<E>>,
+    event: &E,
+) -> Delivery {
     let mut delivery = Delivery::default();
-    for handler in list.iter() {
-        let outcome = match handler.start(event) {
-            Ok(running) => running.await,
-            Err(outcome) => outcome,
-        };
-        delivery.count(outcome);
+    let first = poll_fn(|context| {
+        let pending = load().and_then(|snapshot| {
+            let (at, running) = advance(snapshot.list()?, 0, event, context, &mut delivery)?;
+            Some((snapshot.into_owned()?, at, running))
+        });
+        Poll::Ready(pending)
+    });
+    let Some((list, mut at, mut running)) = first.await else {
+        return delivery;
+    };
+    loop {
+        delivery.count(running.await);
+        let next = poll_fn(|context| {
+            let pending = advance(&list, at + 1, event, context, &mut delivery);
+            Poll::Ready(pending)
+        });
+        match next.await {
+            Some(pending) => (at, running) = pending,
+            None => return delivery,
+        }
     }
-    delivery
+}
+
+/// Runs handlers one after the other, from one on, until one is pending; which one that is.
+fn advance<'e, E: ?Sized + 'static>(
+    list: &List<Entry<AsyncFlavor, E>>,
+    from: usize,
+    event: &'e E,
+    context: &mut Context<'_>,
+    delivery: &mut Delivery,
+) -> Option<(usize, Running<'e, E>)> {
+    for (at, handler) in list.iter().enumerate().skip(from) {
+        match handler.start(event, context) {
+            Ok(outcome) => delivery.count(outcome),
+            Err(future) => return Some((at, Running::new(handler, future))),
+        }
+    }
+    None
 }
 
 impl<E: ?Sized> AsyncRegistry<E> {
@@ -226,7 +297,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
         F: Fn(&E) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.add(owning(self, priority, handler))
+        self.add(entry(self, HandlerId::next(priority), Owning(handler)))
     }
 
     /// As [`register`](Self::register), until the guard is dropped.
@@ -304,7 +375,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
     where
         F: for<'e> BorrowingHandler<'e, E> + Send + Sync + 'static,
     {
-        self.add(borrowing(self, priority, handler))
+        self.add(entry(self, HandlerId::next(priority), Borrowing(handler)))
     }
 
     /// As [`register_async_fn`](Self::register_async_fn), until the guard is dropped.
@@ -339,56 +410,83 @@ impl<E: ?Sized> AsyncRegistry<E> {
     /// registered by then. Dropping it drops the futures that have not ended. It is `Send`
     /// if `E` is `Sync`.
     ///
-    /// Takes no lock. Allocates one box a handler, and what it takes to wait for those that
-    /// are pending after their first poll.
+    /// Takes no lock. Allocates one box a handler at most, and what it takes to wait for those
+    /// that are pending after their first poll.
     pub async fn notify(&self, event: &E) -> Delivery {
-        match self.core.cell.load().and_then(Snapshot::into_owned) {
-            Some(list) => concurrently(&list, event).await,
-            None => Delivery::default(),
+        if self.is_empty() {
+            return Delivery::default();
         }
+        concurrently(|| self.core.cell.load(), event).await
     }
 
     /// Runs the handlers one after the other: each starts when the one before has ended.
     ///
     /// One that is removed before its turn is skipped; otherwise as [`notify`](Self::notify).
     pub async fn notify_sequential(&self, event: &E) -> Delivery {
-        match self.core.cell.load().and_then(Snapshot::into_owned) {
-            Some(list) => in_sequence(&list, event).await,
-            None => Delivery::default(),
+        if self.is_empty() {
+            return Delivery::default();
         }
+        in_sequence(|| self.core.cell.load(), event).await
     }
 }
 
 /// A handler whose futures own what they need.
-#[track_caller]
-fn owning<E, F, Fut>(
-    registry: &AsyncRegistry<E>,
-    priority: i32,
-    handler: F,
-) -> Entry<AsyncFlavor, E>
+struct Owning<F>(F);
+
+impl<E, F, Fut> Begin<E> for Owning<F>
 where
-    E: ?Sized + 'static,
-    F: Fn(&E) -> Fut + Send + Sync + 'static,
+    E: ?Sized,
+    F: Fn(&E) -> Fut + Send + Sync,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    entry(registry, HandlerId::next(priority), move |event| {
-        Some(Box::pin(handler(event)))
-    })
+    type Future<'e>
+        = Fut
+    where
+        E: 'e;
+
+    #[inline]
+    fn begin(&self, event: &E) -> Option<Fut> {
+        Some((self.0)(event))
+    }
 }
 
 /// A handler whose futures borrow the event.
-#[track_caller]
-fn borrowing<E, F>(registry: &AsyncRegistry<E>, priority: i32, handler: F) -> Entry<AsyncFlavor, E>
+struct Borrowing<F>(F);
+
+impl<E, F> Begin<E> for Borrowing<F>
 where
-    E: ?Sized + 'static,
-    F: for<'e> BorrowingHandler<'e, E> + Send + Sync + 'static,
+    E: ?Sized,
+    F: for<'e> BorrowingHandler<'e, E> + Send + Sync,
 {
-    entry(registry, HandlerId::next(priority), move |event| {
-        Some(Box::pin(handler(event)))
-    })
+    type Future<'e>
+        = <F as BorrowingHandler<'e, E>>::Future
+    where
+        E: 'e;
+
+    #[inline]
+    fn begin<'e>(&self, event: &'e E) -> Option<Self::Future<'e>> {
+        Some((self.0)(event))
+    }
 }
 
 /// A handler for one call ever.
+impl<E, F, Fut> Begin<E> for Once<F>
+where
+    E: ?Sized,
+    F: FnOnce(&E) -> Fut + Send,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    type Future<'e>
+        = Fut
+    where
+        E: 'e;
+
+    #[inline]
+    fn begin(&self, event: &E) -> Option<Fut> {
+        Some(self.claim()?(event))
+    }
+}
+
 #[track_caller]
 fn once<E, F, Fut>(registry: &AsyncRegistry<E>, handler: F) -> Entry<AsyncFlavor, E>
 where
@@ -397,18 +495,14 @@ where
     Fut: Future<Output = ()> + Send + 'static,
 {
     let id = HandlerId::next(0);
-    let once = Once::new(registry.registration(id), handler);
-    entry(registry, id, move |event| {
-        let handler = once.claim()?;
-        Some(Box::pin(handler(event)))
-    })
+    entry(registry, id, Once::new(registry.registration(id), handler))
 }
 
 #[track_caller]
 fn entry<E, F>(registry: &AsyncRegistry<E>, id: HandlerId, closure: F) -> Entry<AsyncFlavor, E>
 where
     E: ?Sized + 'static,
-    F: for<'e> Fn(&'e E) -> Option<BoxFuture<'e>> + Send + Sync + 'static,
+    F: Begin<E> + 'static,
 {
     let head = Head::new(id, Location::caller(), registry.home());
     Arc::new(Slot::new(head, Some(closure)))
@@ -432,7 +526,11 @@ impl<E: ?Sized> Batch<'_, AsyncFlavor, E> {
         F: Fn(&E) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.add(owning(self.registry, priority, handler))
+        self.add(entry(
+            self.registry,
+            HandlerId::next(priority),
+            Owning(handler),
+        ))
     }
 
     /// As [`AsyncRegistry::register_once`].
@@ -460,7 +558,11 @@ impl<E: ?Sized> Batch<'_, AsyncFlavor, E> {
     where
         F: for<'e> BorrowingHandler<'e, E> + Send + Sync + 'static,
     {
-        self.add(borrowing(self.registry, priority, handler))
+        self.add(entry(
+            self.registry,
+            HandlerId::next(priority),
+            Borrowing(handler),
+        ))
     }
 }
 
@@ -581,10 +683,7 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        match self.snapshot(key).and_then(Snapshot::into_owned) {
-            Some(list) => concurrently(&list, event).await,
-            None => Delivery::default(),
-        }
+        concurrently(|| self.snapshot(key), event).await
     }
 
     /// [`AsyncRegistry::notify_sequential`] on the key's topic, which is looked up when this
@@ -594,9 +693,6 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        match self.snapshot(key).and_then(Snapshot::into_owned) {
-            Some(list) => in_sequence(&list, event).await,
-            None => Delivery::default(),
-        }
+        in_sequence(|| self.snapshot(key), event).await
     }
 }

@@ -146,6 +146,7 @@ impl Head {
     }
 
     /// Drops something of this handler's, and reports its panic.
+    #[inline]
     pub(crate) fn discard<T>(&self, value: T) {
         if let Err(payload) = catch(|| drop(value)) {
             self.report(PanicOrigin::Destructor, payload);
