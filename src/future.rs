@@ -1,8 +1,7 @@
 //! The async flavor: handlers that return futures, run concurrently or one by one.
 //!
-//! A dispatch owns the list that it runs over (a snapshot would be held across awaits), so
-//! its futures may borrow from the handlers in it and from the event. It is polled by one
-//! task at a time, and its futures are polled nowhere else.
+//! Nothing is polled but by the task that polls the dispatch, and no snapshot is held while
+//! it waits: a handler that is pending is kept by itself, with its future.
 
 use std::borrow::Borrow;
 use std::future::{Future, poll_fn};
@@ -235,39 +234,42 @@ async fn in_sequence<E: ?Sized + 'static>(
     let mut delivery = Delivery::default();
     let first = poll_fn(|context| {
         let pending = load().and_then(|snapshot| {
-            let (at, running) = advance(snapshot.list()?, 0, event, context, &mut delivery)?;
-            Some((snapshot.into_owned()?, at, running))
+            let mut handlers = snapshot.list()?.iter();
+            let running = advance(&mut handlers, event, context, &mut delivery)?;
+            let left = handlers.count();
+            Some((running, snapshot.into_owned()?, left))
         });
         Poll::Ready(pending)
     });
-    let Some((list, mut at, mut running)) = first.await else {
+    let Some((mut running, list, left)) = first.await else {
         return delivery;
     };
+    let mut handlers = list.iter().skip(list.len() - left);
     loop {
         delivery.count(running.await);
         let next = poll_fn(|context| {
-            let pending = advance(&list, at + 1, event, context, &mut delivery);
+            let pending = advance(&mut handlers, event, context, &mut delivery);
             Poll::Ready(pending)
         });
         match next.await {
-            Some(pending) => (at, running) = pending,
+            Some(pending) => running = pending,
             None => return delivery,
         }
     }
 }
 
-/// Runs handlers one after the other, from one on, until one is pending; which one that is.
-fn advance<'e, E: ?Sized + 'static>(
-    list: &List<Entry<AsyncFlavor, E>>,
-    from: usize,
+/// Runs handlers one after the other, until one is pending.
+#[inline]
+fn advance<'h, 'e, E: ?Sized + 'static>(
+    handlers: &mut impl Iterator<Item = &'h Entry<AsyncFlavor, E>>,
     event: &'e E,
     context: &mut Context<'_>,
     delivery: &mut Delivery,
-) -> Option<(usize, Running<'e, E>)> {
-    for (at, handler) in list.iter().enumerate().skip(from) {
+) -> Option<Running<'e, E>> {
+    for handler in handlers {
         match handler.start(event, context) {
             Ok(outcome) => delivery.count(outcome),
-            Err(future) => return Some((at, Running::new(handler, future))),
+            Err(future) => return Some(Running::new(handler, future)),
         }
     }
     None

@@ -411,6 +411,36 @@ fn a_sequential_dispatch_skips_what_is_removed_before_its_turn() {
     assert_eq!((delivery.called, log.take()), (2, vec!["third"]));
 }
 
+/// Enough of them for several chunks, some of which wait.
+#[test]
+fn a_sequential_dispatch_runs_each_handler_once_and_in_order_whichever_wait() {
+    for waits in [|n| n % 3 == 0, |n| n % 3 != 0, |_| true, |n| n == 199] {
+        let (registry, log) = (AsyncRegistry::<u32>::new(), Log::new());
+        for n in 0..200 {
+            let log = log.clone();
+            registry.register(move |_| {
+                let (log, mut pending) = (log.clone(), waits(n));
+                poll_fn(move |_| {
+                    if std::mem::take(&mut pending) {
+                        return Poll::Pending;
+                    }
+                    log.push(n);
+                    Poll::Ready(())
+                })
+            });
+        }
+        let task = Arc::new(Count::default());
+        let mut notify = pin!(registry.notify_sequential(&0));
+        let mut polls = 0..=(0..200).filter(|n| waits(*n)).count();
+        let delivery = polls.find_map(|_| match poll(notify.as_mut(), &task) {
+            Poll::Ready(delivery) => Some(delivery.called),
+            Poll::Pending => None,
+        });
+        assert_eq!((delivery, polls.next()), (Some(200), None));
+        assert_eq!(log.take(), (0..200).collect::<Vec<i32>>());
+    }
+}
+
 #[test]
 fn a_call_that_has_begun_goes_on_after_its_handler_and_its_topic_are_gone() {
     let topics = AsyncTopicRegistry::<String, u32>::new();
