@@ -225,6 +225,9 @@ async fn concurrently<E: ?Sized + 'static>(
     delivery
 }
 
+/// The handler that the others wait for, the list that it is in, and how many follow it.
+type Waiting<'e, E> = (Running<'e, E>, Arc<List<Entry<AsyncFlavor, E>>>, usize);
+
 /// Runs the handlers one after the other, in order. The list becomes owned when it must
 /// outlive a wait, and not before.
 async fn in_sequence<E: ?Sized + 'static>(
@@ -232,30 +235,36 @@ async fn in_sequence<E: ?Sized + 'static>(
     event: &E,
 ) -> Delivery {
     let mut delivery = Delivery::default();
-    let first = poll_fn(|context| {
-        let pending = load().and_then(|snapshot| {
-            let mut handlers = snapshot.list()?.iter();
-            let running = advance(&mut handlers, event, context, &mut delivery)?;
-            let left = handlers.count();
-            Some((running, snapshot.into_owned()?, left))
-        });
-        Poll::Ready(pending)
-    });
-    let Some((mut running, list, left)) = first.await else {
-        return delivery;
-    };
-    let mut handlers = list.iter().skip(list.len() - left);
-    loop {
-        delivery.count(running.await);
-        let next = poll_fn(|context| {
-            let pending = advance(&mut handlers, event, context, &mut delivery);
-            Poll::Ready(pending)
-        });
-        match next.await {
-            Some(pending) => running = pending,
-            None => return delivery,
+    let mut waiting: Option<Waiting<'_, E>> = None;
+    poll_fn(|context| {
+        let pending = match waiting.take() {
+            None => load().and_then(|snapshot| {
+                let mut handlers = snapshot.list()?.iter();
+                let running = advance(&mut handlers, event, context, &mut delivery)?;
+                let left = handlers.count();
+                Some((running, snapshot.into_owned()?, left))
+            }),
+            Some((mut running, list, left)) => match Pin::new(&mut running).poll(context) {
+                Poll::Pending => Some((running, list, left)),
+                Poll::Ready(outcome) => {
+                    delivery.count(outcome);
+                    let mut handlers = list.iter().skip(list.len() - left);
+                    let running = advance(&mut handlers, event, context, &mut delivery);
+                    let left = handlers.count();
+                    running.map(|running| (running, list, left))
+                }
+            },
+        };
+        match pending {
+            None => Poll::Ready(()),
+            pending => {
+                waiting = pending;
+                Poll::Pending
+            }
         }
-    }
+    })
+    .await;
+    delivery
 }
 
 /// Runs handlers one after the other, until one is pending.
