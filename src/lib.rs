@@ -8,6 +8,7 @@ mod cell;
 mod future;
 mod guard;
 mod id;
+mod join;
 mod list;
 mod panic;
 mod registry;
@@ -22,6 +23,7 @@ pub use future::{
 };
 pub use guard::HandlerGuard;
 pub use id::HandlerId;
+pub use join::{JoinError, Joinable};
 pub use panic::{PanicInfo, PanicOrigin};
 pub use registry::{Delivery, Flavor, Registry};
 pub use sync::{Pinned, SyncFlavor, SyncRegistry, TopicHandle, TopicRegistry};

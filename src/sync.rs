@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::{mem, slice};
 
 use crate::cell::Pin;
+use crate::join::{Entrance, Gate};
 use crate::list::List;
 use crate::panic::{PanicOrigin, catch};
 use crate::registry::{Entry, sealed};
 use crate::slot::{self, Head, Kept, Once, Outcome, Plain, Slot};
 use crate::topic::{Handle, Key, Topics};
-use crate::{Batch, Delivery, Flavor, HandlerGuard, HandlerId, Registry};
+use crate::{Batch, Delivery, Flavor, HandlerGuard, HandlerId, Joinable, Registry};
 
 /// One topic without a key: handlers that are closures, called inline by `notify`.
 ///
@@ -150,6 +151,31 @@ impl<E: ?Sized> SyncRegistry<E> {
         F: FnOnce(&E) + Send + 'static,
     {
         self.add(once(self, handler))
+    }
+
+    /// Registers a handler whose removal can be waited for.
+    #[track_caller]
+    pub fn register_joinable<F>(&self, handler: F) -> Joinable
+    where
+        F: Fn(&E) + Send + Sync + 'static,
+    {
+        self.register_joinable_with_priority(0, handler)
+    }
+
+    /// As [`register_joinable`](Self::register_joinable), at a priority.
+    #[track_caller]
+    pub fn register_joinable_with_priority<F>(&self, priority: i32, handler: F) -> Joinable
+    where
+        F: Fn(&E) + Send + Sync + 'static,
+    {
+        let id = HandlerId::next(priority);
+        let head = Head::new(id, Location::caller(), self.home());
+        let gate = Arc::new(Gate::new(head, handler));
+        let entrance = Entrance(Arc::clone(&gate));
+        self.add(entry(self, id, move |event| {
+            entrance.enter().map(|handler| handler(event)).is_some()
+        }));
+        Joinable::new(self.registration(id), gate)
     }
 
     /// Calls every handler with the event, in order, on this thread.
@@ -427,6 +453,30 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
         F: FnOnce(&E) + Send + 'static,
     {
         self.handle(key).register_once(handler)
+    }
+
+    /// [`SyncRegistry::register_joinable`] on the key's topic.
+    #[track_caller]
+    pub fn register_joinable<F>(&self, key: impl Into<K>, handler: F) -> Joinable
+    where
+        F: Fn(&E) + Send + Sync + 'static,
+    {
+        self.handle(key).register_joinable(handler)
+    }
+
+    /// [`SyncRegistry::register_joinable_with_priority`] on the key's topic.
+    #[track_caller]
+    pub fn register_joinable_with_priority<F>(
+        &self,
+        key: impl Into<K>,
+        priority: i32,
+        handler: F,
+    ) -> Joinable
+    where
+        F: Fn(&E) + Send + Sync + 'static,
+    {
+        self.handle(key)
+            .register_joinable_with_priority(priority, handler)
     }
 
     /// [`SyncRegistry::notify`] on the key's topic. Without one, nothing happens, and

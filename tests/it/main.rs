@@ -5,6 +5,7 @@ mod batch;
 #[cfg(feature = "async")]
 mod futures;
 mod isolation;
+mod joins;
 mod locks;
 mod once;
 mod order;

@@ -1,0 +1,309 @@
+//! Removals that are waited for.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use topic_registry::{JoinError, Joinable, SyncRegistry, TopicRegistry};
+
+use crate::support::{Bomb, OnDrop, gate, owning, within};
+
+type Registry = SyncRegistry<u32>;
+
+/// Longer than anything here takes, and no reason to wait for it.
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn the_closure_has_been_dropped_when_join_returns() {
+    for depth in [1, 12] {
+        within("a join", move || {
+            let (registry, alive) = (Registry::new(), Arc::new(()));
+            let joinable = registry.register_joinable(owning(Arc::clone(&alive)));
+            let nested = (1..depth).fold(registry.clone(), |inner, _| {
+                let outer = Registry::new();
+                outer.register(move |event| assert_eq!(inner.notify(event).panicked, 0));
+                outer
+            });
+            assert_eq!(nested.notify(&0).called, 1);
+            // Joined from inside of a dispatch that runs over the handler, but not in it.
+            let (slot, dropped) = (Mutex::new(Some(joinable)), Arc::new(AtomicBool::new(false)));
+            let told = Arc::clone(&dropped);
+            registry.register_with_priority(1, move |_| {
+                if let Some(joinable) = slot.lock().unwrap().take() {
+                    assert_eq!(joinable.join(), Ok(()));
+                    told.store(Arc::strong_count(&alive) == 1, Ordering::Relaxed);
+                }
+            });
+            assert_eq!(nested.notify(&0).panicked, 0);
+            assert!(dropped.load(Ordering::Relaxed));
+            assert_eq!(registry.handler_count(), 1);
+        });
+    }
+}
+
+/// A registry with a joinable handler that a thread of its own is inside of, until the
+/// function that is returned lets it out; and whether the closure was dropped.
+fn occupied() -> (Registry, Joinable, impl FnOnce() + Send, Arc<AtomicBool>) {
+    let (registry, dropped) = (Registry::new(), Arc::new(AtomicBool::new(false)));
+    let (enter, entered) = gate("the handler to be entered");
+    let (leave, left) = gate("the handler to be left");
+    let told = Arc::clone(&dropped);
+    let owned = OnDrop(move || told.store(true, Ordering::Relaxed));
+    let joinable = registry.register_joinable(move |_| {
+        let _ = &owned;
+        enter();
+        left();
+    });
+    let notifies = registry.clone();
+    let dispatch = thread::spawn(move || notifies.notify(&0));
+    entered();
+    let let_out = move || {
+        leave();
+        assert_eq!(dispatch.join().unwrap().called, 1);
+    };
+    (registry, joinable, let_out, dropped)
+}
+
+#[test]
+fn it_waits_for_the_thread_that_is_inside() {
+    let (registry, joinable, let_out, dropped) = occupied();
+    assert_eq!(
+        joinable.join_timeout(Duration::ZERO),
+        Err(JoinError::TimedOut)
+    );
+    assert!(registry.is_empty(), "it is removed all the same");
+    assert_eq!(
+        joinable.join_timeout(Duration::from_millis(20)),
+        Err(JoinError::TimedOut)
+    );
+    assert!(!dropped.load(Ordering::Relaxed), "a call is inside");
+    let closure_dropped = Arc::clone(&dropped);
+    let joiner = thread::spawn(move || {
+        let outcome = joinable.join();
+        (outcome, closure_dropped.load(Ordering::Relaxed))
+    });
+    let_out();
+    let joined = within("a join", move || joiner.join().unwrap());
+    assert_eq!(joined, (Ok(()), true));
+}
+
+#[test]
+fn a_zero_time_out_has_the_right_answer_at_once() {
+    let registry = Registry::new();
+    let joinable = registry.register_joinable(|_| {});
+    assert_eq!(joinable.join_timeout(Duration::ZERO), Ok(()));
+    assert_eq!(joinable.join_timeout(Duration::ZERO), Ok(()), "and again");
+    assert_eq!(joinable.join_timeout(Duration::MAX), Ok(()), "for ever");
+    assert_eq!(joinable.join(), Ok(()));
+    let (_registry, joinable, let_out, _) = occupied();
+    let start = Instant::now();
+    assert_eq!(
+        joinable.join_timeout(Duration::ZERO),
+        Err(JoinError::TimedOut)
+    );
+    assert!(start.elapsed() < LONG);
+    let_out();
+    assert_eq!(joinable.join_timeout(Duration::ZERO), Ok(()));
+}
+
+#[test]
+fn it_does_not_wait_for_a_slow_sibling_nor_for_a_pin() {
+    within("a join beside a slow sibling", || {
+        let (registry, alive) = (Registry::new(), Arc::new(()));
+        let (enter, entered) = gate("the sibling to be entered");
+        let (leave, left) = gate("the join");
+        let joinable = registry.register_joinable_with_priority(1, owning(Arc::clone(&alive)));
+        registry.register(move |_| {
+            enter();
+            left();
+        });
+        let mut pinned = registry.pin();
+        let notifies = registry.clone();
+        let dispatch = thread::spawn(move || notifies.notify(&0).called);
+        entered();
+        assert_eq!(joinable.join(), Ok(()));
+        assert_eq!(Arc::strong_count(&alive), 1);
+        leave();
+        assert_eq!(dispatch.join().unwrap(), 2);
+        pinned.refresh();
+    });
+}
+
+#[test]
+fn from_inside_of_the_handler_it_is_an_error_and_the_handler_is_removed() {
+    within("a join from inside", || {
+        let (registry, alive) = (Registry::new(), Arc::new(()));
+        let slot = Arc::new(Mutex::new(None::<Joinable>));
+        let (own, same, outcome) = (
+            Arc::clone(&slot),
+            registry.clone(),
+            Arc::new(Mutex::new(None)),
+        );
+        let (answer, owned) = (Arc::clone(&outcome), Arc::clone(&alive));
+        *slot.lock().unwrap() = Some(registry.register_joinable(move |event| {
+            let _ = &owned;
+            if *event < 3 {
+                // Nested, so that this thread is inside several times.
+                same.notify(&(event + 1));
+            } else if let Some(joinable) = own.lock().unwrap().take() {
+                *answer.lock().unwrap() = Some(joinable.join());
+            }
+        }));
+        assert_eq!(registry.notify(&0).panicked, 0);
+        assert_eq!(*outcome.lock().unwrap(), Some(Err(JoinError::Inside)));
+        assert!(registry.is_empty());
+        assert_eq!(
+            Arc::strong_count(&alive),
+            1,
+            "dropped by the last call that returned"
+        );
+    });
+}
+
+/// Each of `count` handlers, on a thread of its own, joins the next one's.
+#[test]
+fn handlers_that_join_each_other_in_a_circle_end_with_an_error() {
+    for count in [2, 3, 5] {
+        within("joins in a circle", move || {
+            let inside = Arc::new(std::sync::Barrier::new(count));
+            let slots: Vec<_> = (0..count).map(|_| Arc::new(Mutex::new(None))).collect();
+            let outcomes = Arc::new(Mutex::new(Vec::new()));
+            let registries: Vec<Registry> = (0..count).map(|_| Registry::new()).collect();
+            for (at, registry) in registries.iter().enumerate() {
+                let next: Arc<Mutex<Option<Joinable>>> = Arc::clone(&slots[(at + 1) % count]);
+                let (inside, outcomes) = (Arc::clone(&inside), Arc::clone(&outcomes));
+                let joinable = registry.register_joinable(move |_| {
+                    inside.wait();
+                    let joinable = next.lock().unwrap().take().expect("one joins each");
+                    let outcome = joinable.join();
+                    outcomes.lock().unwrap().push(outcome);
+                });
+                *slots[at].lock().unwrap() = Some(joinable);
+            }
+            thread::scope(|scope| {
+                for registry in &registries {
+                    scope.spawn(|| assert_eq!(registry.notify(&0).panicked, 0));
+                }
+            });
+            let outcomes = std::mem::take(&mut *outcomes.lock().unwrap());
+            let failed = outcomes
+                .iter()
+                .filter(|outcome| **outcome == Err(JoinError::Deadlock));
+            assert_eq!((outcomes.len(), failed.count()), (count, 1), "{outcomes:?}");
+            assert!(registries.iter().all(SyncRegistry::is_empty));
+        });
+    }
+}
+
+#[test]
+fn removed_in_another_way_its_closure_goes_at_once_and_join_has_nothing_to_wait_for() {
+    let removals: [fn(&Registry, &Joinable); 3] = [
+        |registry, joinable| assert!(registry.unregister(joinable.id())),
+        |registry, _| registry.clear(),
+        |registry, joinable| assert!(registry.update(|batch| batch.unregister(joinable.id()))),
+    ];
+    for remove in removals {
+        let (registry, alive) = (Registry::new(), Arc::new(()));
+        let joinable = registry.register_joinable(owning(Arc::clone(&alive)));
+        remove(&registry, &joinable);
+        assert_eq!(Arc::strong_count(&alive), 1);
+        assert_eq!(registry.notify(&0).called, 0);
+        assert_eq!(joinable.join(), Ok(()));
+    }
+    let alive = Arc::new(());
+    let joinable = Registry::new().register_joinable(owning(Arc::clone(&alive)));
+    assert_eq!(Arc::strong_count(&alive), 1, "gone with the registry");
+    assert_eq!(joinable.join(), Ok(()));
+}
+
+#[test]
+fn dropped_without_a_join_it_is_removed() {
+    let topics = TopicRegistry::<String, u32>::new();
+    let joinable = topics.register_joinable_with_priority("a", 1, |_| {});
+    assert_eq!(topics.notify("a", &0).called, 1);
+    assert!(format!("{joinable:?}").contains("Joinable"));
+    drop(joinable);
+    assert!(topics.is_empty());
+    assert_eq!(topics.register_joinable("a", |_| {}).join(), Ok(()));
+    assert!(topics.is_empty());
+}
+
+#[test]
+fn bombs_and_panics_are_contained_and_told() {
+    let registry = Registry::new();
+    let log = crate::support::Log::new();
+    let reports = log.clone();
+    registry.on_panic(move |info| {
+        reports.push((info.handler_id(), info.message().unwrap().to_owned()))
+    });
+    let bomb = Bomb("closure");
+    let joinable = registry.register_joinable(move |_| {
+        let _ = &bomb;
+        panic!("call");
+    });
+    let id = joinable.id();
+    assert_eq!(registry.notify(&0).panicked, 1);
+    assert_eq!(joinable.join(), Ok(()));
+    assert_eq!(
+        log.take(),
+        [(id, "call".to_owned()), (id, "closure".to_owned())]
+    );
+
+    // The call that unwinds is the last to let go of the closure.
+    let (slot, bomb) = (Arc::new(Mutex::new(None::<Joinable>)), Bomb("closure"));
+    let own = Arc::clone(&slot);
+    let joinable = registry.register_joinable(move |_| {
+        let _ = &bomb;
+        let joinable = own.lock().unwrap().take();
+        assert_eq!(joinable.map(Joinable::join), Some(Err(JoinError::Inside)));
+        panic!("call");
+    });
+    *slot.lock().unwrap() = Some(joinable);
+    assert_eq!(registry.notify(&0).panicked, 1);
+    let told: Vec<String> = log.take().into_iter().map(|(_, message)| message).collect();
+    assert_eq!(told, ["closure", "call"]);
+}
+
+/// Joins beside a churn of other handlers and a stream of dispatches: none is late, and what
+/// the closure uses can be freed right after.
+#[test]
+fn joins_beside_a_churn_wait_for_their_own_calls_only() {
+    within("joins beside a churn", || {
+        let (registry, done) = (Registry::new(), AtomicBool::new(false));
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(Ordering::Relaxed) {
+                        registry.notify(&0);
+                    }
+                });
+            }
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    drop(registry.register_guard(|_| {}));
+                }
+            });
+            for _ in 0..2_000 {
+                let freed = Arc::new(AtomicU32::new(0));
+                let used = Arc::clone(&freed);
+                let joinable = registry.register_joinable(move |_| {
+                    assert_eq!(used.load(Ordering::Relaxed), 0, "used after it was freed");
+                });
+                assert_eq!(joinable.join(), Ok(()));
+                assert_eq!(Arc::strong_count(&freed), 1);
+                freed.store(1, Ordering::Relaxed);
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        assert_eq!((registry.handler_count(), registry.panic_count()), (0, 0));
+    });
+}
+
+#[test]
+fn errors_are_for_people() {
+    for error in [JoinError::Inside, JoinError::Deadlock, JoinError::TimedOut] {
+        let error: Box<dyn std::error::Error> = Box::new(error);
+        assert!(error.to_string().contains("handler"));
+    }
+}
