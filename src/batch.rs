@@ -1,5 +1,6 @@
 //! [`Batch`]: changes to a registry that are published together.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::id::Rank;
@@ -13,8 +14,8 @@ use crate::{Flavor, HandlerId, Registry};
 /// It holds no lock: the registry can be used meanwhile, and does not show the changes yet.
 pub struct Batch<'r, F: Flavor<E>, E: ?Sized + 'static> {
     pub(crate) registry: &'r Registry<F, E>,
-    added: Vec<Entry<F, E>>,
-    removed: Vec<Rank>,
+    added: BTreeMap<Rank, Entry<F, E>>,
+    removed: BTreeSet<Rank>,
     cleared: bool,
 }
 
@@ -22,8 +23,8 @@ impl<'r, F: Flavor<E>, E: ?Sized + 'static> Batch<'r, F, E> {
     pub(crate) fn new(registry: &'r Registry<F, E>) -> Self {
         Self {
             registry,
-            added: Vec::new(),
-            removed: Vec::new(),
+            added: BTreeMap::new(),
+            removed: BTreeSet::new(),
             cleared: false,
         }
     }
@@ -32,19 +33,12 @@ impl<'r, F: Flavor<E>, E: ?Sized + 'static> Batch<'r, F, E> {
     ///
     /// Somebody else may still remove it before the batch is published.
     pub fn unregister(&mut self, id: HandlerId) -> bool {
-        let rank = id.rank();
-        if let Some(at) = self.added.iter().position(|handler| handler.rank() == rank) {
-            self.added.remove(at);
-            return true;
-        }
-        let is_there = !self.cleared && !self.removed.contains(&rank) && self.registry.contains(id);
-        if is_there {
-            self.removed.push(rank);
-        }
-        is_there
+        let is_new = self.added.remove(&id.rank()).is_some();
+        is_new || !self.cleared && self.registry.contains(id) && self.removed.insert(id.rank())
     }
 
-    /// Removes all handlers, of the registry and of this batch.
+    /// Removes all handlers: those of this batch so far, and those of the registry when the
+    /// batch is published.
     pub fn clear(&mut self) {
         self.added.clear();
         self.cleared = true;
@@ -52,26 +46,33 @@ impl<'r, F: Flavor<E>, E: ?Sized + 'static> Batch<'r, F, E> {
 
     pub(crate) fn add(&mut self, handler: Entry<F, E>) -> HandlerId {
         let id = handler.head().id();
-        self.added.push(handler);
+        self.added.insert(id.rank(), handler);
         id
     }
 
-    pub(crate) fn publish(mut self) {
-        self.removed.sort_unstable();
-        self.registry.core.cell.update(|list| {
-            let goes = |rank| self.cleared || self.removed.binary_search(&rank).is_ok();
-            let (gone, mut kept): (Vec<_>, Vec<_>) =
-                list.iter().partition(|handler| goes(handler.rank()));
-            kept.extend(&self.added);
+    pub(crate) fn publish(self) {
+        let gone = self.registry.change(|list| {
+            let goes = |rank| self.cleared || self.removed.contains(&rank);
+            let (gone, mut kept): (Vec<_>, Vec<_>) = list
+                .iter()
+                .cloned()
+                .partition(|handler| goes(handler.rank()));
             if gone.is_empty() && self.added.is_empty() {
                 return None;
             }
-            for handler in gone {
-                handler.head().retire();
-            }
-            kept.sort_by_key(|handler| handler.rank());
-            Some((List::from_sorted(kept.into_iter().cloned()), ()))
+            kept.extend(self.added.into_values());
+            kept.sort_by_key(Ranked::rank);
+            // Not before the new list is published: a dispatch that began in between would
+            // find neither what goes nor what comes.
+            let retire = move || {
+                for handler in &gone {
+                    handler.head().retire();
+                }
+                gone
+            };
+            Some((List::from_sorted(kept.into_iter()), retire))
         });
+        drop(gone);
     }
 }
 

@@ -1,25 +1,42 @@
-//! Publishes, loads and pins the current list; the only user of `arc_swap`.
+//! Publishes, loads and pins the current list, and counts who owns it; the only user of
+//! `arc_swap`.
 //!
 //! # Consistency
 //!
-//! A cell is a list and, beside it, the list's length, so that an empty topic is
-//! recognised by one load. Both are written under the writer lock, one after the
-//! other, and read without it, so a reader may meet a length and a list of two
-//! neighbouring states:
+//! A cell is a list and, beside it, the list's length, so that an empty topic is recognised
+//! by one load. A writer publishes the list first and the length after it, under the writer
+//! lock. A reader loads the length first, so the list that it then loads is at least as new:
 //!
-//! * It reads length 0 and leaves: either the list was empty, or the registration
-//!   that fills it has not returned yet, and leaving is as if the reader had come first.
+//! * It reads length 0 and leaves: either the list was empty, or the registration that fills
+//!   it has not returned yet, and leaving is as if the reader had come first.
 //! * It reads another length and then loads an empty list: the last handler was just
 //!   removed, and running nothing is as if the reader had come after that.
 //!
-//! A change that *happened before* the read is always seen. Coherence alone gives
-//! that, for the length as for the pointer that a pin compares, so both are read
-//! relaxed: no data is reached through either. The list itself is only ever reached
-//! through a load of `arc_swap`, which acquires what its store released.
+//! Both are sequentially consistent. Whoever registers and then looks at some state of its
+//! own, and whoever sets that state and then notifies, cannot both miss the other.
+//!
+//! A pin compares the pointer only, relaxed: coherence alone gives that it sees every change
+//! that happened before. No data is reached through what it compares.
+//!
+//! # When a cell is idle
+//!
+//! When it has neither an owner nor an item. Both counts are in one word, so one load tells,
+//! and whoever takes the last owner away is told by the same step whether an item is left.
+//! Items come and go by owners only: an owner adds its items before it goes, in the one order
+//! that a single word has.
+//!
+//! # Who drops a list
+//!
+//! Whoever lets go of its last share, which may be `arc_swap` inside of a load: a writer
+//! counts a share for each reader that it finds on its way to the old list, also for one that
+//! then takes the new list and gives that share back. A look-up by key loads under the lock of
+//! its shard, and must not drop a list there. So a writer that is not the only one left to own
+//! the old list lets such look-ups end (`settle`) before it lets go of its own shares. Those
+//! that begin later do not find the old list any more.
 
 use std::mem;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwapAny, Cache, Guard};
@@ -31,11 +48,14 @@ type Published<T> = Option<Arc<List<T>>>;
 
 pub(crate) struct Cell<T> {
     list: ArcSwapAny<Published<T>>,
-    len: AtomicUsize,
+    // The length of the list, and `OWNER` for each owner.
+    counts: AtomicU64,
     // What was published last, for the next writer: nobody else can replace it, so it need
     // not be protected as a reader's is.
     writer: Mutex<Published<T>>,
 }
+
+const OWNER: u64 = 1 << 32;
 
 /// A list that stays what it is for as long as this is held.
 ///
@@ -46,14 +66,29 @@ impl<T> Cell<T> {
     pub(crate) fn new() -> Self {
         Self {
             list: ArcSwapAny::const_empty(),
-            len: AtomicUsize::new(0),
+            counts: AtomicU64::new(0),
             writer: Mutex::new(None),
         }
     }
 
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.len.load(Ordering::Relaxed)
+        (self.counts.load(Ordering::SeqCst) % OWNER) as usize
+    }
+
+    /// Counts another owner.
+    pub(crate) fn own(&self) {
+        let counts = self.counts.fetch_add(OWNER, Ordering::SeqCst);
+        assert!(counts < u64::MAX / 2, "2^31 handles of one registry");
+    }
+
+    /// Counts one owner less; whether the cell is idle now.
+    pub(crate) fn disown(&self) -> bool {
+        self.counts.fetch_sub(OWNER, Ordering::SeqCst) == OWNER
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.counts.load(Ordering::SeqCst) == 0
     }
 
     /// The current list, or `None` if it is empty.
@@ -62,24 +97,32 @@ impl<T> Cell<T> {
         (self.len() != 0).then(|| Snapshot(self.list.load()))
     }
 
-    /// Replaces the list by what `change` makes of it, unless that is `None`.
+    /// Replaces the list by what `change` makes of it, unless that is `None`; then does what
+    /// `change` leaves to be done when the new list is published.
     ///
-    /// `change` runs under the writer lock, so it must run and drop nothing of the
-    /// user's. The old list, which may own the last share of a closure, is dropped
-    /// after the lock is released.
-    pub(crate) fn update<R>(
+    /// Both run under the writer lock, so they must run and drop nothing of the user's. The
+    /// old list, which may own the last share of a closure, is dropped after that.
+    pub(crate) fn update<R, A: FnOnce() -> R>(
         &self,
-        change: impl FnOnce(&List<T>) -> Option<(List<T>, R)>,
+        change: impl FnOnce(&List<T>) -> Option<(List<T>, A)>,
+        settle: impl FnOnce(),
     ) -> Option<R> {
         let mut current = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let empty = List::default();
-        let (next, result) = change(current.as_deref().unwrap_or(&empty))?;
-        let len = next.len();
+        let (next, afterwards) = change(current.as_deref().unwrap_or(&empty))?;
+        let (len, old_len) = (next.len(), self.len());
+        assert!((len as u64) < OWNER, "2^32 handlers of one registry");
         let next = (len != 0).then(|| Arc::new(next));
         let old = mem::replace(&mut *current, next.clone());
         let published = self.list.swap(next);
-        self.len.store(len, Ordering::Relaxed);
+        let change = (len as u64).wrapping_sub(old_len as u64);
+        self.counts.fetch_add(change, Ordering::SeqCst);
+        let result = afterwards();
         drop(current);
+        // Shares that `swap` counted for readers were counted on this thread: they show.
+        if old.as_ref().is_some_and(|old| Arc::strong_count(old) > 2) {
+            settle();
+        }
         drop((published, old));
         Some(result)
     }

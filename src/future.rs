@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use crate::cell::Snapshot;
+use crate::cell::{Owner, Snapshot};
 use crate::list::List;
 use crate::panic::{PanicOrigin, catch};
 use crate::registry::{Entry, sealed};
@@ -427,7 +427,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
         if self.is_empty() {
             return Delivery::default();
         }
-        concurrently(|| self.core.cell.load(), event).await
+        concurrently(|| self.cell().load(), event).await
     }
 
     /// Runs the handlers one after the other: each starts when the one before has ended.
@@ -437,7 +437,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
         if self.is_empty() {
             return Delivery::default();
         }
-        in_sequence(|| self.core.cell.load(), event).await
+        in_sequence(|| self.cell().load(), event).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! [`HandlerGuard`]: a registration that ends with its owner.
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 
 use crate::HandlerId;
@@ -54,6 +55,10 @@ impl HandlerGuard {
         self.id()
     }
 }
+
+// It is a weak share and an id, whatever a panic leaves behind.
+impl UnwindSafe for HandlerGuard {}
+impl RefUnwindSafe for HandlerGuard {}
 
 impl Drop for HandlerGuard {
     fn drop(&mut self) {

@@ -166,20 +166,20 @@ impl<C> Reports<C> {
         catch(|| drop(old))
     }
 
-    /// Calls the callback, if there is one. What it throws is counted here, and so is
-    /// what its destructor throws, which runs here if it was replaced meanwhile.
-    pub(crate) fn call(&self, f: impl FnOnce(&C)) {
-        let Some(callback) = self.lock().clone() else {
-            return;
-        };
-        for outcome in [catch(|| f(&callback)), catch(|| drop(callback))] {
-            self.absorb(outcome);
-        }
+    /// Calls the callback, if there is one; what that threw, and what its destructor threw,
+    /// which runs here if it was replaced meanwhile.
+    pub(crate) fn call(&self, f: impl FnOnce(&C)) -> impl Iterator<Item = Payload> {
+        let callback = self.lock().clone();
+        let thrown = callback.map(|callback| {
+            let in_the_call = catch(|| f(&callback)).err();
+            [in_the_call, catch(|| drop(callback)).err()]
+        });
+        thrown.into_iter().flatten().flatten()
     }
 
-    /// Counts a panic that no callback can be told of.
-    pub(crate) fn absorb(&self, outcome: Result<(), Payload>) {
-        if let Err(payload) = outcome {
+    /// Counts what a callback threw, of which nobody can be told.
+    pub(crate) fn absorb(&self, thrown: impl IntoIterator<Item = Payload>) {
+        for payload in thrown {
             self.add();
             bury_unseen(payload);
         }
@@ -193,7 +193,7 @@ impl<C> Reports<C> {
 impl<C> Drop for Reports<C> {
     fn drop(&mut self) {
         let outcome = self.set(None);
-        self.absorb(outcome);
+        self.absorb(outcome.err());
     }
 }
 
@@ -201,24 +201,29 @@ pub(crate) type Callback = Box<dyn Fn(&PanicInfo<'_>) + Send + Sync>;
 
 /// What the handlers of a registry share and what outlives the registry as long as one
 /// of them does: where their panics go, and the topic they belong to.
-pub(crate) struct Home<T: ?Sized = dyn Topic> {
+pub(crate) struct Home<T: Topic + ?Sized = dyn Topic> {
     pub(crate) reports: Reports<Callback>,
     pub(crate) topic: T,
 }
 
 /// What a registry knows of the topic that it serves; `()` if it serves none.
 pub(crate) trait Topic: Send + Sync {
-    /// Counts a panic for all topics, and passes it on to their callback unless it was
-    /// met in one.
-    fn report(&self, _info: Option<&PanicInfo<'_>>) {}
+    /// Counts a panic for all topics.
+    fn count(&self) {}
 
-    /// Removes the topic if it is idle; called after an owner has let go of it.
+    /// Tells the callback of all topics of a panic.
+    fn tell(&self, _info: &PanicInfo<'_>) {}
+
+    /// Removes the topic if it is idle; called after its last owner has let go of it.
     fn prune(&self) {}
+
+    /// Waits until the look-ups of this topic that have begun have ended.
+    fn settle(&self) {}
 }
 
 impl Topic for () {}
 
-impl<T> Home<T> {
+impl<T: Topic> Home<T> {
     pub(crate) fn new(topic: T) -> Self {
         Self {
             reports: Reports::new(),
@@ -247,24 +252,51 @@ impl<T: Topic + ?Sized> Home<T> {
         }
     }
 
+    /// As [`prune`](Self::prune), `Hash` and `Eq` of the key run here.
+    pub(crate) fn settle(&self) {
+        if let Err(payload) = catch(|| self.topic.settle()) {
+            bury_unseen(payload);
+        }
+    }
+
+    /// Counts what this registry's callback threw, of which nobody can be told.
+    fn absorb(&self, thrown: impl IntoIterator<Item = Payload>) {
+        for payload in thrown {
+            self.count();
+            bury_unseen(payload);
+        }
+    }
+
+    fn count(&self) {
+        self.reports.add();
+        self.topic.count();
+    }
+
     fn tell(&self, source: Source, origin: PanicOrigin, payload: &(dyn Any + Send)) {
         thread_local! {
             // Without a destructor, so that it also works while the thread is torn down.
             static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
         }
-        self.reports.add();
+        self.count();
         // A callback may notify whatever it likes. The panics that it meets are not
         // reported, or a registry that reports to itself would never come to an end.
         if IN_CALLBACK.replace(true) {
-            return self.topic.report(None);
+            return;
         }
         let info = PanicInfo {
             source,
             origin,
             payload,
         };
-        self.reports.call(|callback| callback(&info));
-        self.topic.report(Some(&info));
+        self.absorb(self.reports.call(|callback| callback(&info)));
+        self.topic.tell(&info);
         IN_CALLBACK.set(false);
+    }
+}
+
+impl<T: Topic + ?Sized> Drop for Home<T> {
+    fn drop(&mut self) {
+        let outcome = self.reports.set(None);
+        self.absorb(outcome.err());
     }
 }

@@ -1,7 +1,7 @@
 //! The registry without its flavor: storage, removal, counts and panics of one topic.
 
 use std::fmt;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 
 use crate::cell::{Cell, Owner};
@@ -34,10 +34,7 @@ use crate::{Batch, HandlerGuard, HandlerId};
 /// A handler or a callback that owns a clone of its own registry keeps it alive until it
 /// is removed, as with any cycle of reference counts.
 pub struct Registry<F: Flavor<E>, E: ?Sized + 'static> {
-    pub(crate) core: Arc<Core<F, E>>,
-    // After `core`: fields are dropped in this order, and a topic can only be found idle
-    // by whoever has let go of it.
-    _lease: Lease,
+    core: Arc<Core<F, E>>,
 }
 
 /// What a handler is; sealed.
@@ -59,9 +56,6 @@ pub(crate) struct Core<F: Flavor<E>, E: ?Sized + 'static> {
     pub(crate) cell: Cell<Entry<F, E>>,
     home: Arc<Home>,
 }
-
-/// Asks for the prune of a topic when it is dropped, which is when its owner has let go.
-struct Lease(Arc<Home>);
 
 /// What a dispatch did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -105,12 +99,12 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     ///
     /// Takes the writer lock, and copies the list of handlers.
     pub fn unregister(&self, id: HandlerId) -> bool {
-        let removed = self.core.cell.update(|list| {
+        let removed = self.change(|list| {
             let (rest, slot) = list.remove(id.rank())?;
             // Under the lock, so that another removal of the same handler, which comes
             // too late and returns `false`, also returns after this.
             slot.head().retire();
-            Some((rest, ()))
+            Some((rest, || ()))
         });
         removed.is_some()
     }
@@ -118,9 +112,10 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// Makes several changes at once: they are published together, after `change` has
     /// returned.
     ///
-    /// A dispatch that begins meanwhile sees all of them or none. One that had begun before
-    /// sees no handler that is new; those that are removed are not started any more, as
-    /// always. What others change meanwhile is kept.
+    /// A dispatch that begins when they are published, or later, sees all of them. One that
+    /// had begun before sees no handler that is new, and those that are removed are not
+    /// started any more, as always. What others change meanwhile is kept, unless the batch
+    /// clears the registry.
     ///
     /// Costs one copy of the list of handlers, however many changes there are.
     ///
@@ -160,9 +155,10 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
 
     /// Removes all handlers; how many there were.
     pub(crate) fn remove_all(&self) -> usize {
-        let removed = self.core.cell.update(|list| {
+        let removed = self.change(|list| {
+            let len = list.len();
             list.iter().for_each(|slot| slot.head().retire());
-            (list.len() != 0).then(|| (List::default(), list.len()))
+            (len != 0).then(|| (List::default(), move || len))
         });
         removed.unwrap_or(0)
     }
@@ -170,7 +166,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// Whether a handler is registered here.
     #[must_use]
     pub fn contains(&self, id: HandlerId) -> bool {
-        let snapshot = self.core.cell.load();
+        let snapshot = self.cell().load();
         let list = snapshot.as_ref().and_then(|snapshot| snapshot.list());
         list.is_some_and(|list| list.contains(id.rank()))
     }
@@ -178,7 +174,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// How many handlers are registered: one atomic load.
     #[must_use]
     pub fn handler_count(&self) -> usize {
-        self.core.cell.len()
+        self.cell().len()
     }
 
     /// Whether no handler is registered: one atomic load.
@@ -193,7 +189,10 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// It is called on the thread of the panic, when it happens, with no lock held. If
     /// it panics itself, that is counted and goes no further. Panics that are met while
     /// a callback runs on this thread, of whichever registry, are counted but not
-    /// reported, so a callback may notify a registry whose handlers panic.
+    /// reported, so a callback may notify a registry whose handlers panic. The default panic
+    /// hook still prints; see [`std::panic::set_hook`].
+    ///
+    /// The callback belongs to the topic, if this is one: it goes with it.
     ///
     /// ```
     /// use topic_registry::SyncRegistry;
@@ -237,10 +236,8 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
 
     /// Makes an owner of this share of a core.
     pub(crate) fn of(core: Arc<Core<F, E>>) -> Self {
-        Self {
-            _lease: Lease(Arc::clone(&core.home)),
-            core,
-        }
+        core.cell.own();
+        Self { core }
     }
 
     /// Where the panics of this registry's handlers go.
@@ -250,9 +247,17 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
 
     pub(crate) fn add(&self, handler: Entry<F, E>) -> HandlerId {
         let id = handler.head().id();
-        let cell = &self.core.cell;
-        cell.update(|list| Some((list.insert(handler), ())));
+        self.change(|list| Some((list.insert(handler), || ())));
         id
+    }
+
+    /// See [`Cell::update`].
+    pub(crate) fn change<R, A: FnOnce() -> R>(
+        &self,
+        change: impl FnOnce(&List<Entry<F, E>>) -> Option<(List<Entry<F, E>>, A)>,
+    ) -> Option<R> {
+        let core = &self.core;
+        core.cell.update(change, || core.home.settle())
     }
 
     pub(crate) fn registration(&self, id: HandlerId) -> Registration {
@@ -285,6 +290,19 @@ impl<F: Flavor<E>, E: ?Sized> fmt::Debug for Registry<F, E> {
     }
 }
 
+/// Whoever leaves a topic idle asks for its prune.
+impl<F: Flavor<E>, E: ?Sized> Drop for Registry<F, E> {
+    fn drop(&mut self) {
+        if self.core.cell.disown() {
+            self.core.home.prune();
+        }
+    }
+}
+
+// Every panic is caught before it could leave anything of ours half changed.
+impl<F: Flavor<E>, E: ?Sized> UnwindSafe for Registry<F, E> {}
+impl<F: Flavor<E>, E: ?Sized> RefUnwindSafe for Registry<F, E> {}
+
 impl<F: Flavor<E>, E: ?Sized> Owner for Registry<F, E> {
     type Item = Entry<F, E>;
 
@@ -306,11 +324,5 @@ impl<F: Flavor<E>, E: ?Sized> Core<F, E> {
 impl<F: Flavor<E>, E: ?Sized> Remove for Core<F, E> {
     fn remove(self: Arc<Self>, id: HandlerId) -> bool {
         Registry::of(self).unregister(id)
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.0.prune();
     }
 }

@@ -7,7 +7,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::{mem, slice};
 
-use crate::cell::Pin;
+use crate::cell::{Owner, Pin, Snapshot};
 use crate::join::{Entrance, Gate};
 use crate::list::List;
 use crate::panic::{PanicOrigin, catch};
@@ -184,12 +184,14 @@ impl<E: ?Sized> SyncRegistry<E> {
     /// [`on_panic`](Self::on_panic). What this may observe of changes that are made
     /// meanwhile is said [above](Registry#consistency).
     ///
-    /// Takes no lock and allocates nothing, at any depth of nesting. Without handlers it
-    /// is one atomic load; otherwise it protects the list of handlers, about as long as
-    /// an uncontended lock takes, and makes one indirect call a handler.
+    /// Takes no lock and allocates nothing, at any depth of nesting; but the first time ever
+    /// that a thread notifies, `arc-swap` allocates the node where it keeps that thread's
+    /// snapshots. Without handlers it is one atomic load; otherwise it protects the list of
+    /// handlers, which takes about as long as an uncontended lock, and makes one indirect
+    /// call a handler.
     #[inline]
     pub fn notify(&self, event: &E) -> Delivery {
-        match self.core.cell.load() {
+        match self.cell().load() {
             Some(snapshot) => dispatch(snapshot.list(), event),
             None => Delivery::default(),
         }
@@ -208,13 +210,11 @@ impl<E: ?Sized> SyncRegistry<E> {
     ///
     /// # Panics
     ///
-    /// If `event` panics; then no handler is called.
+    /// If `event` panics, then no handler is called; or if what it made does when it is dropped.
     #[inline]
     pub fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
-        match self.core.cell.load() {
-            Some(snapshot) => dispatch(snapshot.list(), event().borrow()),
-            None => Delivery::default(),
-        }
+        let snapshot = self.cell().load();
+        dispatch_with(snapshot.as_ref().and_then(Snapshot::list), event)
     }
 
     /// A way to notify that is yet faster, for a producer in a tight loop.
@@ -309,6 +309,19 @@ fn dispatch<E: ?Sized + 'static>(list: Option<&List<Handler<E>>>, event: &E) -> 
     }
 }
 
+/// Makes the event if there is a handler for it.
+#[inline]
+fn dispatch_with<E, T>(list: Option<&List<Handler<E>>>, event: impl FnOnce() -> T) -> Delivery
+where
+    E: ?Sized + 'static,
+    T: Borrow<E>,
+{
+    match list {
+        None => Delivery::default(),
+        list => dispatch(list, event().borrow()),
+    }
+}
+
 /// Kept apart, so that the loop of loops costs short lists no registers.
 #[inline(never)]
 fn call_chunks<E: ?Sized + 'static>(chunks: &[Arc<[Handler<E>]>], event: &E) -> Delivery {
@@ -377,13 +390,10 @@ impl<E: ?Sized> Pinned<E> {
     ///
     /// # Panics
     ///
-    /// If `event` panics; then no handler is called.
+    /// If `event` panics, then no handler is called; or if what it made does when it is dropped.
     #[inline]
     pub fn notify_with<T: Borrow<E>>(&mut self, event: impl FnOnce() -> T) -> Delivery {
-        match self.pin.load() {
-            Some(list) => dispatch(Some(list), event().borrow()),
-            None => Delivery::default(),
-        }
+        dispatch_with(self.pin.load(), event)
     }
 
     /// Lets go of closures that were removed since the last call.
@@ -501,16 +511,14 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
     ///
     /// # Panics
     ///
-    /// If `event` panics; then no handler is called.
+    /// If `event` panics, then no handler is called; or if what it made does when it is dropped.
     pub fn notify_with<Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
         T: Borrow<E>,
     {
-        match self.snapshot(key) {
-            Some(snapshot) => dispatch(snapshot.list(), event().borrow()),
-            None => Delivery::default(),
-        }
+        let snapshot = self.snapshot(key);
+        dispatch_with(snapshot.as_ref().and_then(Snapshot::list), event)
     }
 }

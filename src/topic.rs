@@ -2,33 +2,34 @@
 //!
 //! # When a topic may go
 //!
-//! A topic is in the map, and everybody who can register on it owns a share of its core: a
-//! handle, a registry cloned out of one, a pin, and whoever is about to remove one of its
-//! handlers. It may go when the map's share is the only one **and** no handler is left.
+//! A topic is in the map, and everybody who can register on it is a counted owner of its
+//! core: a handle, a registry cloned out of one, a pin, and whoever is about to remove one of
+//! its handlers. It may go when there is no owner **and** no handler.
 //!
-//! *Who asks.* Every owner, after it has let go of its share ([`Registry`] declares its
-//! lease behind it). Removing the last handler takes an owner, so of all that must happen
-//! before a topic is idle, the last is always an owner that lets go and then asks.
+//! *Who asks.* Whoever takes the last owner away and leaves no handler. Handlers come and go
+//! by owners only, so of all that must happen before a topic is idle, the last is always an
+//! owner that goes.
 //!
-//! *What is checked.* Both conditions, under the write lock of the key's shard. Shares are
-//! made from other shares, or from the map's under that lock; so once the count is seen to
-//! be one it stays one until the lock is released. Then a fence, then the handlers: the
-//! count was lowered by a release, so after an acquire fence whatever the owners that are
-//! gone had registered is seen. In the other order an owner could register and let go
-//! between the two checks, and its handler would be lost with the topic.
+//! *What is checked.* That it is still idle, under the write lock of the key's shard. Owners
+//! are made by other owners, or out of the map under that lock; so once there is none, there
+//! is none until the lock is released. Both counts are one word (see `cell.rs`): checked one
+//! after the other, a thread could register and go in between, and its handler would be lost
+//! with the topic.
 //!
-//! A guard makes a share out of nothing, by upgrading its weak one. It may do so after the
+//! A guard makes an owner out of nothing, by upgrading its weak share. It may do so after the
 //! check, but all it can do then is to remove a handler that is no longer there.
 //!
-//! A dispatch by key owns no share: it takes its snapshot under the shard's lock and lets go
-//! of the topic. If the topic goes meanwhile, its handlers have all been removed, and the
-//! snapshot's flags say so.
+//! A dispatch by key is no owner: it takes its snapshot under the shard's lock and lets go of
+//! the topic. If the topic goes meanwhile, its handlers have all been removed, and the
+//! snapshot's flags say so. Why the snapshot drops nothing under that lock, is said in
+//! `cell.rs`.
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use ahash::RandomState;
@@ -61,13 +62,16 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Key for K {}
 ///
 /// Keys are hashed by `ahash` with random seeds, so they may come from outside. Calls by
 /// key hold the lock of the key's shard for the look-up. `K`'s own `Hash` and `Eq` run
-/// under that lock and must not call back into the same topics; everything else of the
-/// user's runs and is dropped with no lock held.
+/// under that lock, also when a handle or a guard is dropped. They must not call back into
+/// the same topics, and must not panic: a table of keys that grows forgets those whose `Hash`
+/// does. Everything else of the user's runs and is dropped with no lock held. What a key's
+/// destructor throws is caught, and not counted.
 ///
 /// # Lifetime
 ///
-/// Handles, guards and handlers do not keep the topics alive. When the last clone is gone,
-/// each handle goes on as a registry of its own.
+/// Handles and guards do not keep the topics alive. When the last clone is gone, each handle
+/// goes on as a registry of its own. A handler or a callback that owns a clone of the topics
+/// that it is in keeps them alive until it is removed.
 pub struct Topics<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     map: Arc<Map<F, K, E>>,
     shared: Arc<Shared<F, K, E>>,
@@ -203,8 +207,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// that the keys of earlier ones took; how many topics it removed.
     ///
     /// Topics are removed as they become idle, so there is nothing to find, unless `K`'s
-    /// own `Hash` or `Eq` panicked at that time. The memory is given back from time to time
-    /// too: room for about 1,000 keys may be kept back.
+    /// own `Hash` or `Eq` panicked at that time. Memory is given back from time to time too,
+    /// every 1,024 topics that went, as soon as three quarters of it are not needed.
     pub fn prune(&self) -> usize {
         let homes = self.collect(|home, _| Arc::clone(&home.0)).into_iter();
         let removed = homes.filter(|home| self.map.prune(&home.topic)).count();
@@ -213,7 +217,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     }
 
     /// Sets what is called for each panic in any topic, whenever the topic was made; after
-    /// what [`Registry::on_panic`] set on that topic, and with the same promises.
+    /// what [`Registry::on_panic`] set on that topic, and with the same promises. Only what
+    /// the destructor of a replaced callback throws is counted and not reported: it has no key.
     ///
     /// Handles go on to call it when the topics are gone.
     pub fn on_panic(&self, callback: impl Fn(&K, &PanicInfo<'_>) + Send + Sync + 'static) {
@@ -227,7 +232,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
 
     fn set_callback(&self, callback: Option<Callback<K>>) {
         let outcome = self.shared.reports.set(callback);
-        self.shared.reports.absorb(outcome);
+        self.shared.reports.absorb(outcome.err());
     }
 
     /// How many panics were caught in all topics, those that are gone included, and of the
@@ -270,6 +275,12 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Default for Topics<F, K, E> {
         Self::new()
     }
 }
+
+// Every panic is caught before it could leave anything of ours half changed.
+impl<F: Flavor<E>, K: Key, E: ?Sized> UnwindSafe for Topics<F, K, E> {}
+impl<F: Flavor<E>, K: Key, E: ?Sized> RefUnwindSafe for Topics<F, K, E> {}
+impl<F: Flavor<E>, K: Key, E: ?Sized> UnwindSafe for Handle<F, K, E> {}
+impl<F: Flavor<E>, K: Key, E: ?Sized> RefUnwindSafe for Handle<F, K, E> {}
 
 impl<F: Flavor<E>, K: Key, E: ?Sized> fmt::Debug for Topics<F, K, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -346,13 +357,13 @@ type Share<F, E> = Arc<Core<F, E>>;
 type TopicHome<F, K, E> = Arc<Home<Place<F, K, E>>>;
 
 impl<F: Flavor<E>, K: Key, E: ?Sized> Topic for Place<F, K, E> {
-    fn report(&self, info: Option<&PanicInfo<'_>>) {
+    fn count(&self) {
         self.shared.reports.add();
-        if let Some(info) = info {
-            self.shared
-                .reports
-                .call(|callback| callback(&self.key, info));
-        }
+    }
+
+    fn tell(&self, info: &PanicInfo<'_>) {
+        let reports = &self.shared.reports;
+        reports.absorb(reports.call(|callback| callback(&self.key, info)));
     }
 
     fn prune(&self) {
@@ -360,23 +371,24 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Topic for Place<F, K, E> {
             map.prune(self);
         }
     }
+
+    fn settle(&self) {
+        if let Some(map) = self.shared.map.upgrade() {
+            // Whoever looks the key up holds its shard's lock. That it is free for a moment
+            // is all that is asked for.
+            drop(map.topics.get_mut(Query::of(&Query::<K>(&self.key))));
+        }
+    }
 }
 
 impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
     /// Removes the topic of this place's key if it is idle.
     fn prune(&self, place: &Place<F, K, E>) -> bool {
-        let is_idle = |core: &Share<F, E>| {
-            // In this order; why, is said at the top.
-            Arc::strong_count(core) == 1 && {
-                fence(Ordering::Acquire);
-                core.cell.len() == 0
-            }
-        };
         let query = Query::<K>(&place.key);
         // What is removed is dropped after the lock is released.
         let topic = self
             .topics
-            .remove_if(Query::of(&query), |_, core| is_idle(core));
+            .remove_if(Query::of(&query), |_, core| core.cell.is_idle());
         if topic.is_some() {
             self.give_back();
         }

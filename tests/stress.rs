@@ -135,6 +135,69 @@ fn each_once_handler_is_called_once(time: Duration) {
     assert_eq!(topics.len(), 0);
 }
 
+/// Takes the lock of its key's shard when it is dropped.
+struct Locks(Topics);
+
+impl Drop for Locks {
+    fn drop(&mut self) {
+        drop(self.0.handle("key"));
+    }
+}
+
+/// A look-up by key may find itself the last to let go of a list, and must not drop it under
+/// the lock that it holds. It takes several nested dispatches to get there, and writers.
+fn look_ups_drop_nothing_under_their_lock(time: Duration) {
+    let topics = Topics::new();
+    let handle = topics.handle("key");
+    handle.register(|_| {});
+    let look_up = |_| {
+        let topics = topics.clone();
+        let innermost = SyncRegistry::<()>::new();
+        innermost.register(move |()| {
+            for _ in 0..1_000 {
+                assert!(topics.notify("key", &0).called >= 1);
+            }
+        });
+        let nested = (0..8).fold(innermost, |inner, _| {
+            let outer = SyncRegistry::<()>::new();
+            outer.register(move |()| assert_eq!(inner.notify(&()).panicked, 0));
+            outer
+        });
+        assert_eq!(nested.notify(&()).panicked, 0);
+    };
+    let churn = || {
+        let locks = Locks(topics.clone());
+        drop(handle.register_guard(move |_| {
+            let _ = &locks;
+        }));
+    };
+    let (sender, ended) = std::sync::mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let patience = time + Duration::from_secs(60);
+            if ended.recv_timeout(patience).is_err() {
+                // The others hang, and cannot be ended otherwise.
+                eprintln!("hung: a look-up, in a destructor under its own lock");
+                std::process::abort();
+            }
+        });
+        race(time, 3, look_up, churn);
+        sender.send(()).expect("it is awaited");
+    });
+    handle.clear();
+}
+
+#[test]
+fn no_look_up_drops_a_closure_under_its_lock() {
+    look_ups_drop_nothing_under_their_lock(SHORT);
+}
+
+#[test]
+#[ignore = "takes 10 seconds"]
+fn no_look_up_drops_a_closure_under_its_lock_for_long() {
+    look_ups_drop_nothing_under_their_lock(LONG);
+}
+
 #[test]
 fn no_notification_is_lost_and_no_topic_is_left() {
     subscribers_hear_their_own_notification(SHORT);

@@ -79,12 +79,12 @@ fn it_waits_for_the_thread_that_is_inside() {
     );
     assert!(!dropped.load(Ordering::Relaxed), "a call is inside");
     let closure_dropped = Arc::clone(&dropped);
-    let joiner = thread::spawn(move || {
+    let waiter = thread::spawn(move || {
         let outcome = joinable.join();
         (outcome, closure_dropped.load(Ordering::Relaxed))
     });
     let_out();
-    let joined = within("a join", move || joiner.join().unwrap());
+    let joined = within("a join", move || waiter.join().unwrap());
     assert_eq!(joined, (Ok(()), true));
 }
 
@@ -235,7 +235,7 @@ fn bombs_and_panics_are_contained_and_told() {
     let log = crate::support::Log::new();
     let reports = log.clone();
     registry.on_panic(move |info| {
-        reports.push((info.handler_id(), info.message().unwrap().to_owned()))
+        reports.push((info.handler_id(), info.message().unwrap().to_owned()));
     });
     let bomb = Bomb("closure");
     let joinable = registry.register_joinable(move |_| {

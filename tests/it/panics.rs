@@ -162,3 +162,20 @@ fn the_count_of_the_topics_keeps_what_topics_that_are_gone_had() {
     }
     assert_eq!((topics.len(), topics.panic_count()), (0, 10));
 }
+
+#[test]
+fn what_a_topic_counts_its_topics_count_too() {
+    let topics = TopicRegistry::<String, u32>::new();
+    let handle = topics.handle("a");
+    handle.on_panic(|_| panic!("callback"));
+    handle.register(|_| panic!("handler"));
+    handle.notify(&0);
+    assert_eq!((handle.panic_count(), topics.panic_count()), (2, 2));
+    let bomb = Bomb("a callback that goes with its topic");
+    handle.on_panic(move |_| {
+        let _ = &bomb;
+    });
+    handle.clear();
+    drop(handle);
+    assert_eq!((topics.len(), topics.panic_count()), (0, 3));
+}

@@ -161,6 +161,16 @@ fn any_event_will_do() {
 }
 
 #[test]
+fn everything_may_cross_a_catch_unwind() {
+    fn may<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
+    may::<SyncRegistry<u32>>();
+    may::<TopicRegistry<String, u32>>();
+    may::<topic_registry::TopicHandle<String, u32>>();
+    may::<HandlerGuard>();
+    may::<HandlerId>();
+}
+
+#[test]
 fn debug_shows_counts() {
     let topics = TopicRegistry::<String, u32>::new();
     let handle = topics.handle("a");
