@@ -69,10 +69,12 @@ impl<E: ?Sized + 'static> Flavor<E> for AsyncFlavor {
     type Handler = dyn AsyncHandler<E>;
 }
 
-/// An `async fn(&E)`, or any other handler whose future borrows the event. Implemented for
+/// An `async fn(&E)` or an `async` closure, whose future borrows the event. Implemented for
 /// every function that fits.
+///
+/// With a trait object as the event, an `async fn` has to say `&(dyn Trait + 'static)`.
 pub trait BorrowingHandler<'e, E: ?Sized + 'e>:
-    Fn(&'e E) -> <Self as BorrowingHandler<'e, E>>::Future
+    AsyncFnOnce(&'e E) + FnOnce(&'e E) -> <Self as BorrowingHandler<'e, E>>::Future
 {
     /// What the handler returns; it may live as long as the event.
     type Future: Future<Output = ()> + Send + 'e;
@@ -80,7 +82,7 @@ pub trait BorrowingHandler<'e, E: ?Sized + 'e>:
 
 impl<'e, E: ?Sized + 'e, F, Fut> BorrowingHandler<'e, E> for F
 where
-    F: Fn(&'e E) -> Fut,
+    F: AsyncFnOnce(&'e E) + FnOnce(&'e E) -> Fut,
     Fut: Future<Output = ()> + Send + 'e,
 {
     type Future = Fut;
@@ -171,9 +173,8 @@ impl<E: ?Sized> Future for Running<'_, E> {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
-        let Some(future) = self.future.take() else {
-            return Poll::Ready(Outcome::Skipped);
-        };
+        let future = self.future.take();
+        let future = future.expect("it is not polled after its end");
         match poll(self.handler.head(), future, context) {
             Ok(outcome) => Poll::Ready(outcome),
             Err(pending) => {
@@ -286,7 +287,8 @@ fn advance<'h, 'e, E: ?Sized + 'static>(
 
 impl<E: ?Sized> AsyncRegistry<E> {
     /// Registers a handler whose futures own what they need: it takes from the event what
-    /// it wants before it returns one.
+    /// it wants before it returns one. For an `async fn(&E)` see
+    /// [`register_async_fn`](Self::register_async_fn).
     ///
     /// It takes part in every dispatch that is first polled after this has returned.
     ///
@@ -336,7 +338,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
     ///
     /// However many tasks notify at once, it is called at most once ever, by the dispatch
     /// that removes it. A dispatch that is dropped before its future has ended does not
-    /// bring it back.
+    /// bring it back. As with [`register`](Self::register), the future owns what it needs.
     #[track_caller]
     pub fn register_once<F, Fut>(&self, handler: F) -> HandlerId
     where
@@ -346,9 +348,13 @@ impl<E: ?Sized> AsyncRegistry<E> {
         self.add(once(self, handler))
     }
 
-    /// Registers an `async fn(&E)`, or any other handler whose futures borrow the event.
+    /// Registers an `async fn(&E)`, or an `async` closure, whose futures borrow the event.
+    ///
+    /// The handler is cloned for each call, so that its future can own what it captured:
+    /// capture what is cheap to clone, such as an `Arc`.
     ///
     /// ```
+    /// use std::sync::Arc;
     /// use topic_registry::AsyncRegistry;
     ///
     /// async fn audit(line: &str) {
@@ -357,25 +363,28 @@ impl<E: ?Sized> AsyncRegistry<E> {
     ///
     /// let lines = AsyncRegistry::<str>::new();
     /// lines.register_async_fn(audit);
-    /// lines.register_async_fn(async |line: &str| println!("{line}"));
+    ///
+    /// let prefix = Arc::new("debug".to_owned());
+    /// lines.register_async_fn(async move |line| println!("{prefix}: {line}"));
     /// ```
     ///
-    /// The event is borrowed for as long as the dispatch lasts, and not for longer:
+    /// The event is borrowed for as long as the dispatch lasts, and not for longer: this
+    /// `audit` would have to own the line.
     ///
-    /// ```compile_fail,E0521
+    /// ```compile_fail
     /// use topic_registry::AsyncRegistry;
     ///
-    /// async fn escape(line: &'static str) {
+    /// async fn audit(line: &'static str) {
     ///     println!("{line}");
     /// }
     ///
     /// let lines = AsyncRegistry::<str>::new();
-    /// lines.register_async_fn(escape);
+    /// lines.register_async_fn(audit);
     /// ```
     #[track_caller]
     pub fn register_async_fn<F>(&self, handler: F) -> HandlerId
     where
-        F: for<'e> BorrowingHandler<'e, E> + Send + Sync + 'static,
+        F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
     {
         self.register_async_fn_with_priority(0, handler)
     }
@@ -384,7 +393,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
     #[track_caller]
     pub fn register_async_fn_with_priority<F>(&self, priority: i32, handler: F) -> HandlerId
     where
-        F: for<'e> BorrowingHandler<'e, E> + Send + Sync + 'static,
+        F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
     {
         self.add(entry(self, HandlerId::next(priority), Borrowing(handler)))
     }
@@ -393,7 +402,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
     #[track_caller]
     pub fn register_async_fn_guard<F>(&self, handler: F) -> HandlerGuard
     where
-        F: for<'e> BorrowingHandler<'e, E> + Send + Sync + 'static,
+        F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
     {
         self.guard(self.register_async_fn(handler))
     }
@@ -407,7 +416,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
         handler: F,
     ) -> HandlerGuard
     where
-        F: for<'e> BorrowingHandler<'e, E> + Send + Sync + 'static,
+        F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
     {
         self.guard(self.register_async_fn_with_priority(priority, handler))
     }
@@ -419,7 +428,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
     ///
     /// Nothing happens before this is first polled; the handlers are those that are
     /// registered by then. Dropping it drops the futures that have not ended. It is `Send`
-    /// if `E` is `Sync`.
+    /// if `E` is `Sync`. What the task's own waker throws is not caught: it is the executor's.
     ///
     /// Takes no lock. Allocates one box a handler at most, and what it takes to wait for those
     /// that are pending after their first poll.
@@ -467,7 +476,7 @@ struct Borrowing<F>(F);
 impl<E, F> Begin<E> for Borrowing<F>
 where
     E: ?Sized,
-    F: for<'e> BorrowingHandler<'e, E> + Send + Sync,
+    F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync,
 {
     type Future<'e>
         = <F as BorrowingHandler<'e, E>>::Future
@@ -476,7 +485,7 @@ where
 
     #[inline]
     fn begin<'e>(&self, event: &'e E) -> Option<Self::Future<'e>> {
-        Some((self.0)(event))
+        Some(self.0.clone()(event))
     }
 }
 
@@ -558,7 +567,7 @@ impl<E: ?Sized> Batch<'_, AsyncFlavor, E> {
     #[track_caller]
     pub fn register_async_fn<F>(&mut self, handler: F) -> HandlerId
     where
-        F: for<'e> BorrowingHandler<'e, E> + Send + Sync + 'static,
+        F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
     {
         self.register_async_fn_with_priority(0, handler)
     }
@@ -567,7 +576,7 @@ impl<E: ?Sized> Batch<'_, AsyncFlavor, E> {
     #[track_caller]
     pub fn register_async_fn_with_priority<F>(&mut self, priority: i32, handler: F) -> HandlerId
     where
-        F: for<'e> BorrowingHandler<'e, E> + Send + Sync + 'static,
+        F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
     {
         self.add(entry(
             self.registry,
@@ -643,7 +652,7 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
     #[track_caller]
     pub fn register_async_fn<F>(&self, key: impl Into<K>, handler: F) -> HandlerId
     where
-        F: for<'e> BorrowingHandler<'e, E> + Send + Sync + 'static,
+        F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
     {
         self.handle(key).register_async_fn(handler)
     }
@@ -657,7 +666,7 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         handler: F,
     ) -> HandlerId
     where
-        F: for<'e> BorrowingHandler<'e, E> + Send + Sync + 'static,
+        F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
     {
         self.handle(key)
             .register_async_fn_with_priority(priority, handler)
@@ -667,7 +676,7 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
     #[track_caller]
     pub fn register_async_fn_guard<F>(&self, key: impl Into<K>, handler: F) -> HandlerGuard
     where
-        F: for<'e> BorrowingHandler<'e, E> + Send + Sync + 'static,
+        F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
     {
         self.handle(key).register_async_fn_guard(handler)
     }
@@ -681,7 +690,7 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         handler: F,
     ) -> HandlerGuard
     where
-        F: for<'e> BorrowingHandler<'e, E> + Send + Sync + 'static,
+        F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
     {
         self.handle(key)
             .register_async_fn_guard_with_priority(priority, handler)

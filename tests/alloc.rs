@@ -249,10 +249,18 @@ fn async_handlers_that_are_ready_at_once_cost_a_box_each() {
         pin!(future).poll(&mut context).is_ready()
     }
 
+    async fn borrowing(event: &u64) {
+        assert_eq!(*event, 7);
+    }
+
     for handlers in [0, 1, 4, 100] {
         let topics = AsyncTopicRegistry::<String, u64>::new();
         let handle = topics.handle("a");
         for n in 0..handlers {
+            if n % 2 == 0 {
+                handle.register_async_fn(borrowing);
+                continue;
+            }
             handle.register(move |event| {
                 let event = *event;
                 async move { assert_eq!(event, 7, "handler {n}") }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use topic_registry::{AsyncRegistry, AsyncTopicRegistry, PanicOrigin};
+use topic_registry::{AsyncRegistry, AsyncTopicRegistry, Delivery, HandlerGuard, PanicOrigin};
 
 use crate::support::{Bomb, EndlessBomb, Log, OnDrop, now, within};
 
@@ -232,11 +232,165 @@ fn a_dispatch_that_is_never_polled_does_nothing() {
 fn the_handlers_are_those_of_the_first_poll() {
     let registry = AsyncRegistry::<u32>::new();
     let topics = AsyncTopicRegistry::<String, u32>::new();
-    let notify = registry.notify(&0);
-    let by_key = topics.notify("a", &0);
+    let of_the_registry = (registry.notify(&0), registry.notify_sequential(&0));
+    let by_key = (topics.notify("a", &0), topics.notify_sequential("a", &0));
     registry.register(|_| async {});
     topics.register("a", |_| async {});
-    assert_eq!((now(notify).called, now(by_key).called), (1, 1));
+    let (one, two) = of_the_registry;
+    assert_eq!((now(one).called, now(two).called), (1, 1));
+    let (one, two) = by_key;
+    assert_eq!((now(one).called, now(two).called), (1, 1));
+}
+
+#[test]
+fn every_way_to_notify_is_concurrent_or_sequential_as_it_says() {
+    let topics = AsyncTopicRegistry::<String, u32>::new();
+    let (handle, log) = (topics.handle("a"), Log::new());
+    for name in ["first", "second"] {
+        let log = log.clone();
+        handle.register(move |_| {
+            log.push(name);
+            pending()
+        });
+    }
+    let started = |mut notify: Pin<Box<dyn Future<Output = Delivery> + '_>>| {
+        assert!(poll(notify.as_mut(), &Arc::default()).is_pending());
+        log.take()
+    };
+    assert_eq!(started(Box::pin(handle.notify(&0))), ["first", "second"]);
+    assert_eq!(
+        started(Box::pin(topics.notify("a", &0))),
+        ["first", "second"]
+    );
+    assert_eq!(started(Box::pin(handle.notify_sequential(&0))), ["first"]);
+    assert_eq!(
+        started(Box::pin(topics.notify_sequential("a", &0))),
+        ["first"]
+    );
+}
+
+/// Notes its priority, and panics: every way to register, at three priorities, names the
+/// place that it is called from.
+#[test]
+fn every_way_to_register_keeps_the_priority_and_the_place() {
+    async fn zero(_: &u32) {
+        panic!("0");
+    }
+    async fn one(_: &u32) {
+        panic!("1");
+    }
+    async fn two(_: &u32) {
+        panic!("2");
+    }
+    let owned = |priority: u32| move |_: &u32| async move { panic!("{priority}") };
+    let topics = AsyncTopicRegistry::<String, u32>::new();
+    let (handle, log) = (topics.handle("a"), Log::new());
+    let reports = log.clone();
+    topics.on_panic(move |_, info| {
+        let line = info.registered_at().line();
+        reports.push((
+            info.message().unwrap().to_owned(),
+            line,
+            info.registered_at().file(),
+        ));
+    });
+    let check = |first_line: u32, guard| {
+        assert_eq!(now(handle.notify(&0)).panicked, 3);
+        let line = |n: u32| (n.to_string(), first_line + n, file!());
+        assert_eq!(log.take(), [line(2), line(1), line(0)]);
+        handle.clear();
+        drop::<Option<HandlerGuard>>(guard);
+    };
+    let line = line!() + 1;
+    handle.register(owned(0));
+    handle.register_with_priority(1, owned(1));
+    let guard = handle.register_guard_with_priority(2, owned(2));
+    check(line, Some(guard));
+    let line = line!() + 1;
+    topics.register("a", owned(0));
+    topics.register_with_priority("a", 1, owned(1));
+    let guard = topics.register_guard_with_priority("a", 2, owned(2));
+    check(line, Some(guard));
+    let line = line!() + 1;
+    handle.register_async_fn(zero);
+    handle.register_async_fn_with_priority(1, one);
+    let guard = handle.register_async_fn_guard_with_priority(2, two);
+    check(line, Some(guard));
+    let line = line!() + 1;
+    topics.register_async_fn("a", zero);
+    topics.register_async_fn_with_priority("a", 1, one);
+    let guard = topics.register_async_fn_guard_with_priority("a", 2, two);
+    check(line, Some(guard));
+    let line = line!() + 2;
+    handle.update(|batch| {
+        batch.register(owned(0));
+        batch.register_with_priority(1, owned(1));
+        batch.register_with_priority(2, owned(2));
+    });
+    check(line, None);
+    let line = line!() + 2;
+    handle.update(|batch| {
+        batch.register_async_fn(zero);
+        batch.register_async_fn_with_priority(1, one);
+        batch.register_async_fn_with_priority(2, two);
+    });
+    check(line, None);
+}
+
+/// Futures made by hand: an async block drops what it owns when the block ends.
+#[test]
+fn what_has_ended_is_dropped_at_once() {
+    let (registry, log) = (AsyncRegistry::<u32>::new(), Log::new());
+    for (name, polls) in [("at once", 1), ("later", 3), ("never", usize::MAX)] {
+        let log = log.clone();
+        registry.register(move |_| {
+            let (log, mut polls) = (log.clone(), polls);
+            let dropped = OnDrop(move || log.push(name));
+            poll_fn(move |context| {
+                let _ = &dropped;
+                context.waker().wake_by_ref();
+                polls -= 1;
+                if polls == 0 {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            })
+        });
+    }
+    let mut notify = Box::pin(registry.notify(&0));
+    for _ in 0..4 {
+        assert!(poll(notify.as_mut(), &Arc::default()).is_pending());
+    }
+    assert_eq!(log.take(), ["at once", "later"]);
+    drop(notify);
+    assert_eq!(log.take(), ["never"]);
+}
+
+#[test]
+fn a_dispatch_that_waits_keeps_only_the_handlers_that_it_waits_for() {
+    let (registry, alive) = (AsyncRegistry::<u32>::new(), Arc::new(()));
+    let owned = Arc::clone(&alive);
+    let ready = registry.register(move |_| {
+        let _ = &owned;
+        async {}
+    });
+    registry.register(|_| pending());
+    let mut notify = Box::pin(registry.notify(&0));
+    assert!(poll(notify.as_mut(), &Arc::default()).is_pending());
+    assert!(registry.unregister(ready));
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+#[test]
+fn handlers_that_borrow_the_event_may_have_a_state() {
+    let (registry, log) = (AsyncRegistry::<str>::new(), Log::new());
+    let (one, two) = (log.clone(), log.clone());
+    registry.register_async_fn(async move |text| one.push(format!("one {text}")));
+    registry.register_async_fn(async move |text: &str| two.push(format!("two {text}")));
+    assert_eq!(now(registry.notify("a")).called, 2);
+    assert_eq!(now(registry.notify_sequential("b")).called, 2);
+    assert_eq!(log.take(), ["one a", "two a", "one b", "two b"]);
 }
 
 /// Where a handler may panic, and what is told of it then.
