@@ -1,0 +1,208 @@
+//! What else one could take, from the closest crate down to a loop over closures.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, RwLock};
+
+use dashmap::DashMap;
+use signals2::{Connect1, Emit1, Signal};
+use tokio::sync::broadcast;
+
+use crate::keys::{self, Keyed};
+use crate::{Churn, Notify, Shared, Subject, fill, handler};
+
+/// `registry-io`, not behind the `Arc` that sharing it takes: at its best.
+pub type RegistryIo = registry_io::SyncRegistry<u64>;
+
+/// Topics as one would make them of `registry-io`. The look-up clones the registry out, so
+/// that no lock is held while handlers run.
+#[derive(Debug, Default)]
+pub struct HandMade<S: BuildHasher + Clone>(DashMap<String, Arc<RegistryIo>, S>);
+
+/// One of these topics, by its key each time.
+pub type ByKey = keys::ByKey<HandMade<RandomState>>;
+
+/// The same with the hash that ours uses.
+pub type ByKeyAhash = keys::ByKey<HandMade<ahash::RandomState>>;
+
+/// `signals2`.
+pub struct Signals(Signal<(u64,)>);
+
+/// `tokio::sync::broadcast`: an event is sent, and each handler has a receiver, which is
+/// drained here. It copes with receivers on other threads, and pays for that.
+pub struct Broadcast {
+    sender: broadcast::Sender<u64>,
+    receivers: Vec<(broadcast::Receiver<u64>, Closure)>,
+}
+
+/// Closures behind a lock, which is held while they run.
+pub struct LockedVec(RwLock<Vec<Closure>>);
+
+/// A loop over closures: the floor.
+pub struct BareVec(Vec<Closure>);
+
+type Closure = Box<dyn Fn(&u64) + Send + Sync>;
+
+impl Shared for RegistryIo {
+    type Answer = ();
+
+    #[inline]
+    fn call_shared(&self, event: &u64) {
+        self.notify(event);
+    }
+}
+
+impl Subject for RegistryIo {
+    fn with_handlers(handlers: u64) -> Self {
+        let registry = Self::new();
+        fill_theirs(&registry, handlers);
+        registry
+    }
+}
+
+impl Churn for RegistryIo {
+    fn churn(&mut self, priority: i32) {
+        let id = self.register_with_priority(priority, handler(0));
+        self.unregister(id);
+    }
+}
+
+impl<S: BuildHasher + Clone + Default + Send + Sync + 'static> Keyed for HandMade<S> {
+    type Handle = Arc<RegistryIo>;
+    type Answer = ();
+
+    fn add(&self, key: String, handlers: u64) -> Self::Handle {
+        let handle = Arc::clone(&self.0.entry(key).or_default());
+        fill_theirs(&handle, handlers);
+        handle
+    }
+
+    #[inline]
+    fn notify(&self, key: &str, event: &u64) {
+        let registry = self.0.get(key).map(|entry| Arc::clone(&entry));
+        if let Some(registry) = registry {
+            registry.notify(event);
+        }
+    }
+
+    fn remove(&self, key: &str) {
+        self.0.remove(key);
+    }
+}
+
+fn fill_theirs(registry: &RegistryIo, handlers: u64) {
+    fill(handlers, |priority, n| {
+        registry.register_with_priority(priority, handler(n));
+    });
+}
+
+impl Shared for Signals {
+    type Answer = Option<()>;
+
+    #[inline]
+    fn call_shared(&self, event: &u64) -> Option<()> {
+        self.0.emit(*event)
+    }
+}
+
+impl Subject for Signals {
+    fn with_handlers(handlers: u64) -> Self {
+        let signal = Signal::new();
+        fill(handlers, |_, n| {
+            let handler = handler(n);
+            signal.connect(move |event: u64| handler(&event));
+        });
+        Self(signal)
+    }
+}
+
+impl Notify for Broadcast {
+    type Answer = usize;
+
+    #[inline]
+    fn call(&mut self, event: &u64) -> usize {
+        let sent = self.sender.send(*event);
+        for (receiver, handler) in &mut self.receivers {
+            while let Ok(event) = receiver.try_recv() {
+                handler(&event);
+            }
+        }
+        sent.unwrap_or(0)
+    }
+}
+
+impl Subject for Broadcast {
+    fn with_handlers(handlers: u64) -> Self {
+        let sender = broadcast::Sender::new(16);
+        let receivers = closures(handlers).into_iter();
+        Self {
+            receivers: receivers.map(|f| (sender.subscribe(), f)).collect(),
+            sender,
+        }
+    }
+}
+
+impl Shared for LockedVec {
+    type Answer = ();
+
+    #[inline]
+    fn call_shared(&self, event: &u64) {
+        if let Ok(closures) = self.0.read() {
+            closures.iter().for_each(|closure| closure(event));
+        }
+    }
+}
+
+impl Subject for LockedVec {
+    fn with_handlers(handlers: u64) -> Self {
+        Self(RwLock::new(closures(handlers)))
+    }
+}
+
+impl Shared for BareVec {
+    type Answer = ();
+
+    #[inline]
+    fn call_shared(&self, event: &u64) {
+        self.0.iter().for_each(|closure| closure(event));
+    }
+}
+
+impl Subject for BareVec {
+    fn with_handlers(handlers: u64) -> Self {
+        Self(closures(handlers))
+    }
+}
+
+fn closures(handlers: u64) -> Vec<Closure> {
+    let mut closures = Vec::new();
+    fill(handlers, |_, n| {
+        closures.push(Box::new(handler(n)) as Closure);
+    });
+    closures
+}
+
+impl fmt::Debug for Signals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Signals").field(&self.0.count()).finish()
+    }
+}
+
+impl fmt::Debug for Broadcast {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let handlers = self.receivers.len();
+        f.debug_tuple("Broadcast").field(&handlers).finish()
+    }
+}
+
+impl fmt::Debug for LockedVec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LockedVec").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for BareVec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("BareVec").field(&self.0.len()).finish()
+    }
+}
