@@ -1,0 +1,33 @@
+//! Notifies exactly so often, for a tool that counts instructions; docs/PERFORMANCE.md says how.
+
+use std::env;
+use std::process::ExitCode;
+
+use benches::Work;
+use benches::work::notifying;
+use benches::{ours, peers};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let Some((mut work, times)) = read(&arguments) else {
+        eprintln!("usage: instructions handle|pin|key|vec HANDLERS TIMES");
+        return ExitCode::from(2);
+    };
+    work.run(times);
+    ExitCode::SUCCESS
+}
+
+fn read(arguments: &[String]) -> Option<(Work, u64)> {
+    let [way, handlers, times] = arguments else {
+        return None;
+    };
+    let make = match way.as_str() {
+        "handle" => notifying::<ours::Handle>,
+        "pin" => notifying::<ours::Pin>,
+        "key" => notifying::<ours::ByKey>,
+        "vec" => notifying::<peers::BareVec>,
+        _ => return None,
+    };
+    let (handlers, times) = (handlers.parse().ok()?, times.parse().ok()?);
+    Some((make(handlers), times))
+}
