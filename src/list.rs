@@ -64,7 +64,7 @@ impl<T: Ranked> List<T> {
     /// The list of these items, which are in order.
     pub(crate) fn from_sorted(mut items: impl ExactSizeIterator<Item = T>) -> Self {
         if items.len() <= CHUNK {
-            return Self::short(items);
+            return Self::short(items.collect());
         }
         let chunks = 0..items.len().div_ceil(CHUNK);
         Self::Long(
@@ -78,45 +78,49 @@ impl<T: Ranked> List<T> {
     pub(crate) fn insert(&self, item: T) -> Self {
         let rank = item.rank();
         let (place, chunk) = self.chunk_of(rank);
-        let at = chunk.partition_point(|other| other.rank() < rank);
-        let (before, after) = (&chunk[..at], &chunk[at..]);
-        let items = before.iter().cloned().chain([item]);
-        let items = items.chain(after.iter().cloned());
-        if chunk.len() < CHUNK {
+        let at = match chunk.last() {
+            Some(last) if last.rank() > rank => chunk.partition_point(|other| other.rank() < rank),
+            // As a rule, what is new goes behind the rest.
+            _ => chunk.len(),
+        };
+        let mut items = Vec::with_capacity(chunk.len() + 1);
+        items.extend_from_slice(&chunk[..at]);
+        items.push(item);
+        items.extend_from_slice(&chunk[at..]);
+        if items.len() <= CHUNK {
             return match self {
-                Self::Long(_) => self.replace(place, [items.collect()]),
+                Self::Long(_) => self.replace(place, [items.into()]),
                 _ => Self::short(items),
             };
         }
-        let mut left: Vec<T> = items.collect();
         // A list that grows at its end leaves full chunks behind.
-        let right = left.split_off(if at == CHUNK { CHUNK } else { CHUNK / 2 });
-        self.replace(place, [left.into(), right.into()])
+        let right = items.split_off(if at == CHUNK { CHUNK } else { CHUNK / 2 });
+        self.replace(place, [items.into(), right.into()])
     }
 
     /// The list without the item of this rank, and that item; `None` without such an item.
     pub(crate) fn remove(&self, rank: Rank) -> Option<(Self, &T)> {
         let (Range { start, end }, chunk) = self.chunk_of(rank);
-        let at = chunk.binary_search_by_key(&rank, T::rank).ok()?;
-        let rest = chunk[..at].iter().chain(&chunk[at + 1..]);
+        let at = match chunk.last() {
+            // What goes first is often what came last.
+            Some(last) if last.rank() == rank => chunk.len() - 1,
+            _ => chunk.binary_search_by_key(&rank, T::rank).ok()?,
+        };
+        let (before, after) = (&chunk[..at], &chunk[at + 1..]);
         let Self::Long(chunks) = self else {
-            return Some((Self::short(rest.cloned()), &chunk[at]));
+            return Some((Self::short([before, after].concat()), &chunk[at]));
         };
         // Neighbours that have become small join, so that chunks stay few.
         let joins = |other: &&Arc<[T]>| chunk.len() + other.len() <= CHUNK / 2;
-        let before = chunks[..start].last().filter(joins);
-        let after = chunks[end..]
+        let left = chunks[..start].last().filter(joins);
+        let right = chunks[end..]
             .first()
-            .filter(|_| before.is_none())
+            .filter(|_| left.is_none())
             .filter(joins);
-        let place = start - usize::from(before.is_some())..end + usize::from(after.is_some());
-        let items = before
-            .into_iter()
-            .flat_map(|chunk| chunk.iter())
-            .chain(rest);
-        let items = items.chain(after.into_iter().flat_map(|chunk| chunk.iter()));
-        let joined: Arc<[T]> = items.cloned().collect();
-        let joined = (!joined.is_empty()).then_some(joined);
+        let place = start - usize::from(left.is_some())..end + usize::from(right.is_some());
+        let [left, right] = [left, right].map(|chunk| chunk.map_or(&[] as &[T], |chunk| chunk));
+        let joined = [left, before, after, right].concat();
+        let joined = (!joined.is_empty()).then(|| joined.into());
         Some((self.replace(place, joined), &chunk[at]))
     }
 
@@ -142,16 +146,16 @@ impl<T: Ranked> List<T> {
         let chunks = before.iter().cloned().chain(by);
         let chunks: Box<[Arc<[T]>]> = chunks.chain(after.iter().cloned()).collect();
         match &*chunks {
-            [only] => Self::short(only.iter().cloned()),
+            [only] => Self::short(only.to_vec()),
             _ => Self::Long(chunks),
         }
     }
 
     /// The list of items that fit into one slice.
-    fn short(mut items: impl Iterator<Item = T>) -> Self {
-        match items.size_hint() {
-            (_, Some(1)) => items.next().map_or_else(Self::default, Self::One),
-            _ => Self::Short(items.collect()),
+    fn short(mut items: Vec<T>) -> Self {
+        match items.len() {
+            1 => items.pop().map_or_else(Self::default, Self::One),
+            _ => Self::Short(items.into()),
         }
     }
 }
