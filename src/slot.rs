@@ -69,12 +69,16 @@ impl<F> Kept for Plain<F> {
     }
 }
 
-/// What came of starting a handler: one byte, so that it is returned in a register.
+/// What came of starting a handler.
+///
+/// As numbers, outcomes can be added up: a sum is the count of those that were skipped, and
+/// 2^32 for each that panicked. So a dispatch need not branch on each.
 #[derive(Clone, Copy, Debug)]
+#[repr(u64)]
 pub enum Outcome {
-    Called,
-    Skipped,
-    Panicked,
+    Called = 0,
+    Skipped = 1,
+    Panicked = 1 << 32,
 }
 
 /// What all flavors' handlers have in common.

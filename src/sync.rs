@@ -336,20 +336,14 @@ fn call_chunks<E: ?Sized + 'static>(chunks: &[Arc<[Handler<E>]>], event: &E) -> 
 
 #[inline]
 fn call_each<E: ?Sized + 'static>(handlers: &[Handler<E>], event: &E) -> Delivery {
-    let mut delivery = Delivery {
-        called: handlers.len(),
-        panicked: 0,
-    };
-    for handler in handlers {
-        match handler.call(event) {
-            Outcome::Called => {}
-            outcome => {
-                delivery.called -= 1;
-                delivery.count(outcome);
-            }
-        }
+    let outcomes = handlers.iter().map(|handler| handler.call(event) as u64);
+    let (sum, panic) = (outcomes.sum::<u64>(), Outcome::Panicked as u64);
+    // Neither is more than the length of the slice.
+    let [skipped, panicked] = [sum % panic, sum / panic].map(|count| count as usize);
+    Delivery {
+        called: handlers.len() - skipped,
+        panicked,
     }
-    delivery
 }
 
 /// A [`SyncRegistry`] together with its handlers as of the last call, for a producer that
