@@ -78,6 +78,9 @@ impl<T: Ranked> List<T> {
     pub(crate) fn insert(&self, item: T) -> Self {
         let rank = item.rank();
         let (place, chunk) = self.chunk_of(rank);
+        if chunk.is_empty() {
+            return Self::One(item);
+        }
         let at = match chunk.last() {
             Some(last) if last.rank() > rank => chunk.partition_point(|other| other.rank() < rank),
             // As a rule, what is new goes behind the rest.

@@ -117,6 +117,7 @@ impl<T> Contained<T> {
 impl<T> Deref for Contained<T> {
     type Target = T;
 
+    #[inline]
     fn deref(&self) -> &T {
         self.0.as_ref().expect("taken only by its own destructor")
     }

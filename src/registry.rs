@@ -103,7 +103,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
             let (rest, slot) = list.remove(id.rank())?;
             // Under the lock, so that another removal of the same handler, which comes
             // too late and returns `false`, also returns after this.
-            slot.head().retire();
+            slot.retire();
             Some((rest, || ()))
         });
         removed.is_some()
@@ -157,7 +157,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     pub(crate) fn remove_all(&self) -> usize {
         let removed = self.change(|list| {
             let len = list.len();
-            list.iter().for_each(|slot| slot.head().retire());
+            list.iter().for_each(|slot| slot.retire());
             (len != 0).then(|| (List::default(), move || len))
         });
         removed.unwrap_or(0)

@@ -338,7 +338,10 @@ fn call_chunks<E: ?Sized + 'static>(chunks: &[Arc<[Handler<E>]>], event: &E) -> 
 fn call_each<E: ?Sized + 'static>(handlers: &[Handler<E>], event: &E) -> Delivery {
     let outcomes = handlers.iter().map(|handler| handler.call(event) as u64);
     let (sum, panic) = (outcomes.sum::<u64>(), Outcome::Panicked as u64);
-    // Neither is more than the length of the slice.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "neither is more than the length of the slice"
+    )]
     let [skipped, panicked] = [sum % panic, sum / panic].map(|count| count as usize);
     Delivery {
         called: handlers.len() - skipped,

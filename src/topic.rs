@@ -243,6 +243,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     }
 
     /// The handlers of the key's topic, if it has any. Owns no share of the topic.
+    #[inline]
     pub(crate) fn snapshot<Q>(&self, key: &Q) -> Option<Snapshot<Entry<F, E>>>
     where
         K: Borrow<Q>,
@@ -418,18 +419,21 @@ trait HasKey<Q: ?Sized> {
 }
 
 impl<'q, Q: ?Sized> Query<'q, Q> {
+    #[inline]
     fn of<'s>(query: &'s Query<'q, Q>) -> &'s (dyn HasKey<Q> + 's) {
         query
     }
 }
 
 impl<Q: ?Sized> HasKey<Q> for Query<'_, Q> {
+    #[inline]
     fn key(&self) -> &Q {
         self.0
     }
 }
 
 impl<F: Flavor<E>, K: Key + Borrow<Q>, Q: ?Sized, E: ?Sized> HasKey<Q> for TopicKey<F, K, E> {
+    #[inline]
     fn key(&self) -> &Q {
         K::borrow(&self.0.topic.key)
     }
@@ -442,18 +446,21 @@ where
     Q: ?Sized + 'q,
     E: ?Sized + 'static,
 {
+    #[inline]
     fn borrow(&self) -> &(dyn HasKey<Q> + 'q) {
         self
     }
 }
 
 impl<Q: Hash + ?Sized> Hash for dyn HasKey<Q> + '_ {
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.key().hash(state);
     }
 }
 
 impl<Q: Eq + ?Sized> PartialEq for dyn HasKey<Q> + '_ {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
