@@ -66,7 +66,7 @@ impl<'r, F: Flavor<E>, E: ?Sized + 'static> Batch<'r, F, E> {
             // find neither what goes nor what comes.
             let retire = move || {
                 for handler in &gone {
-                    handler.retire();
+                    handler.head().retire();
                 }
                 gone
             };

@@ -292,7 +292,8 @@ impl<E: ?Sized> AsyncRegistry<E> {
     ///
     /// It takes part in every dispatch that is first polled after this has returned.
     ///
-    /// Takes the writer lock, and copies the list of handlers.
+    /// Takes the writer lock, and copies up to 64 references to handlers, and one for each
+    /// further 64.
     #[track_caller]
     pub fn register<F, Fut>(&self, handler: F) -> HandlerId
     where

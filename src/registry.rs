@@ -97,13 +97,14 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// An id that is unknown, was removed before, or belongs to another registry changes
     /// nothing.
     ///
-    /// Takes the writer lock, and copies the list of handlers.
+    /// Takes the writer lock, and copies up to 64 references to handlers, and one for each
+    /// further 64.
     pub fn unregister(&self, id: HandlerId) -> bool {
         let removed = self.change(|list| {
             let (rest, slot) = list.remove(id.rank())?;
             // Under the lock, so that another removal of the same handler, which comes
             // too late and returns `false`, also returns after this.
-            slot.retire();
+            slot.head().retire();
             Some((rest, || ()))
         });
         removed.is_some()
@@ -117,7 +118,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// started any more, as always. What others change meanwhile is kept, unless the batch
     /// clears the registry.
     ///
-    /// Costs one copy of the list of handlers, however many changes there are.
+    /// Copies the references to all handlers, once, however many changes there are.
     ///
     /// ```
     /// use topic_registry::SyncRegistry;
@@ -157,7 +158,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     pub(crate) fn remove_all(&self) -> usize {
         let removed = self.change(|list| {
             let len = list.len();
-            list.iter().for_each(|slot| slot.retire());
+            list.iter().for_each(|slot| slot.head().retire());
             (len != 0).then(|| (List::default(), move || len))
         });
         removed.unwrap_or(0)

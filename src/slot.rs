@@ -16,16 +16,17 @@ use crate::panic::{Home, PanicOrigin, Payload, Source, catch};
 // In this order: what a dispatch touches is side by side.
 #[repr(C)]
 pub(crate) struct Slot<C: Kept> {
-    removed: AtomicBool,
-    closure: C,
     pub(crate) head: Head,
+    closure: C,
 }
 
 /// What is known of a handler whatever its closure is.
+#[repr(C)]
 pub(crate) struct Head {
     home: Arc<Home>,
     location: &'static Location<'static>,
     id: HandlerId,
+    removed: AtomicBool,
 }
 
 /// A closure as it is kept. Its destructor can only be caught if the closure can be taken
@@ -88,28 +89,17 @@ pub enum Outcome {
 pub trait Handler: Send + Sync {
     /// The part that does not depend on the closure.
     fn head(&self) -> &Head;
-
-    /// Keeps dispatches that run over an older list from starting this handler.
-    fn retire(&self);
 }
 
 impl<C: Kept> Slot<C> {
     pub(crate) fn new(head: Head, closure: C) -> Self {
-        Self {
-            removed: AtomicBool::new(false),
-            closure,
-            head,
-        }
+        Self { head, closure }
     }
 
     /// The closure, unless the handler was removed: then no dispatch may start it.
-    ///
-    /// Acquire, for the release in [`retire`](Handler::retire): whoever learned that the
-    /// removal had returned learned it through some edge of its own, and coherence does
-    /// the rest. It costs nothing more than a relaxed load where it matters.
     #[inline]
     pub(crate) fn live(&self) -> Option<&C::Closure> {
-        if self.removed.load(Ordering::Acquire) {
+        if self.head.is_removed() {
             return removed();
         }
         self.closure.get()
@@ -126,10 +116,6 @@ impl<C: Kept + Send + Sync> Handler for Slot<C> {
     fn head(&self) -> &Head {
         &self.head
     }
-
-    fn retire(&self) {
-        self.removed.store(true, Ordering::Release);
-    }
 }
 
 impl Head {
@@ -142,11 +128,25 @@ impl Head {
             home: Arc::clone(home),
             location,
             id,
+            removed: AtomicBool::new(false),
         }
     }
 
     pub(crate) fn id(&self) -> HandlerId {
         self.id
+    }
+
+    /// Acquire, for the release in [`retire`](Self::retire): whoever learned that the
+    /// removal had returned learned it through some edge of its own, and coherence does
+    /// the rest. It costs nothing more than a relaxed load where it matters.
+    #[inline]
+    fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
+    }
+
+    /// Keeps dispatches that run over an older list from starting this handler.
+    pub(crate) fn retire(&self) {
+        self.removed.store(true, Ordering::Release);
     }
 
     /// Drops something of this handler's, and reports its panic.

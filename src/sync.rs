@@ -90,7 +90,8 @@ impl<E: ?Sized> SyncRegistry<E> {
     /// Registers a handler; it is called by every [`notify`](Self::notify) that begins
     /// after this has returned.
     ///
-    /// Takes the writer lock, and copies the list of handlers.
+    /// Takes the writer lock, and copies up to 64 references to handlers, and one for each
+    /// further 64.
     #[track_caller]
     pub fn register<F>(&self, handler: F) -> HandlerId
     where
