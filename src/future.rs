@@ -209,7 +209,7 @@ async fn concurrently<E: ?Sized + 'static>(
         let list = snapshot.as_ref().and_then(Snapshot::list);
         for handler in list.into_iter().flat_map(List::iter) {
             match handler.start(event, context) {
-                Ok(outcome) => delivery.count(outcome),
+                Ok(outcome) => delivery += Delivery::of(1, outcome as u64),
                 Err(future) => pending
                     .get_or_insert_with(FuturesUnordered::new)
                     .push(Running::new(handler, future)),
@@ -220,7 +220,7 @@ async fn concurrently<E: ?Sized + 'static>(
     .await;
     if let Some(mut pending) = pending {
         while let Some(outcome) = pending.next().await {
-            delivery.count(outcome);
+            delivery += Delivery::of(1, outcome as u64);
         }
     }
     delivery
@@ -248,7 +248,7 @@ async fn in_sequence<E: ?Sized + 'static>(
             Some((mut running, list, left)) => match Pin::new(&mut running).poll(context) {
                 Poll::Pending => Some((running, list, left)),
                 Poll::Ready(outcome) => {
-                    delivery.count(outcome);
+                    delivery += Delivery::of(1, outcome as u64);
                     let mut handlers = list.iter().skip(list.len() - left);
                     let running = advance(&mut handlers, event, context, &mut delivery);
                     let left = handlers.count();
@@ -278,7 +278,7 @@ fn advance<'h, 'e, E: ?Sized + 'static>(
 ) -> Option<Running<'e, E>> {
     for handler in handlers {
         match handler.start(event, context) {
-            Ok(outcome) => delivery.count(outcome),
+            Ok(outcome) => *delivery += Delivery::of(1, outcome as u64),
             Err(future) => return Some(Running::new(handler, future)),
         }
     }

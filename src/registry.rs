@@ -1,6 +1,7 @@
 //! The registry without its flavor: storage, removal, counts and panics of one topic.
 
 use std::fmt;
+use std::ops::AddAssign;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 
@@ -68,15 +69,27 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    pub(crate) fn count(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::Called => self.called += 1,
-            Outcome::Skipped => {}
-            Outcome::Panicked => {
-                self.called += 1;
-                self.panicked += 1;
-            }
+    /// What comes of so many handlers, and of the sum of their outcomes.
+    #[inline]
+    pub(crate) fn of(handlers: usize, sum: u64) -> Self {
+        let panic = Outcome::Panicked as u64;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "neither is more than there are handlers"
+        )]
+        let [skipped, panicked] = [sum % panic, sum / panic].map(|count| count as usize);
+        Self {
+            called: handlers - skipped,
+            panicked,
         }
+    }
+}
+
+/// Adds up what several dispatches did.
+impl AddAssign for Delivery {
+    fn add_assign(&mut self, other: Self) {
+        self.called += other.called;
+        self.panicked += other.panicked;
     }
 }
 

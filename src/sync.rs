@@ -328,9 +328,7 @@ where
 fn call_chunks<E: ?Sized + 'static>(chunks: &[Arc<[Handler<E>]>], event: &E) -> Delivery {
     let mut delivery = Delivery::default();
     for chunk in chunks {
-        let Delivery { called, panicked } = call_each(chunk, event);
-        delivery.called += called;
-        delivery.panicked += panicked;
+        delivery += call_each(chunk, event);
     }
     delivery
 }
@@ -338,16 +336,7 @@ fn call_chunks<E: ?Sized + 'static>(chunks: &[Arc<[Handler<E>]>], event: &E) -> 
 #[inline]
 fn call_each<E: ?Sized + 'static>(handlers: &[Handler<E>], event: &E) -> Delivery {
     let outcomes = handlers.iter().map(|handler| handler.call(event) as u64);
-    let (sum, panic) = (outcomes.sum::<u64>(), Outcome::Panicked as u64);
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "neither is more than the length of the slice"
-    )]
-    let [skipped, panicked] = [sum % panic, sum / panic].map(|count| count as usize);
-    Delivery {
-        called: handlers.len() - skipped,
-        panicked,
-    }
+    Delivery::of(handlers.len(), outcomes.sum())
 }
 
 /// A [`SyncRegistry`] together with its handlers as of the last call, for a producer that
