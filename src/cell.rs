@@ -16,7 +16,8 @@
 //! own, and whoever sets that state and then notifies, cannot both miss the other.
 //!
 //! A pin compares the pointer only, relaxed: coherence alone gives that it sees every change
-//! that happened before. No data is reached through what it compares.
+//! that happened before, and that is all it promises. No data is reached through what it
+//! compares.
 //!
 //! # When a cell is idle
 //!

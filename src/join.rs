@@ -8,14 +8,14 @@
 use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
-use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::HandlerId;
 use crate::guard::Registration;
-use crate::slot::Head;
+use crate::panic::{PanicOrigin, catch};
+use crate::slot::{Head, Outcome};
 
 /// A handler whose removal can be waited for: until no thread is inside it, and its closure
 /// has been dropped.
@@ -23,7 +23,8 @@ use crate::slot::Head;
 /// It is what a component wants that is about to free what its handler uses. Dropping it
 /// removes the handler without waiting, as a [`HandlerGuard`](crate::HandlerGuard) does.
 ///
-/// A call of a joinable handler takes a lock twice, briefly; other handlers pay nothing.
+/// A call of a joinable handler takes a lock twice, briefly, and allocates if more calls are
+/// inside than ever before; other handlers pay nothing.
 ///
 /// ```
 /// use topic_registry::SyncRegistry;
@@ -46,8 +47,8 @@ pub struct Joinable {
 pub enum JoinError {
     /// The caller is inside the handler itself, and would wait for its own return.
     Inside,
-    /// A thread that is inside the handler waits, itself or through others, for one that
-    /// the caller is inside of.
+    /// A thread that is inside the handler waits, itself or through others, and without a
+    /// limit of time, for one that the caller is inside of.
     Deadlock,
     /// A thread was still inside the handler after that time.
     TimedOut,
@@ -152,7 +153,8 @@ impl<F: Send + Sync> Gate<F> {
     pub(crate) fn new(head: Head, closure: F) -> Self {
         let state = State {
             closure: Some(Arc::new(closure)),
-            inside: Vec::new(),
+            // For a few calls at once; more of them allocate.
+            inside: Vec::with_capacity(4),
         };
         Self {
             head,
@@ -208,13 +210,18 @@ pub(crate) struct Inside<'g, F: Send + Sync> {
     closure: Option<Arc<F>>,
 }
 
-impl<F: Send + Sync> Deref for Inside<'_, F> {
-    type Target = F;
-
-    fn deref(&self) -> &F {
-        self.closure
-            .as_ref()
-            .expect("taken only by its own destructor")
+impl<F: Send + Sync> Inside<'_, F> {
+    /// Makes the call. What it throws is reported and dropped before the call leaves: it may
+    /// own what the closure owned.
+    pub(crate) fn run(self, call: impl FnOnce(&F)) -> Outcome {
+        let outcome = catch(|| self.closure.as_deref().map(call));
+        match outcome {
+            Ok(_) => Outcome::Called,
+            Err(payload) => {
+                self.gate.head.report(PanicOrigin::Call, payload);
+                Outcome::Panicked
+            }
+        }
     }
 }
 
@@ -247,7 +254,7 @@ impl<F: Send + Sync> Drop for Entrance<F> {
     }
 }
 
-/// Who waits for which gate. A thread waits for one at a time.
+/// Who waits for which gate, without a limit of time. A thread waits for one at a time.
 static WAITING: Mutex<Vec<(ThreadId, Arc<dyn Gated>)>> = Mutex::new(Vec::new());
 
 /// Waits until nobody is inside of a closed gate, unless that would be for ever.
@@ -255,7 +262,7 @@ static WAITING: Mutex<Vec<(ThreadId, Arc<dyn Gated>)>> = Mutex::new(Vec::new());
 /// A circle of waits is met by the one that would close it: each looks, under the lock of
 /// all waits, before it is counted among them. That is enough. The other half of a circle,
 /// who is inside of what, cannot grow behind its back: all gates that are waited for are
-/// closed.
+/// closed. A wait that ends by itself breaks the circle, and is not counted.
 fn wait(gate: &Arc<dyn Gated>, deadline: Option<Instant>) -> Result<(), JoinError> {
     let (this, inside) = (ThreadId::current(), gate.inside());
     if inside.is_empty() {
@@ -269,7 +276,9 @@ fn wait(gate: &Arc<dyn Gated>, deadline: Option<Instant>) -> Result<(), JoinErro
         if waits_for(&waiting, gate, this) {
             return Err(JoinError::Deadlock);
         }
-        waiting.push((this, Arc::clone(gate)));
+        if deadline.is_none() {
+            waiting.push((this, Arc::clone(gate)));
+        }
     }
     let is_empty = gate.wait_until_empty(deadline);
     let gone = {

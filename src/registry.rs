@@ -157,7 +157,8 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
 
     /// A guard for a handler that is registered already, say in a batch.
     ///
-    /// For an id that is not registered here, it does nothing.
+    /// It does nothing if the id is not registered here when it is dropped. So it is made
+    /// after the batch, not in it.
     pub fn guard(&self, id: HandlerId) -> HandlerGuard {
         HandlerGuard::new(self.registration(id))
     }

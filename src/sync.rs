@@ -68,7 +68,7 @@ pub trait SyncHandler<E: ?Sized>: slot::Handler {
 impl<E, C> SyncHandler<E> for Slot<C>
 where
     E: ?Sized,
-    C: Kept<Closure: Fn(&E) -> bool> + Send + Sync,
+    C: Kept<Closure: Fn(&E) -> Outcome> + Send + Sync,
 {
     #[inline]
     fn call(&self, event: &E) -> Outcome {
@@ -76,8 +76,7 @@ where
             return Outcome::Skipped;
         };
         match catch(|| closure(event)) {
-            Ok(true) => Outcome::Called,
-            Ok(false) => Outcome::Skipped,
+            Ok(outcome) => outcome,
             Err(payload) => {
                 self.head.report(PanicOrigin::Call, payload);
                 Outcome::Panicked
@@ -173,8 +172,9 @@ impl<E: ?Sized> SyncRegistry<E> {
         let head = Head::new(id, Location::caller(), self.home());
         let gate = Arc::new(Gate::new(head, handler));
         let entrance = Entrance(Arc::clone(&gate));
-        self.add(entry(self, id, move |event| {
-            entrance.enter().map(|handler| handler(event)).is_some()
+        self.add(entry(self, id, move |event| match entrance.enter() {
+            Some(inside) => inside.run(|handler| handler(event)),
+            None => Outcome::Skipped,
         }));
         Joinable::new(self.registration(id), gate)
     }
@@ -189,7 +189,8 @@ impl<E: ?Sized> SyncRegistry<E> {
     /// that a thread notifies, `arc-swap` allocates the node where it keeps that thread's
     /// snapshots. Without handlers it is one atomic load; otherwise it protects the list of
     /// handlers, which takes about as long as an uncontended lock, and makes one indirect
-    /// call a handler.
+    /// call a handler. The call of a handler that is for once is a removal as well, and that
+    /// of a joinable one takes a lock of its own.
     #[inline]
     pub fn notify(&self, event: &E) -> Delivery {
         match self.cell().load() {
@@ -236,7 +237,7 @@ where
 {
     entry(registry, HandlerId::next(priority), move |event| {
         handler(event);
-        true
+        Outcome::Called
     })
 }
 
@@ -249,8 +250,12 @@ where
 {
     let id = HandlerId::next(0);
     let once = Once::new(registry.registration(id), handler);
-    entry(registry, id, move |event| {
-        once.claim().map(|handler| handler(event)).is_some()
+    entry(registry, id, move |event| match once.claim() {
+        Some(handler) => {
+            handler(event);
+            Outcome::Called
+        }
+        None => Outcome::Skipped,
     })
 }
 
@@ -258,7 +263,7 @@ where
 fn entry<E, F>(registry: &SyncRegistry<E>, id: HandlerId, closure: F) -> Entry<SyncFlavor, E>
 where
     E: ?Sized + 'static,
-    F: Fn(&E) -> bool + Send + Sync + 'static,
+    F: Fn(&E) -> Outcome + Send + Sync + 'static,
 {
     let head = Head::new(id, Location::caller(), registry.home());
     if mem::needs_drop::<F>() {
@@ -342,8 +347,9 @@ fn call_each<E: ?Sized + 'static>(handlers: &[Handler<E>], event: &E) -> Deliver
 /// A [`SyncRegistry`] together with its handlers as of the last call, for a producer that
 /// publishes in a tight loop.
 ///
-/// It sees the same handlers as [`notify`](SyncRegistry::notify) on the registry does. It
-/// finds out by one relaxed load whether they have changed, and only then loads them.
+/// It finds out by one relaxed load whether the handlers have changed, and only then loads
+/// them. So it sees every change that happened before the call, as
+/// [`notify`](SyncRegistry::notify) does, but is not ordered with anything else.
 ///
 /// A pin that idles keeps the closures alive that were removed since its last call (they
 /// are not called any more), and with them what they own. [`refresh`](Self::refresh) lets

@@ -62,8 +62,9 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Key for K {}
 ///
 /// Keys are hashed by `ahash` with random seeds, so they may come from outside. Calls by
 /// key hold the lock of the key's shard for the look-up. `K`'s own `Hash` and `Eq` run
-/// under that lock, also when a handle or a guard is dropped. They must not call back into
-/// the same topics, and must not panic: a table of keys that grows forgets those whose `Hash`
+/// under that lock; also when a handle or a guard is dropped, and when a handler is registered
+/// or removed through a handle beside a dispatch or a pin. They must not call back into the
+/// same topics, nor wait for anybody who does, and must not panic: a table of keys that grows forgets those whose `Hash`
 /// does. Everything else of the user's runs and is dropped with no lock held. What a key's
 /// destructor throws is caught, and not counted.
 ///
@@ -77,7 +78,7 @@ pub struct Topics<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     shared: Arc<Shared<F, K, E>>,
 }
 
-/// A cached way to a topic: no hash, no look-up, no lock.
+/// A cached way to a topic: to notify it takes no hash, no look-up and no lock.
 ///
 /// Derefs to the [`Registry`], so everything that can be done with a registry can be done
 /// with a handle. The topic stays as long as it has a handle.

@@ -196,6 +196,82 @@ fn handlers_that_join_each_other_in_a_circle_end_with_an_error() {
     }
 }
 
+/// What waits for a limited time breaks the circle by itself.
+#[test]
+fn a_wait_that_ends_by_itself_is_no_deadlock() {
+    within("a join that waits for one with a time-out", || {
+        let (first, second) = (Registry::new(), Registry::new());
+        let inside = Arc::new(std::sync::Barrier::new(2));
+        let slots = [(); 2].map(|()| Arc::new(Mutex::new(None::<Joinable>)));
+        let [one, two] = slots.clone();
+        let (started, waiting) = gate("the first to wait");
+        let (met, outcomes) = (Arc::clone(&inside), Arc::new(Mutex::new(Vec::new())));
+        let told = Arc::clone(&outcomes);
+        *slots[0].lock().unwrap() = Some(first.register_joinable(move |_| {
+            met.wait();
+            let joinable = two.lock().unwrap().take().expect("it is joined once");
+            started();
+            let outcome = joinable.join_timeout(Duration::from_millis(200));
+            told.lock().unwrap().push(("first", outcome));
+        }));
+        let (met, told) = (Arc::clone(&inside), Arc::clone(&outcomes));
+        *slots[1].lock().unwrap() = Some(second.register_joinable(move |_| {
+            met.wait();
+            let joinable = one.lock().unwrap().take().expect("it is joined once");
+            waiting();
+            let outcome = joinable.join();
+            told.lock().unwrap().push(("second", outcome));
+        }));
+        thread::scope(|scope| {
+            scope.spawn(|| first.notify(&0));
+            scope.spawn(|| second.notify(&0));
+        });
+        let outcomes = std::mem::take(&mut *outcomes.lock().unwrap());
+        assert!(outcomes.contains(&("second", Ok(()))), "{outcomes:?}");
+        assert!(
+            outcomes[0].0 == "first" && outcomes[0].1.is_err(),
+            "{outcomes:?}"
+        );
+    });
+}
+
+#[test]
+fn what_a_call_throws_is_dropped_when_join_returns() {
+    let (registry, alive) = (Registry::new(), Arc::new(()));
+    let (enter, entered) = gate("the payload to be dropped");
+    let (leave, left) = gate("the join to begin");
+    let owned = Arc::clone(&alive);
+    let dropped = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&dropped);
+    let slow = Arc::new((Mutex::new(Some(enter)), left));
+    let joinable = registry.register_joinable(move |_| {
+        let (owned, told, slow) = (Arc::clone(&owned), Arc::clone(&told), Arc::clone(&slow));
+        std::panic::panic_any(OnDrop(move || {
+            let _ = &owned;
+            if let Some(enter) = slow.0.lock().unwrap().take() {
+                enter();
+                (slow.1)();
+            }
+            told.store(true, Ordering::Relaxed);
+        }));
+    });
+    let notifies = registry.clone();
+    let dispatch = thread::spawn(move || notifies.notify(&0).panicked);
+    entered();
+    assert_eq!(
+        joinable.join_timeout(Duration::ZERO),
+        Err(JoinError::TimedOut)
+    );
+    leave();
+    assert_eq!(joinable.join(), Ok(()));
+    assert!(
+        dropped.load(Ordering::Relaxed),
+        "the payload has been dropped"
+    );
+    assert_eq!(Arc::strong_count(&alive), 1);
+    assert_eq!(dispatch.join().unwrap(), 1);
+}
+
 #[test]
 fn removed_in_another_way_its_closure_goes_at_once_and_join_has_nothing_to_wait_for() {
     let removals: [fn(&Registry, &Joinable); 3] = [
@@ -262,7 +338,7 @@ fn bombs_and_panics_are_contained_and_told() {
     *slot.lock().unwrap() = Some(joinable);
     assert_eq!(registry.notify(&0).panicked, 1);
     let told: Vec<String> = log.take().into_iter().map(|(_, message)| message).collect();
-    assert_eq!(told, ["closure", "call"]);
+    assert_eq!(told, ["call", "closure"]);
 }
 
 /// Joins beside a churn of other handlers and a stream of dispatches: none is late, and what
