@@ -95,14 +95,21 @@ pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Payload> {
 }
 
 /// Drops a payload, and returns what its destructor threw, if it did.
-pub(crate) fn bury(payload: Payload) -> Option<Payload> {
+fn bury(payload: Payload) -> Option<Payload> {
     catch(|| drop(payload)).err()
 }
 
 /// Drops a payload that nobody is told of. What its destructor throws is leaked: that
 /// one's destructor may throw in turn, without end.
-pub(crate) fn bury_unseen(payload: Payload) {
+fn bury_unseen(payload: Payload) {
     mem::forget(bury(payload));
+}
+
+/// Runs what may be user code, and of which nobody is told if it throws.
+fn contain(f: impl FnOnce()) {
+    if let Err(payload) = catch(f) {
+        bury_unseen(payload);
+    }
 }
 
 /// A value of the user's whose destructor cannot unwind out of ours.
@@ -126,9 +133,7 @@ impl<T> Deref for Contained<T> {
 impl<T> Drop for Contained<T> {
     fn drop(&mut self) {
         let value = self.0.take();
-        if let Err(payload) = catch(|| drop(value)) {
-            bury_unseen(payload);
-        }
+        contain(|| drop(value));
     }
 }
 
@@ -248,16 +253,12 @@ impl<T: Topic + ?Sized> Home<T> {
     /// Removes the topic if it is idle. `Hash` and `Eq` of its key run here, possibly in a
     /// destructor: what they throw leaves the topic where it is.
     pub(crate) fn prune(&self) {
-        if let Err(payload) = catch(|| self.topic.prune()) {
-            bury_unseen(payload);
-        }
+        contain(|| self.topic.prune());
     }
 
     /// As [`prune`](Self::prune), `Hash` and `Eq` of the key run here.
     pub(crate) fn settle(&self) {
-        if let Err(payload) = catch(|| self.topic.settle()) {
-            bury_unseen(payload);
-        }
+        contain(|| self.topic.settle());
     }
 
     /// Counts what this registry's callback threw, of which nobody can be told.
