@@ -37,11 +37,10 @@
 
 use std::mem;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
-use arc_swap::{ArcSwapAny, Cache, Guard};
-
+use crate::concurrency::atomic::{AtomicU64, Ordering};
+use crate::concurrency::{ArcSwapAny, Cache, Guard, Mutex};
 use crate::list::List;
 
 // `None` is the empty list, so that a topic without handlers allocates none.

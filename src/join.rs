@@ -9,10 +9,11 @@ use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::HandlerId;
+use crate::concurrency::{Condvar, Mutex, MutexGuard, global, thread_own};
 use crate::guard::Registration;
 use crate::panic::{PanicOrigin, catch};
 use crate::slot::{Head, Outcome};
@@ -191,15 +192,21 @@ impl<F: Send + Sync> Gated for Gate<F> {
     }
 
     fn wait_until_empty(&self, deadline: Option<Instant>) -> bool {
-        let (state, is_full) = (self.lock(), |state: &mut State<F>| !state.inside.is_empty());
-        let Some(deadline) = deadline else {
-            drop(self.left.wait_while(state, is_full));
-            return true;
-        };
-        let time = deadline.saturating_duration_since(Instant::now());
-        let outcome = self.left.wait_timeout_while(state, time, is_full);
-        let (state, _) = outcome.unwrap_or_else(PoisonError::into_inner);
-        state.inside.is_empty()
+        let mut state = self.lock();
+        while !state.inside.is_empty() {
+            let Some(deadline) = deadline else {
+                let woken = self.left.wait(state);
+                state = woken.unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let time = deadline.saturating_duration_since(Instant::now());
+            if time.is_zero() {
+                return false;
+            }
+            let woken = self.left.wait_timeout(state, time);
+            (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+        true
     }
 }
 
@@ -254,8 +261,11 @@ impl<F: Send + Sync> Drop for Entrance<F> {
     }
 }
 
-/// Who waits for which gate, without a limit of time. A thread waits for one at a time.
-static WAITING: Mutex<Vec<(ThreadId, Arc<dyn Gated>)>> = Mutex::new(Vec::new());
+/// A thread, and the gate that it waits for, without a limit of time.
+type Wait = (ThreadId, Arc<dyn Gated>);
+
+// All of these. A thread waits for one gate at a time.
+global!(WAITING: Mutex<Vec<Wait>> = Mutex::new(Vec::new()));
 
 /// Waits until nobody is inside of a closed gate, unless that would be for ever.
 ///
@@ -290,16 +300,12 @@ fn wait(gate: &Arc<dyn Gated>, deadline: Option<Instant>) -> Result<(), JoinErro
     is_empty.then_some(()).ok_or(JoinError::TimedOut)
 }
 
-fn all_waits() -> MutexGuard<'static, Vec<(ThreadId, Arc<dyn Gated>)>> {
+fn all_waits() -> MutexGuard<'static, Vec<Wait>> {
     WAITING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether a thread that is inside of the gate waits, itself or through others, for `this`.
-fn waits_for(
-    waiting: &[(ThreadId, Arc<dyn Gated>)],
-    gate: &Arc<dyn Gated>,
-    this: ThreadId,
-) -> bool {
+fn waits_for(waiting: &[Wait], gate: &Arc<dyn Gated>, this: ThreadId) -> bool {
     let (mut seen, mut next) = (Vec::new(), gate.inside());
     while let Some(thread) = next.pop() {
         if thread == this {
@@ -321,12 +327,12 @@ pub(crate) struct ThreadId(u64);
 impl ThreadId {
     fn current() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        thread_local! {
-            static ID: Cell<u64> = const { Cell::new(0) };
-        }
-        if ID.get() == 0 {
-            ID.set(NEXT.fetch_add(1, Ordering::Relaxed));
-        }
-        Self(ID.get())
+        thread_own!(ID: Cell<u64> = Cell::new(0));
+        ID.with(|id| {
+            if id.get() == 0 {
+                id.set(NEXT.fetch_add(1, Ordering::Relaxed));
+            }
+            Self(id.get())
+        })
     }
 }

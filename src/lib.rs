@@ -4,6 +4,9 @@
 
 mod batch;
 mod cell;
+mod concurrency;
+#[cfg(any(loom, shuttle))]
+mod double;
 #[cfg(feature = "async")]
 mod future;
 mod guard;

@@ -11,10 +11,11 @@ use std::fmt;
 use std::mem;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::HandlerId;
+use crate::concurrency::atomic::{AtomicU64, Ordering};
+use crate::concurrency::{Mutex, MutexGuard, thread_own};
 
 /// What a panic threw.
 pub(crate) type Payload = Box<dyn Any + Send>;
@@ -191,7 +192,7 @@ impl<C> Reports<C> {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<C>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<C>>> {
         self.callback.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -275,14 +276,11 @@ impl<T: Topic + ?Sized> Home<T> {
     }
 
     fn tell(&self, source: Source, origin: PanicOrigin, payload: &(dyn Any + Send)) {
-        thread_local! {
-            // Without a destructor, so that it also works while the thread is torn down.
-            static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
-        }
+        thread_own!(IN_CALLBACK: Cell<bool> = Cell::new(false));
         self.count();
         // A callback may notify whatever it likes. The panics that it meets are not
         // reported, or a registry that reports to itself would never come to an end.
-        if IN_CALLBACK.replace(true) {
+        if IN_CALLBACK.with(|inside| inside.replace(true)) {
             return;
         }
         let info = PanicInfo {
@@ -292,7 +290,7 @@ impl<T: Topic + ?Sized> Home<T> {
         };
         self.absorb(self.reports.call(|callback| callback(&info)));
         self.topic.tell(&info);
-        IN_CALLBACK.set(false);
+        IN_CALLBACK.with(|inside| inside.set(false));
     }
 }
 

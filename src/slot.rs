@@ -2,9 +2,10 @@
 //! closure, all in one allocation.
 
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
+use crate::concurrency::Mutex;
+use crate::concurrency::atomic::{AtomicBool, Ordering};
 use crate::guard::Registration;
 use crate::id::{HandlerId, Rank};
 use crate::list::Ranked;

@@ -29,13 +29,13 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use ahash::RandomState;
-use dashmap::DashMap;
 
 use crate::cell::Snapshot;
+use crate::concurrency::DashMap;
+use crate::concurrency::atomic::{AtomicUsize, Ordering};
 use crate::panic::{Contained, Home, PanicInfo, Reports, Topic};
 use crate::registry::{Core, Entry};
 use crate::{Batch, Flavor, HandlerId, Registry};

@@ -1,0 +1,72 @@
+//! Where locks, atomics, `arc_swap` and `dashmap` come from: from themselves, or, to explore
+//! what threads may do, from `loom` (`--cfg loom`) or `shuttle` (`--cfg shuttle`).
+//!
+//! Everything else of the library is the same code in all three. `Arc` is always `std`'s, and
+//! so are counters that only need to be unique.
+
+#[cfg(not(any(loom, shuttle)))]
+mod imports {
+    pub(crate) use std::sync::atomic;
+    pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
+
+    pub(crate) use arc_swap::{ArcSwapAny, Cache, Guard};
+    pub(crate) use dashmap::DashMap;
+}
+
+#[cfg(loom)]
+mod imports {
+    pub(crate) use loom::sync::atomic;
+    pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
+    pub(crate) use loom::{lazy_static, thread_local};
+
+    pub(crate) use crate::double::{ArcSwapAny, Cache, DashMap, Guard};
+}
+
+#[cfg(all(shuttle, not(loom)))]
+mod imports {
+    pub(crate) use shuttle::sync::atomic;
+    pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
+    pub(crate) use shuttle::{lazy_static, thread_local};
+
+    pub(crate) use crate::double::{ArcSwapAny, Cache, DashMap, Guard};
+}
+
+pub(crate) use imports::*;
+
+/// A `static`; where runs are explored, one for each of them.
+#[cfg(not(any(loom, shuttle)))]
+macro_rules! global {
+    ($name:ident: $type:ty = $value:expr) => {
+        static $name: $type = $value;
+    };
+}
+
+/// A thread's own. Without a destructor, so that it also works while the thread is torn down.
+#[cfg(not(any(loom, shuttle)))]
+macro_rules! thread_own {
+    ($name:ident: $type:ty = $value:expr) => {
+        ::std::thread_local! {
+            static $name: $type = const { $value };
+        }
+    };
+}
+
+#[cfg(any(loom, shuttle))]
+macro_rules! global {
+    ($name:ident: $type:ty = $value:expr) => {
+        $crate::concurrency::lazy_static! {
+            static ref $name: $type = $value;
+        }
+    };
+}
+
+#[cfg(any(loom, shuttle))]
+macro_rules! thread_own {
+    ($name:ident: $type:ty = $value:expr) => {
+        $crate::concurrency::thread_local! {
+            static $name: $type = $value;
+        }
+    };
+}
+
+pub(crate) use {global, thread_own};

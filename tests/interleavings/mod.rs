@@ -1,0 +1,322 @@
+//! What threads may do to each other, in scenarios that `loom` explores wholly and `shuttle` at
+//! random. A thread that waits for a lock that it holds itself is found by both.
+
+#[cfg(loom)]
+use loom::{sync::atomic::AtomicBool, thread};
+#[cfg(shuttle)]
+use shuttle::{sync::atomic::AtomicBool, thread};
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use topic_registry::{JoinError, SyncRegistry, TopicHandle, TopicRegistry};
+
+type Topics = TopicRegistry<u8, u32>;
+
+/// Runs these at once, one of them on this thread.
+fn together(mut work: Vec<Box<dyn FnOnce() + Send>>) {
+    let own = work.pop().expect("there is work");
+    let threads: Vec<_> = work.into_iter().map(thread::spawn).collect();
+    own();
+    for thread in threads {
+        thread.join().expect("it does not panic");
+    }
+}
+
+/// Counts calls. It is not explored itself: whoever reads it has joined, or notified.
+#[derive(Clone, Default)]
+struct Count(Arc<AtomicU32>);
+
+impl Count {
+    fn up(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Each subscriber hears its own notification, by key and by handle, beside others that make
+/// and drop handles; and no topic is left.
+pub(crate) fn subscribe_beside_handles(subscribers: u32, handles: u32) {
+    let topics = Topics::new();
+    let mut work: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+    for number in 0..subscribers {
+        let topics = topics.clone();
+        work.push(Box::new(move || {
+            let (count, calls) = (Count::default(), Count::default());
+            let own = calls.clone();
+            let guard = topics.register_guard(0, move |event| {
+                if *event == number {
+                    own.up();
+                }
+            });
+            count.up();
+            topics.notify(&0, &number);
+            assert_eq!(calls.get(), count.get(), "the registration was lost");
+            drop(guard);
+            topics.notify(&0, &number);
+            assert_eq!(calls.get(), count.get(), "the removal was lost");
+        }));
+    }
+    for _ in 0..handles {
+        let topics = topics.clone();
+        work.push(Box::new(move || drop(topics.handle(0))));
+    }
+    together(work);
+    assert_eq!(topics.len(), 0, "a topic was left");
+}
+
+/// Handles of one topic that are dropped at the same time leave none.
+pub(crate) fn drop_handles(handles: usize) {
+    let topics = Topics::new();
+    let handle = topics.handle(0);
+    let mut work: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+    for _ in 0..handles {
+        let handle = handle.clone();
+        work.push(Box::new(move || drop(handle)));
+    }
+    drop(handle);
+    together(work);
+    assert_eq!(topics.len(), 0, "a topic was left");
+}
+
+/// A handler that is registered through a handle that goes at once, beside the removal of the
+/// topic's only other handler: it is found by its key.
+pub(crate) fn register_beside_the_last_removal() {
+    let topics = Topics::new();
+    let guard = topics.register_guard(0, |_| {});
+    let late = topics.clone();
+    together(vec![
+        Box::new(move || drop(guard)),
+        Box::new(move || {
+            let id = late.handle(0).register(|_| {});
+            assert!(late.get(&0).is_some_and(|topic| topic.contains(id)));
+            assert!(late.notify(&0, &0).called >= 1);
+        }),
+    ]);
+    assert_eq!(topics.notify(&0, &0).called, 1);
+    topics.clear();
+    assert_eq!(topics.len(), 0, "a topic was left");
+}
+
+/// A handler for once is called by one of those who notify, and by one only.
+pub(crate) fn once_beside_notifiers(notifiers: usize) {
+    let (topics, calls, called) = (Topics::new(), Count::default(), Count::default());
+    let own = calls.clone();
+    topics.register_once(0, move |_| own.up());
+    let mut work: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+    for _ in 0..notifiers {
+        let (topics, called) = (topics.clone(), called.clone());
+        work.push(Box::new(move || {
+            if topics.notify(&0, &0).called == 1 {
+                called.up();
+            }
+        }));
+    }
+    together(work);
+    assert_eq!((calls.get(), called.get()), (1, 1));
+    assert_eq!(topics.len(), 0, "a topic was left");
+}
+
+/// A handler for once is either called or removed.
+pub(crate) fn once_beside_its_removal() {
+    let (registry, calls) = (SyncRegistry::<u32>::new(), Count::default());
+    let own = calls.clone();
+    let id = registry.register_once(move |_| own.up());
+    let notifier = registry.clone();
+    let removed = Count::default();
+    let told = removed.clone();
+    together(vec![
+        Box::new(move || {
+            notifier.notify(&0);
+        }),
+        Box::new(move || {
+            if registry.unregister(id) {
+                told.up();
+            }
+        }),
+    ]);
+    assert_eq!(calls.get() + removed.get(), 1);
+}
+
+/// A dispatch that learned in one handler that the removal of the next has returned does not
+/// start that one.
+pub(crate) fn remove_beside_a_dispatch() {
+    let (registry, removed) = (SyncRegistry::<u32>::new(), Arc::new(AtomicBool::new(false)));
+    let (flag, learned) = (Arc::clone(&removed), Arc::new(Count::default()));
+    let told = Arc::clone(&learned);
+    registry.register(move |_| {
+        if flag.load(Ordering::Acquire) {
+            told.up();
+        }
+    });
+    let id = registry.register(move |_| assert_eq!(learned.get(), 0, "a removed one started"));
+    let notifier = registry.clone();
+    together(vec![
+        Box::new(move || assert_eq!(notifier.notify(&0).panicked, 0)),
+        Box::new(move || {
+            assert!(registry.unregister(id));
+            removed.store(true, Ordering::Release);
+        }),
+    ]);
+}
+
+/// A registration that happened before a notification is seen by it, in a topic of `others`
+/// handlers, by each way to notify.
+pub(crate) fn register_before_a_notification(others: usize) {
+    happened_before(others, |topic| {
+        topic.register(|_| {});
+    });
+}
+
+/// A removal that happened before a notification is seen by it.
+pub(crate) fn remove_before_a_notification(others: usize) {
+    happened_before(others, |topic| topic.clear());
+}
+
+fn happened_before(others: usize, change: fn(&TopicHandle<u8, u32>)) {
+    let topics = Topics::new();
+    let topic = topics.handle(0);
+    for _ in 0..others {
+        topic.register(|_| {});
+    }
+    let (mut pinned, handle) = (topic.pin(), topic.clone());
+    let changed = Arc::new(AtomicBool::new(false));
+    let is_changed = Arc::clone(&changed);
+    together(vec![
+        Box::new(move || {
+            change(&topic);
+            changed.store(true, Ordering::Release);
+        }),
+        Box::new(move || {
+            let happened = is_changed.load(Ordering::Acquire);
+            let called = [
+                topics.notify(&0, &0).called,
+                handle.notify(&0).called,
+                pinned.notify(&0).called,
+            ];
+            if happened {
+                assert_eq!(called, [handle.handler_count(); 3], "a change was missed");
+                assert_ne!(called, [others; 3], "nothing has changed");
+            }
+        }),
+    ]);
+}
+
+/// Whoever counts a handler also calls it.
+pub(crate) fn count_beside_a_registration() {
+    let topic = Topics::new().handle(0);
+    let (mut pinned, counter) = (topic.pin(), topic.clone());
+    together(vec![
+        Box::new(move || {
+            topic.register(|_| {});
+        }),
+        Box::new(move || {
+            let count = counter.handler_count();
+            assert!(counter.notify(&0).called >= count);
+            assert!(pinned.notify(&0).called >= count);
+        }),
+    ]);
+}
+
+/// Uses its topic when it is dropped, in the way that takes most locks.
+struct Reenters(Topics, TopicHandle<u8, u32>);
+
+impl Drop for Reenters {
+    fn drop(&mut self) {
+        let Self(topics, handle) = self;
+        assert!(topics.contains_key(handle.key()));
+        handle.unregister(handle.register(|_| {}));
+    }
+}
+
+/// A closure is dropped by whoever lets go of it last, and never under a lock: its destructor
+/// may use the same topic, the same shard and the same writer lock.
+pub(crate) fn destructors_beside_look_ups(look_ups: usize) {
+    let topics = Topics::new();
+    let handle = topics.handle(0);
+    handle.register(|_| {});
+    let reenters = Reenters(topics.clone(), handle.clone());
+    let guard = handle.register_guard(move |_| {
+        let _ = &reenters;
+    });
+    let mut work: Vec<Box<dyn FnOnce() + Send>> = vec![Box::new(move || drop(guard))];
+    for _ in 0..look_ups {
+        let topics = topics.clone();
+        work.push(Box::new(move || {
+            topics.notify(&0, &0);
+        }));
+    }
+    together(work);
+    assert_eq!(handle.handler_count(), 1);
+}
+
+/// Lets others go first when it is dropped.
+struct Slow(#[expect(dead_code, reason = "it is kept, and dropped")] Arc<()>);
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        thread::yield_now();
+    }
+}
+
+/// Whoever has joined a handler is the last that had to do with it: nobody is inside, and its
+/// closure is gone. One that waits is woken.
+pub(crate) fn join_beside_notifiers(notifiers: usize) {
+    let (registry, inside) = (SyncRegistry::<u32>::new(), Count::default());
+    let (within, alive) = (Arc::new(Mutex::new(0_u32)), Arc::new(()));
+    let (own, owned) = (Arc::clone(&within), Slow(Arc::clone(&alive)));
+    let joinable = registry.register_joinable(move |_| {
+        let _ = &owned;
+        *own.lock().unwrap() += 1;
+        thread::yield_now();
+        *own.lock().unwrap() -= 1;
+        inside.up();
+    });
+    let mut work: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+    for _ in 0..notifiers {
+        let registry = registry.clone();
+        work.push(Box::new(move || {
+            registry.notify(&0);
+        }));
+    }
+    work.push(Box::new(move || {
+        assert_eq!(joinable.join(), Ok(()));
+        assert_eq!(*within.lock().unwrap(), 0, "a call was inside");
+        assert_eq!(Arc::strong_count(&alive), 1, "the closure was alive");
+    }));
+    together(work);
+}
+
+/// Two handlers that join each other from inside: one is told that it cannot be, or none of them
+/// met the other inside.
+pub(crate) fn join_each_other() {
+    let registries = [SyncRegistry::<u32>::new(), SyncRegistry::new()];
+    let slots = [(); 2].map(|()| Arc::new(Mutex::new(None)));
+    let outcomes = Arc::new(Mutex::new(Vec::new()));
+    for (at, registry) in registries.iter().enumerate() {
+        let (other, outcomes) = (Arc::clone(&slots[1 - at]), Arc::clone(&outcomes));
+        let joinable = registry.register_joinable(move |_| {
+            let joinable: Option<topic_registry::Joinable> = other.lock().unwrap().take();
+            let outcome = joinable.map(topic_registry::Joinable::join);
+            outcomes.lock().unwrap().push(outcome);
+        });
+        *slots[at].lock().unwrap() = Some(joinable);
+    }
+    let notify = |registry: SyncRegistry<u32>| -> Box<dyn FnOnce() + Send> {
+        Box::new(move || {
+            registry.notify(&0);
+        })
+    };
+    together(registries.map(notify).into());
+    let outcomes = outcomes.lock().unwrap();
+    let failed = outcomes.iter().flatten().filter(|outcome| outcome.is_err());
+    assert!(
+        failed
+            .clone()
+            .all(|outcome| *outcome == Err(JoinError::Deadlock))
+    );
+    assert!(failed.count() <= 1, "{outcomes:?}");
+}

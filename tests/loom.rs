@@ -1,0 +1,119 @@
+//! All interleavings of a few threads, as the memory model allows them:
+//! `RUSTFLAGS="--cfg loom" cargo test --release --test loom`.
+//!
+//! What `loom` cannot tell: it takes sequentially consistent steps for acquire and release, `Arc`
+//! is not explored, and some orders in which locks are taken are passed over. `shuttle.rs` makes
+//! up for that.
+#![cfg(loom)]
+
+mod interleavings;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+fn explore(name: &str, scenario: impl Fn() + Send + Sync + 'static) {
+    explore_up_to(None, name, scenario);
+}
+
+/// Leaves out what takes more preemptions than that in one run; few errors do.
+fn explore_up_to(
+    preemptions: Option<usize>,
+    name: &str,
+    scenario: impl Fn() + Send + Sync + 'static,
+) {
+    let runs = Arc::new(AtomicUsize::new(0));
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = preemptions;
+    model.max_branches = 10_000;
+    let counted = Arc::clone(&runs);
+    model.check(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        scenario();
+    });
+    println!("{name}: {} interleavings", runs.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_subscriber_hears_its_own_notification_beside_a_handle() {
+    explore("subscriber and handle", || {
+        interleavings::subscribe_beside_handles(1, 1);
+    });
+}
+
+#[test]
+fn two_subscribers_hear_their_own_notifications() {
+    explore_up_to(Some(4), "two subscribers", || {
+        interleavings::subscribe_beside_handles(2, 0);
+    });
+    explore_up_to(Some(2), "two subscribers and a handle", || {
+        interleavings::subscribe_beside_handles(2, 1);
+    });
+}
+
+#[test]
+fn handles_that_are_dropped_together_leave_no_topic() {
+    explore("two handles", || interleavings::drop_handles(2));
+    explore("three handles", || interleavings::drop_handles(3));
+}
+
+#[test]
+fn a_topic_that_goes_takes_no_new_handler_with_it() {
+    explore(
+        "register and last removal",
+        interleavings::register_beside_the_last_removal,
+    );
+}
+
+#[test]
+fn once_is_once() {
+    explore("once", || interleavings::once_beside_notifiers(2));
+    explore_up_to(Some(3), "once, three notifiers", || {
+        interleavings::once_beside_notifiers(3);
+    });
+    explore("once and removal", interleavings::once_beside_its_removal);
+}
+
+#[test]
+fn a_dispatch_does_not_start_what_was_removed() {
+    explore("removed flag", interleavings::remove_beside_a_dispatch);
+}
+
+#[test]
+fn what_happened_before_is_seen() {
+    explore("counted", interleavings::count_beside_a_registration);
+    explore("registered first", || {
+        interleavings::register_before_a_notification(0);
+    });
+    explore("registered second", || {
+        interleavings::register_before_a_notification(1);
+    });
+    explore("removed last", || {
+        interleavings::remove_before_a_notification(1);
+    });
+    explore_up_to(Some(5), "removed two", || {
+        interleavings::remove_before_a_notification(2);
+    });
+}
+
+#[test]
+fn no_destructor_runs_under_a_lock() {
+    explore("destructor and look-up", || {
+        interleavings::destructors_beside_look_ups(1);
+    });
+    explore_up_to(Some(4), "destructor and two look-ups", || {
+        interleavings::destructors_beside_look_ups(2);
+    });
+}
+
+#[test]
+fn a_join_waits_for_the_calls_inside_and_no_longer() {
+    explore("join", || interleavings::join_beside_notifiers(1));
+    explore_up_to(Some(3), "join, two notifiers", || {
+        interleavings::join_beside_notifiers(2);
+    });
+}
+
+#[test]
+fn joins_that_wait_for_each_other_end() {
+    explore_up_to(Some(5), "joins in a circle", interleavings::join_each_other);
+}

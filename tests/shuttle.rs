@@ -1,0 +1,64 @@
+//! Random interleavings of more threads than `loom` can explore:
+//! `RUSTFLAGS="--cfg shuttle" cargo test --release --test shuttle`.
+//!
+//! Each scenario is run under a schedule that switches at random, and under one that
+//! delays a few threads as errors of some depth need it (`pct`).
+#![cfg(all(shuttle, not(loom)))]
+
+mod interleavings;
+
+const RUNS: usize = 50_000;
+
+fn explore(scenario: impl Fn() + Send + Sync + Clone + 'static) {
+    shuttle::check_random(scenario.clone(), RUNS);
+    shuttle::check_pct(scenario, RUNS, 4);
+}
+
+#[test]
+fn subscribers_hear_their_own_notifications_beside_handles() {
+    explore(|| interleavings::subscribe_beside_handles(4, 2));
+}
+
+#[test]
+fn handles_that_are_dropped_together_leave_no_topic() {
+    explore(|| interleavings::drop_handles(6));
+}
+
+#[test]
+fn a_topic_that_goes_takes_no_new_handler_with_it() {
+    explore(interleavings::register_beside_the_last_removal);
+}
+
+#[test]
+fn once_is_once() {
+    explore(|| interleavings::once_beside_notifiers(6));
+    explore(interleavings::once_beside_its_removal);
+}
+
+#[test]
+fn a_dispatch_does_not_start_what_was_removed() {
+    explore(interleavings::remove_beside_a_dispatch);
+}
+
+#[test]
+fn what_happened_before_is_seen() {
+    explore(interleavings::count_beside_a_registration);
+    explore(|| interleavings::register_before_a_notification(0));
+    explore(|| interleavings::register_before_a_notification(65));
+    explore(|| interleavings::remove_before_a_notification(65));
+}
+
+#[test]
+fn no_destructor_runs_under_a_lock() {
+    explore(|| interleavings::destructors_beside_look_ups(4));
+}
+
+#[test]
+fn a_join_waits_for_the_calls_inside_and_no_longer() {
+    explore(|| interleavings::join_beside_notifiers(4));
+}
+
+#[test]
+fn joins_that_wait_for_each_other_end() {
+    explore(interleavings::join_each_other);
+}
