@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::ControlFlow;
 
 use crate::id::Rank;
 use crate::list::{List, Ranked};
@@ -44,6 +45,15 @@ impl<'r, F: Flavor<E>, E: ?Sized + 'static> Batch<'r, F, E> {
         self.cleared = true;
     }
 
+    /// As [`Registry::register_interceptor`].
+    #[track_caller]
+    pub fn register_interceptor<I>(&mut self, priority: i32, interceptor: I) -> HandlerId
+    where
+        I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static,
+    {
+        self.add(self.registry.interceptor(priority, interceptor))
+    }
+
     pub(crate) fn add(&mut self, handler: Entry<F, E>) -> HandlerId {
         let id = handler.head().id();
         self.added.insert(id.rank(), handler);
@@ -70,7 +80,7 @@ impl<'r, F: Flavor<E>, E: ?Sized + 'static> Batch<'r, F, E> {
                 }
                 gone
             };
-            Some((List::from_sorted(kept.into_iter()), retire))
+            Some((List::from_sorted(kept), retire))
         });
         drop(gone);
     }

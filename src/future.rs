@@ -4,8 +4,9 @@
 //! it waits: a handler that is pending is kept by itself, with its future.
 
 use std::borrow::Borrow;
-use std::future::{Future, poll_fn};
+use std::future::{Future, Ready, poll_fn};
 use std::hash::Hash;
+use std::ops::ControlFlow;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::task::{Context, Poll};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::cell::{Owner, Snapshot};
-use crate::list::List;
+use crate::list::{List, Ranked};
 use crate::panic::{PanicOrigin, catch};
 use crate::registry::{Entry, sealed};
 use crate::slot::{Handler, Head, Kept, Once, Outcome, Slot};
@@ -67,6 +68,17 @@ impl sealed::Sealed for AsyncFlavor {}
 
 impl<E: ?Sized + 'static> Flavor<E> for AsyncFlavor {
     type Handler = dyn AsyncHandler<E>;
+
+    #[allow(
+        private_interfaces,
+        reason = "sealed: outside the crate nobody can name it"
+    )]
+    fn interceptor<I>(head: Head, interceptor: I) -> Entry<Self, E>
+    where
+        I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static,
+    {
+        Arc::new(Slot::new(head, Some(Intercepting(interceptor))))
+    }
 }
 
 /// An `async fn(&E)` or an `async` closure, whose future borrows the event. Implemented for
@@ -106,8 +118,8 @@ trait Begin<E: ?Sized>: Send + Sync {
     where
         E: 'e;
 
-    /// A future for this event, unless another dispatch makes the one call.
-    fn begin<'e>(&self, event: &'e E) -> Option<Self::Future<'e>>;
+    /// A future for this event, or what came of it if there is none.
+    fn begin<'e>(&self, event: &'e E) -> Result<Self::Future<'e>, Outcome>;
 }
 
 impl<E, C> AsyncHandler<E> for Slot<C>
@@ -120,11 +132,11 @@ where
             return Ok(Outcome::Skipped);
         };
         match catch(|| closure.begin(event)) {
-            Ok(Some(future)) => match poll(&self.head, Box::pin(future), context) {
+            Ok(Ok(future)) => match poll(&self.head, Box::pin(future), context) {
                 Ok(outcome) => Ok(outcome),
                 Err(pending) => Err(pending),
             },
-            Ok(None) => Ok(Outcome::Skipped),
+            Ok(Err(outcome)) => Ok(outcome),
             Err(payload) => {
                 self.head.report(PanicOrigin::Call, payload);
                 Ok(Outcome::Panicked)
@@ -194,8 +206,9 @@ impl<E: ?Sized> Drop for Running<'_, E> {
 
 type Handlers<E> = Snapshot<Entry<AsyncFlavor, E>>;
 
-/// Starts every handler, in order, and waits for those that are pending after their first
-/// poll; only they are worth the bookkeeping of waiting for several futures at once.
+/// Starts every handler, in order but for those that may stop the others, which come first;
+/// and waits for those that are pending after their first poll: only they are worth the
+/// bookkeeping of waiting for several futures at once.
 ///
 /// The snapshot does not outlive that first pass: it takes one of the few places that this
 /// thread has for them.
@@ -206,10 +219,20 @@ async fn concurrently<E: ?Sized + 'static>(
     let (mut delivery, mut pending) = (Delivery::default(), None);
     poll_fn(|context| {
         let snapshot = load();
-        let list = snapshot.as_ref().and_then(Snapshot::list);
-        for handler in list.into_iter().flat_map(List::iter) {
+        let Some(list) = snapshot.as_ref().and_then(Snapshot::list) else {
+            return Poll::Ready(());
+        };
+        if list.stops() != 0 {
+            let mut stopping = list.iter().filter(|handler| handler.stops());
+            // They have no futures that could be pending.
+            advance(&mut stopping, event, context, &mut delivery);
+        }
+        if delivery.stopped {
+            return Poll::Ready(());
+        }
+        for handler in list.iter().filter(|handler| !handler.stops()) {
             match handler.start(event, context) {
-                Ok(outcome) => delivery += Delivery::of(1, outcome as u64),
+                Ok(outcome) => delivery.count(outcome),
                 Err(future) => pending
                     .get_or_insert_with(FuturesUnordered::new)
                     .push(Running::new(handler, future)),
@@ -220,7 +243,7 @@ async fn concurrently<E: ?Sized + 'static>(
     .await;
     if let Some(mut pending) = pending {
         while let Some(outcome) = pending.next().await {
-            delivery += Delivery::of(1, outcome as u64);
+            delivery.count(outcome);
         }
     }
     delivery
@@ -248,7 +271,7 @@ async fn in_sequence<E: ?Sized + 'static>(
             Some((mut running, list, left)) => match Pin::new(&mut running).poll(context) {
                 Poll::Pending => Some((running, list, left)),
                 Poll::Ready(outcome) => {
-                    delivery += Delivery::of(1, outcome as u64);
+                    delivery.count(outcome);
                     let mut handlers = list.iter().skip(list.len() - left);
                     let running = advance(&mut handlers, event, context, &mut delivery);
                     let left = handlers.count();
@@ -268,7 +291,7 @@ async fn in_sequence<E: ?Sized + 'static>(
     delivery
 }
 
-/// Runs handlers one after the other, until one is pending.
+/// Runs handlers one after the other, until one is pending or stops.
 #[inline]
 fn advance<'h, 'e, E: ?Sized + 'static>(
     handlers: &mut impl Iterator<Item = &'h Entry<AsyncFlavor, E>>,
@@ -278,8 +301,11 @@ fn advance<'h, 'e, E: ?Sized + 'static>(
 ) -> Option<Running<'e, E>> {
     for handler in handlers {
         match handler.start(event, context) {
-            Ok(outcome) => *delivery += Delivery::of(1, outcome as u64),
+            Ok(outcome) => delivery.count(outcome),
             Err(future) => return Some(Running::new(handler, future)),
+        }
+        if delivery.stopped {
+            break;
         }
     }
     None
@@ -466,8 +492,8 @@ where
         E: 'e;
 
     #[inline]
-    fn begin(&self, event: &E) -> Option<Fut> {
-        Some((self.0)(event))
+    fn begin(&self, event: &E) -> Result<Fut, Outcome> {
+        Ok((self.0)(event))
     }
 }
 
@@ -485,8 +511,8 @@ where
         E: 'e;
 
     #[inline]
-    fn begin<'e>(&self, event: &'e E) -> Option<Self::Future<'e>> {
-        Some(self.0.clone()(event))
+    fn begin<'e>(&self, event: &'e E) -> Result<Self::Future<'e>, Outcome> {
+        Ok(self.0.clone()(event))
     }
 }
 
@@ -503,8 +529,30 @@ where
         E: 'e;
 
     #[inline]
-    fn begin(&self, event: &E) -> Option<Fut> {
-        Some(self.claim()?(event))
+    fn begin(&self, event: &E) -> Result<Fut, Outcome> {
+        Ok(self.claim().ok_or(Outcome::Skipped)?(event))
+    }
+}
+
+/// A handler that may stop the dispatch, and has nothing to wait for.
+struct Intercepting<I>(I);
+
+impl<E, I> Begin<E> for Intercepting<I>
+where
+    E: ?Sized,
+    I: Fn(&E) -> ControlFlow<()> + Send + Sync,
+{
+    type Future<'e>
+        = Ready<()>
+    where
+        E: 'e;
+
+    #[inline]
+    fn begin(&self, event: &E) -> Result<Ready<()>, Outcome> {
+        Err(match (self.0)(event) {
+            ControlFlow::Continue(()) => Outcome::Called,
+            ControlFlow::Break(()) => Outcome::Stopped,
+        })
     }
 }
 

@@ -28,6 +28,10 @@ impl HandlerId {
         self.serial
     }
 
+    pub(crate) fn priority(self) -> i32 {
+        self.priority
+    }
+
     pub(crate) fn next(priority: i32) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self {

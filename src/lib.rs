@@ -28,6 +28,6 @@ pub use guard::HandlerGuard;
 pub use id::HandlerId;
 pub use join::{JoinError, Joinable};
 pub use panic::{PanicInfo, PanicOrigin};
-pub use registry::{Delivery, Flavor, Registry};
+pub use registry::{Delivery, Flavor, HandlerInfo, Registry};
 pub use sync::{Pinned, SyncFlavor, SyncRegistry, TopicHandle, TopicRegistry};
 pub use topic::{Handle, Key, Topics};

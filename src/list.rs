@@ -1,7 +1,8 @@
 //! The immutable handler list, ordered by rank: a change makes a new list.
 //!
 //! A short list is one slice. A longer one is a slice of bounded chunks, so that a change
-//! copies one chunk and the references to the others.
+//! copies one chunk and the references to the others. Each list knows how many of its items may
+//! stop a dispatch, so that a dispatch over one without them need not ask each.
 
 use std::ops::Range;
 use std::slice;
@@ -12,6 +13,9 @@ use crate::id::Rank;
 /// What a list holds: cheap to clone, and ranked. No two in a list have the same rank.
 pub(crate) trait Ranked: Clone {
     fn rank(&self) -> Rank;
+
+    /// Whether it may stop a dispatch.
+    fn stops(&self) -> bool;
 }
 
 /// How many items one slice holds at most. A change to a list of `n` copies up to `CHUNK`
@@ -20,17 +24,18 @@ pub(crate) trait Ranked: Clone {
 const CHUNK: usize = 64;
 
 pub(crate) enum List<T> {
-    /// What most topics have; reached without another allocation.
+    /// What most topics have; reached without another allocation. It does not stop.
     One(T),
     /// None, or up to [`CHUNK`].
-    Short(Box<[T]>),
+    Short { items: Box<[T]>, stops: u32 },
     /// Two chunks or more, none of them empty.
-    Long(Box<[Arc<[T]>]>),
+    Long { chunks: Box<[Arc<[T]>]>, stops: u32 },
 }
 
 impl<T> Default for List<T> {
     fn default() -> Self {
-        Self::Short(Box::default())
+        let items = Box::default();
+        Self::Short { items, stops: 0 }
     }
 }
 
@@ -54,32 +59,41 @@ impl<T> List<T> {
     pub(crate) fn slices(&self) -> (&[T], &[Arc<[T]>]) {
         match self {
             Self::One(item) => (slice::from_ref(item), &[]),
-            Self::Short(items) => (items, &[]),
-            Self::Long(chunks) => (&[], chunks),
+            Self::Short { items, .. } => (items, &[]),
+            Self::Long { chunks, .. } => (&[], chunks),
+        }
+    }
+
+    /// How many items may stop a dispatch.
+    pub(crate) fn stops(&self) -> u32 {
+        match self {
+            Self::One(_) => 0,
+            Self::Short { stops, .. } | Self::Long { stops, .. } => *stops,
         }
     }
 }
 
 impl<T: Ranked> List<T> {
     /// The list of these items, which are in order.
-    pub(crate) fn from_sorted(mut items: impl ExactSizeIterator<Item = T>) -> Self {
+    pub(crate) fn from_sorted(items: Vec<T>) -> Self {
+        let stops = items.iter().map(|item| u32::from(item.stops())).sum();
         if items.len() <= CHUNK {
-            return Self::short(items.collect());
+            return Self::short(items, stops);
         }
         let chunks = 0..items.len().div_ceil(CHUNK);
-        Self::Long(
-            chunks
-                .map(|_| items.by_ref().take(CHUNK).collect())
-                .collect(),
-        )
+        let mut items = items.into_iter();
+        let chunks = chunks.map(|_| items.by_ref().take(CHUNK).collect());
+        let chunks = chunks.collect();
+        Self::Long { chunks, stops }
     }
 
     /// The list with `item` at its place.
     pub(crate) fn insert(&self, item: T) -> Self {
         let rank = item.rank();
+        let stops = self.stops() + u32::from(item.stops());
         let (place, chunk) = self.chunk_of(rank);
         if chunk.is_empty() {
-            return Self::One(item);
+            return Self::short(vec![item], stops);
         }
         let at = match chunk.last() {
             Some(last) if last.rank() > rank => chunk.partition_point(|other| other.rank() < rank),
@@ -92,13 +106,13 @@ impl<T: Ranked> List<T> {
         items.extend_from_slice(&chunk[at..]);
         if items.len() <= CHUNK {
             return match self {
-                Self::Long(_) => self.replace(place, [items.into()]),
-                _ => Self::short(items),
+                Self::Long { .. } => self.replace(place, [items.into()], stops),
+                _ => Self::short(items, stops),
             };
         }
         // A list that grows at its end leaves full chunks behind.
         let right = items.split_off(if at == CHUNK { CHUNK } else { CHUNK / 2 });
-        self.replace(place, [items.into(), right.into()])
+        self.replace(place, [items.into(), right.into()], stops)
     }
 
     /// The list without the item of this rank, and that item; `None` without such an item.
@@ -109,9 +123,10 @@ impl<T: Ranked> List<T> {
             Some(last) if last.rank() == rank => chunk.len() - 1,
             _ => chunk.binary_search_by_key(&rank, T::rank).ok()?,
         };
-        let (before, after) = (&chunk[..at], &chunk[at + 1..]);
-        let Self::Long(chunks) = self else {
-            return Some((Self::short([before, after].concat()), &chunk[at]));
+        let (before, item, after) = (&chunk[..at], &chunk[at], &chunk[at + 1..]);
+        let stops = self.stops() - u32::from(item.stops());
+        let Self::Long { chunks, .. } = self else {
+            return Some((Self::short([before, after].concat(), stops), item));
         };
         // Neighbours that have become small join, so that chunks stay few.
         let joins = |other: &&Arc<[T]>| chunk.len() + other.len() <= CHUNK / 2;
@@ -124,7 +139,7 @@ impl<T: Ranked> List<T> {
         let [left, right] = [left, right].map(|chunk| chunk.map_or(&[] as &[T], |chunk| chunk));
         let joined = [left, before, after, right].concat();
         let joined = (!joined.is_empty()).then(|| joined.into());
-        Some((self.replace(place, joined), &chunk[at]))
+        Some((self.replace(place, joined, stops), item))
     }
 
     pub(crate) fn contains(&self, rank: Rank) -> bool {
@@ -143,22 +158,30 @@ impl<T: Ranked> List<T> {
     }
 
     /// The list with other chunks in that place.
-    fn replace(&self, place: Range<usize>, by: impl IntoIterator<Item = Arc<[T]>>) -> Self {
+    fn replace(
+        &self,
+        place: Range<usize>,
+        by: impl IntoIterator<Item = Arc<[T]>>,
+        stops: u32,
+    ) -> Self {
         let (_, long) = self.slices();
         let (before, after) = (&long[..place.start], &long[place.end..]);
         let chunks = before.iter().cloned().chain(by);
         let chunks: Box<[Arc<[T]>]> = chunks.chain(after.iter().cloned()).collect();
         match &*chunks {
-            [only] => Self::short(only.to_vec()),
-            _ => Self::Long(chunks),
+            [only] => Self::short(only.to_vec(), stops),
+            _ => Self::Long { chunks, stops },
         }
     }
 
     /// The list of items that fit into one slice.
-    fn short(mut items: Vec<T>) -> Self {
-        match items.len() {
-            1 => items.pop().map_or_else(Self::default, Self::One),
-            _ => Self::Short(items.into()),
+    fn short(mut items: Vec<T>, stops: u32) -> Self {
+        match (items.len(), stops) {
+            (1, 0) => items.pop().map_or_else(Self::default, Self::One),
+            _ => Self::Short {
+                items: items.into(),
+                stops,
+            },
         }
     }
 }
@@ -175,15 +198,23 @@ mod tests {
         fn rank(&self) -> Rank {
             (Reverse(self.0), self.1)
         }
+
+        fn stops(&self) -> bool {
+            self.1 % 5 == 0
+        }
     }
 
     fn check(list: &List<(i32, u64)>, model: &[(i32, u64)]) {
         assert!(list.iter().eq(model), "{:?}", model.len());
         assert_eq!(list.len(), model.len());
+        let stops = model.iter().filter(|item| item.stops()).count();
+        assert_eq!(list.stops() as usize, stops);
         match list {
             List::One(_) => assert_eq!(model.len(), 1),
-            List::Short(items) => assert!(items.len() <= CHUNK && items.len() != 1),
-            List::Long(chunks) => {
+            List::Short { items, .. } => {
+                assert!(items.len() <= CHUNK && (items.len() != 1 || stops == 1));
+            }
+            List::Long { chunks, .. } => {
                 assert!(chunks.len() > 1);
                 let lens: Vec<usize> = chunks.iter().map(|chunk| chunk.len()).collect();
                 assert!(lens.iter().all(|len| (1..=CHUNK).contains(len)), "{lens:?}");
@@ -222,7 +253,7 @@ mod tests {
     fn a_list_is_made_of_sorted_items_of_any_number() {
         for len in [0, 1, 2, CHUNK, CHUNK + 1, 3 * CHUNK, 1000] {
             let items: Vec<(i32, u64)> = (0..len as u64).map(|serial| (0, serial)).collect();
-            check(&List::from_sorted(items.iter().copied()), &items);
+            check(&List::from_sorted(items.clone()), &items);
         }
     }
 
@@ -230,7 +261,8 @@ mod tests {
     fn a_list_that_grows_at_its_end_has_full_chunks() {
         let items = (0..1000).map(|serial| (0, serial));
         let list = items.fold(List::default(), |list, item| list.insert(item));
-        assert!(matches!(list, List::Long(chunks) if chunks.len() == 1000_usize.div_ceil(CHUNK)));
+        let (_, chunks) = list.slices();
+        assert_eq!(chunks.len(), 1000_usize.div_ceil(CHUNK));
     }
 
     #[test]
@@ -241,9 +273,7 @@ mod tests {
             list = list.remove((0, serial).rank()).expect("it is there").0;
         }
         assert_eq!(list.len(), 50);
-        assert!(
-            matches!(list, List::Short(_))
-                || matches!(list, List::Long(chunks) if chunks.len() <= 4)
-        );
+        let (_, chunks) = list.slices();
+        assert!(chunks.len() <= 4);
     }
 }

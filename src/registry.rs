@@ -1,7 +1,7 @@
 //! The registry without its flavor: storage, removal, counts and panics of one topic.
 
 use std::fmt;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, ControlFlow};
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 
@@ -9,7 +9,7 @@ use crate::cell::{Cell, Owner};
 use crate::guard::{Registration, Remove};
 use crate::list::List;
 use crate::panic::{Callback, Home, PanicInfo, PanicOrigin, Source};
-use crate::slot::{Handler, Outcome};
+use crate::slot::{Handler, Head, Outcome};
 use crate::{Batch, HandlerGuard, HandlerId};
 
 /// Handlers of one event, and the calls to run them.
@@ -43,6 +43,16 @@ pub trait Flavor<E: ?Sized>: sealed::Sealed + 'static {
     /// A registered handler.
     #[doc(hidden)]
     type Handler: Handler + ?Sized;
+
+    /// A handler that may stop the dispatch.
+    #[doc(hidden)]
+    #[allow(
+        private_interfaces,
+        reason = "sealed: outside the crate nobody can name it"
+    )]
+    fn interceptor<I>(head: Head, interceptor: I) -> Arc<Self::Handler>
+    where
+        I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static;
 }
 
 pub(crate) mod sealed {
@@ -66,10 +76,12 @@ pub struct Delivery {
     pub called: usize,
     /// How many of these calls panicked.
     pub panicked: usize,
+    /// Whether an [interceptor](Registry::register_interceptor) stopped it.
+    pub stopped: bool,
 }
 
 impl Delivery {
-    /// What comes of so many handlers, and of the sum of their outcomes.
+    /// What comes of so many handlers that do not stop, and of the sum of their outcomes.
     #[inline]
     pub(crate) fn of(handlers: usize, sum: u64) -> Self {
         let panic = Outcome::Panicked as u64;
@@ -81,6 +93,19 @@ impl Delivery {
         Self {
             called: handlers - skipped,
             panicked,
+            stopped: false,
+        }
+    }
+
+    /// Counts one more handler.
+    #[inline]
+    pub(crate) fn count(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Stopped => {
+                self.called += 1;
+                self.stopped = true;
+            }
+            outcome => *self += Self::of(1, outcome as u64),
         }
     }
 }
@@ -90,7 +115,20 @@ impl AddAssign for Delivery {
     fn add_assign(&mut self, other: Self) {
         self.called += other.called;
         self.panicked += other.panicked;
+        self.stopped |= other.stopped;
     }
+}
+
+/// A registered handler, as [`Registry::handlers`] lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct HandlerInfo {
+    /// Names it, for [`Registry::unregister`] and [`Registry::guard`].
+    pub id: HandlerId,
+    /// Higher ones run first.
+    pub priority: i32,
+    /// The caller of the `register` method.
+    pub registered_at: &'static Location<'static>,
 }
 
 impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
@@ -98,6 +136,37 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     #[must_use]
     pub fn new() -> Self {
         Self::of(Arc::new(Core::new(Arc::new(Home::new(())))))
+    }
+
+    /// Registers a handler that may stop the dispatch that it is called by: after `Break`, no
+    /// other handler of that dispatch is called, and [`Delivery::stopped`] says so.
+    ///
+    /// It takes its turn by its priority as any other. Only in a concurrent async dispatch,
+    /// where no handler waits for another, all interceptors run first, in their order. If it
+    /// panics, the dispatch goes on.
+    ///
+    /// It is a handler in every other way: it is counted, listed, removed by its id, and may
+    /// be given a [`guard`](Self::guard). Dispatches over registries without one pay nothing.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let keys = SyncRegistry::<char>::new();
+    /// keys.register(|key| println!("{key}"));
+    /// keys.register_interceptor(10, |key| match key {
+    ///     'q' => ControlFlow::Break(()),
+    ///     _ => ControlFlow::Continue(()),
+    /// });
+    /// assert!(!keys.notify(&'a').stopped);
+    /// assert!(keys.notify(&'q').stopped);
+    /// ```
+    #[track_caller]
+    pub fn register_interceptor<I>(&self, priority: i32, interceptor: I) -> HandlerId
+    where
+        I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static,
+    {
+        self.add(self.interceptor(priority, interceptor))
     }
 
     /// Removes a handler; whether it was this call that did.
@@ -176,6 +245,24 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
             (len != 0).then(|| (List::default(), move || len))
         });
         removed.unwrap_or(0)
+    }
+
+    /// The handlers in the order in which they run. Nothing is locked while the caller looks at
+    /// them, so they may have been removed by then.
+    #[must_use]
+    pub fn handlers(&self) -> Vec<HandlerInfo> {
+        let snapshot = self.cell().load();
+        let list = snapshot.as_ref().and_then(|snapshot| snapshot.list());
+        let heads = list
+            .into_iter()
+            .flat_map(List::iter)
+            .map(|slot| slot.head());
+        let info = |head: &Head| HandlerInfo {
+            id: head.id(),
+            priority: head.id().priority(),
+            registered_at: head.location(),
+        };
+        heads.map(info).collect()
     }
 
     /// Whether a handler is registered here.
@@ -258,6 +345,16 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// Where the panics of this registry's handlers go.
     pub(crate) fn home(&self) -> &Arc<Home> {
         &self.core.home
+    }
+
+    #[track_caller]
+    pub(crate) fn interceptor<I>(&self, priority: i32, interceptor: I) -> Entry<F, E>
+    where
+        I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static,
+    {
+        let id = HandlerId::next(priority);
+        let head = Head::new(id, Location::caller(), self.home());
+        F::interceptor(head.stopping(), interceptor)
     }
 
     pub(crate) fn add(&self, handler: Entry<F, E>) -> HandlerId {

@@ -28,6 +28,7 @@ pub(crate) struct Head {
     location: &'static Location<'static>,
     id: HandlerId,
     removed: AtomicBool,
+    stops: bool,
 }
 
 /// A closure as it is kept. Its destructor can only be caught if the closure can be taken
@@ -80,6 +81,8 @@ pub enum Outcome {
     Called = 0,
     Skipped = 1,
     Panicked = 1 << 32,
+    /// Only from handlers of which it is known that they [may](Ranked::stops), and not added up.
+    Stopped = 1 << 63,
 }
 
 /// What all flavors' handlers have in common.
@@ -130,11 +133,24 @@ impl Head {
             location,
             id,
             removed: AtomicBool::new(false),
+            stops: false,
+        }
+    }
+
+    /// The head of a handler that may stop a dispatch.
+    pub(crate) fn stopping(self) -> Self {
+        Self {
+            stops: true,
+            ..self
         }
     }
 
     pub(crate) fn id(&self) -> HandlerId {
         self.id
+    }
+
+    pub(crate) fn location(&self) -> &'static Location<'static> {
+        self.location
     }
 
     /// Acquire, for the release in [`retire`](Self::retire): whoever learned that the
@@ -174,6 +190,10 @@ impl<C: Kept> Drop for Slot<C> {
 impl<H: Handler + ?Sized> Ranked for Arc<H> {
     fn rank(&self) -> Rank {
         self.head().id().rank()
+    }
+
+    fn stops(&self) -> bool {
+        self.head().stops
     }
 }
 

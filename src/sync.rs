@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash;
+use std::ops::ControlFlow;
 use std::panic::Location;
 use std::sync::Arc;
 use std::{mem, slice};
@@ -57,6 +58,20 @@ impl sealed::Sealed for SyncFlavor {}
 
 impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
     type Handler = dyn SyncHandler<E>;
+
+    #[allow(
+        private_interfaces,
+        reason = "sealed: outside the crate nobody can name it"
+    )]
+    fn interceptor<I>(head: Head, interceptor: I) -> Entry<Self, E>
+    where
+        I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static,
+    {
+        slot(head, move |event: &E| match interceptor(event) {
+            ControlFlow::Continue(()) => Outcome::Called,
+            ControlFlow::Break(()) => Outcome::Stopped,
+        })
+    }
 }
 
 /// A handler as a dispatch sees it.
@@ -265,7 +280,14 @@ where
     E: ?Sized + 'static,
     F: Fn(&E) -> Outcome + Send + Sync + 'static,
 {
-    let head = Head::new(id, Location::caller(), registry.home());
+    slot(Head::new(id, Location::caller(), registry.home()), closure)
+}
+
+fn slot<E, F>(head: Head, closure: F) -> Entry<SyncFlavor, E>
+where
+    E: ?Sized + 'static,
+    F: Fn(&E) -> Outcome + Send + Sync + 'static,
+{
     if mem::needs_drop::<F>() {
         Arc::new(Slot::new(head, Some(closure)))
     } else {
@@ -310,8 +332,9 @@ fn dispatch<E: ?Sized + 'static>(list: Option<&List<Handler<E>>>, event: &E) -> 
     match list {
         None => Delivery::default(),
         Some(List::One(handler)) => call_each(slice::from_ref(handler), event),
-        Some(List::Short(handlers)) => call_each(handlers, event),
-        Some(List::Long(chunks)) => call_chunks(chunks, event),
+        Some(List::Short { items, stops: 0 }) => call_each(items, event),
+        Some(List::Long { chunks, stops: 0 }) => call_chunks(chunks, event),
+        Some(list) => call_until_stopped(list, event),
     }
 }
 
@@ -334,6 +357,19 @@ fn call_chunks<E: ?Sized + 'static>(chunks: &[Arc<[Handler<E>]>], event: &E) -> 
     let mut delivery = Delivery::default();
     for chunk in chunks {
         delivery += call_each(chunk, event);
+    }
+    delivery
+}
+
+/// Calls the handlers in order, up to the first that stops.
+#[inline(never)]
+fn call_until_stopped<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) -> Delivery {
+    let mut delivery = Delivery::default();
+    for handler in list.iter() {
+        delivery.count(handler.call(event));
+        if delivery.stopped {
+            break;
+        }
     }
     delivery
 }
