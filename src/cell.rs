@@ -87,6 +87,12 @@ impl<T> Cell<T> {
         self.counts.fetch_sub(OWNER, Ordering::SeqCst) == OWNER
     }
 
+    /// How many owners there are, and how many items.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let counts = self.counts.load(Ordering::SeqCst);
+        ((counts / OWNER) as usize, (counts % OWNER) as usize)
+    }
+
     pub(crate) fn is_idle(&self) -> bool {
         self.counts.load(Ordering::SeqCst) == 0
     }
@@ -100,11 +106,13 @@ impl<T> Cell<T> {
     /// Replaces the list by what `change` makes of it, unless that is `None`; then does what
     /// `change` leaves to be done when the new list is published.
     ///
-    /// Both run under the writer lock, so they must run and drop nothing of the user's. The
-    /// old list, which may own the last share of a closure, is dropped after that.
+    /// Both run under the writer lock, and so does `record`, which is given the old length and
+    /// the new one: they must run and drop nothing of the user's. The old list, which may own
+    /// the last share of a closure, is dropped after that.
     pub(crate) fn update<R, A: FnOnce() -> R>(
         &self,
         change: impl FnOnce(&List<T>) -> Option<(List<T>, A)>,
+        record: impl FnOnce(usize, usize),
         settle: impl FnOnce(),
     ) -> Option<R> {
         let mut current = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,6 +126,7 @@ impl<T> Cell<T> {
         let change = (len as u64).wrapping_sub(old_len as u64);
         self.counts.fetch_add(change, Ordering::SeqCst);
         let result = afterwards();
+        record(old_len, len);
         drop(current);
         // Shares that `swap` counted for readers were counted on this thread: they show.
         if old.as_ref().is_some_and(|old| Arc::strong_count(old) > 2) {

@@ -13,9 +13,9 @@ use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::{Arc, PoisonError};
 
-use crate::HandlerId;
 use crate::concurrency::atomic::{AtomicU64, Ordering};
 use crate::concurrency::{Mutex, MutexGuard, thread_own};
+use crate::{HandlerId, telemetry};
 
 /// What a panic threw.
 pub(crate) type Payload = Box<dyn Any + Send>;
@@ -107,7 +107,7 @@ fn bury_unseen(payload: Payload) {
 }
 
 /// Runs what may be user code, and of which nobody is told if it throws.
-fn contain(f: impl FnOnce()) {
+pub(crate) fn contain(f: impl FnOnce()) {
     if let Err(payload) = catch(f) {
         bury_unseen(payload);
     }
@@ -145,17 +145,48 @@ pub(crate) struct Source {
     pub(crate) location: &'static Location<'static>,
 }
 
+/// A callback that can be replaced while it is called.
+pub(crate) struct Listener<C>(Mutex<Option<Arc<C>>>);
+
+impl<C> Listener<C> {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// Replaces the callback; returns what the destructor of the old one threw.
+    pub(crate) fn set(&self, callback: Option<C>) -> Result<(), Payload> {
+        let old = mem::replace(&mut *self.lock(), callback.map(Arc::new));
+        catch(|| drop(old))
+    }
+
+    /// Calls the callback, if there is one; what that threw, and what its destructor threw,
+    /// which runs here if it was replaced meanwhile.
+    pub(crate) fn call(&self, f: impl FnOnce(&C)) -> Vec<Payload> {
+        let mut thrown = Vec::new();
+        let callback = self.lock().clone();
+        if let Some(callback) = callback {
+            thrown.extend(catch(|| f(&callback)).err());
+            thrown.extend(catch(|| drop(callback)).err());
+        }
+        thrown
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<C>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A panic count and the callback that is told of each panic.
 pub(crate) struct Reports<C> {
     count: AtomicU64,
-    callback: Mutex<Option<Arc<C>>>,
+    pub(crate) listener: Listener<C>,
 }
 
 impl<C> Reports<C> {
     pub(crate) fn new() -> Self {
         Self {
             count: AtomicU64::new(0),
-            callback: Mutex::new(None),
+            listener: Listener::new(),
         }
     }
 
@@ -167,23 +198,6 @@ impl<C> Reports<C> {
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Replaces the callback; returns what the destructor of the old one threw.
-    pub(crate) fn set(&self, callback: Option<C>) -> Result<(), Payload> {
-        let old = mem::replace(&mut *self.lock(), callback.map(Arc::new));
-        catch(|| drop(old))
-    }
-
-    /// Calls the callback, if there is one; what that threw, and what its destructor threw,
-    /// which runs here if it was replaced meanwhile.
-    pub(crate) fn call(&self, f: impl FnOnce(&C)) -> impl Iterator<Item = Payload> {
-        let callback = self.lock().clone();
-        let thrown = callback.map(|callback| {
-            let in_the_call = catch(|| f(&callback)).err();
-            [in_the_call, catch(|| drop(callback)).err()]
-        });
-        thrown.into_iter().flatten().flatten()
-    }
-
     /// Counts what a callback threw, of which nobody can be told.
     pub(crate) fn absorb(&self, thrown: impl IntoIterator<Item = Payload>) {
         for payload in thrown {
@@ -191,15 +205,11 @@ impl<C> Reports<C> {
             bury_unseen(payload);
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Arc<C>>> {
-        self.callback.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl<C> Drop for Reports<C> {
     fn drop(&mut self) {
-        let outcome = self.set(None);
+        let outcome = self.listener.set(None);
         self.absorb(outcome.err());
     }
 }
@@ -220,6 +230,17 @@ pub(crate) trait Topic: Send + Sync {
 
     /// Tells the callback of all topics of a panic.
     fn tell(&self, _info: &PanicInfo<'_>) {}
+
+    /// Tells other crates of a panic.
+    fn report(&self, info: &PanicInfo<'_>) {
+        telemetry::reported(info);
+    }
+
+    /// Records a change of how many handlers there are; called under the writer lock.
+    fn record(&self, _from: usize, _to: usize) {}
+
+    /// Tells others of that change; called after the lock was released, by an owner.
+    fn follow(&self, _from: usize, _to: usize) {}
 
     /// Removes the topic if it is idle; called after its last owner has let go of it.
     fn prune(&self) {}
@@ -288,15 +309,16 @@ impl<T: Topic + ?Sized> Home<T> {
             origin,
             payload,
         };
-        self.absorb(self.reports.call(|callback| callback(&info)));
+        self.absorb(self.reports.listener.call(|callback| callback(&info)));
         self.topic.tell(&info);
+        self.topic.report(&info);
         IN_CALLBACK.with(|inside| inside.set(false));
     }
 }
 
 impl<T: Topic + ?Sized> Drop for Home<T> {
     fn drop(&mut self) {
-        let outcome = self.reports.set(None);
+        let outcome = self.reports.listener.set(None);
         self.absorb(outcome.err());
     }
 }

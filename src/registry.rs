@@ -321,7 +321,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     #[track_caller]
     fn set_callback(&self, callback: Option<Callback>) {
         let home = &self.core.home;
-        if let Err(payload) = home.reports.set(callback) {
+        if let Err(payload) = home.reports.listener.set(callback) {
             let source = Source {
                 id: HandlerId::next(0),
                 location: Location::caller(),
@@ -368,8 +368,14 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         &self,
         change: impl FnOnce(&List<Entry<F, E>>) -> Option<(List<Entry<F, E>>, A)>,
     ) -> Option<R> {
-        let core = &self.core;
-        core.cell.update(change, || core.home.settle())
+        let (core, home, mut sizes) = (&self.core, &self.core.home, (0, 0));
+        let record = |from, to| {
+            sizes = (from, to);
+            home.topic.record(from, to);
+        };
+        let result = core.cell.update(change, record, || home.settle())?;
+        home.topic.follow(sizes.0, sizes.1);
+        Some(result)
     }
 
     pub(crate) fn registration(&self, id: HandlerId) -> Registration {
@@ -430,6 +436,13 @@ impl<F: Flavor<E>, E: ?Sized> Core<F, E> {
             cell: Cell::new(),
             home,
         }
+    }
+}
+
+/// Handlers that were not removed go with their registry.
+impl<F: Flavor<E>, E: ?Sized> Drop for Core<F, E> {
+    fn drop(&mut self) {
+        self.home.topic.follow(self.cell.len(), 0);
     }
 }
 

@@ -29,6 +29,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::ptr;
 use std::sync::{Arc, Weak};
 
 use ahash::RandomState;
@@ -36,9 +37,13 @@ use ahash::RandomState;
 use crate::cell::Snapshot;
 use crate::concurrency::DashMap;
 use crate::concurrency::atomic::{AtomicUsize, Ordering};
-use crate::panic::{Contained, Home, PanicInfo, Reports, Topic};
+use crate::crowd::{self, Crowds};
+use crate::interest::{self, Interests};
+use crate::list::List;
+use crate::panic::{Contained, Home, PanicInfo, Payload, Reports, Topic};
 use crate::registry::{Core, Entry};
-use crate::{Batch, Flavor, HandlerId, Registry};
+use crate::telemetry::Telemetry;
+use crate::{Batch, Builder, Flavor, HandlerId, Interest, Registry};
 
 /// What a key must be. Implemented for every type that fits.
 pub trait Key: Eq + Hash + Clone + Send + Sync + 'static {}
@@ -91,6 +96,16 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// Without topics.
     #[must_use]
     pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// For topics that have a name, by which logs and metrics know them.
+    #[must_use]
+    pub fn builder() -> Builder<F, K, E> {
+        Builder::new()
+    }
+
+    pub(crate) fn with(telemetry: Telemetry<K>) -> Self {
         let map = Arc::new(Map {
             topics: DashMap::default(),
             pruned: AtomicUsize::new(0),
@@ -98,6 +113,9 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         let shared = Arc::new(Shared {
             map: Arc::downgrade(&map),
             reports: Reports::new(),
+            interests: Interests::new(),
+            crowds: Crowds::new(),
+            telemetry,
         });
         Self { map, shared }
     }
@@ -119,7 +137,13 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         // key and the core that are dropped inside, under the lock, are not the last ones.
         let entry = self.map.topics.entry(TopicKey(Arc::clone(&home)));
         let entry = entry.or_insert_with(|| Arc::clone(&core));
-        Handle::of(entry.key(), entry.value())
+        let is_new = Arc::ptr_eq(entry.value(), &core);
+        let handle = Handle::of(entry.key(), entry.value());
+        drop(entry);
+        if is_new {
+            self.shared.telemetry.topic_came(&home.topic.key);
+        }
+        handle
     }
 
     /// A handle to the key's topic, if there is one.
@@ -204,6 +228,19 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         homes.map(|home| K::clone(&home.topic.key)).collect()
     }
 
+    /// All topics, in no order. Topics that come or go meanwhile may be left out; nothing is
+    /// locked while the caller looks at them.
+    #[must_use]
+    pub fn topics(&self) -> Vec<TopicInfo<K>> {
+        let topics = self.collect(|home, core| (Arc::clone(&home.0), core.cell.counts()));
+        let info = |(home, (handles, handlers)): (TopicHome<F, K, E>, _)| TopicInfo {
+            key: K::clone(&home.topic.key),
+            handlers,
+            handles,
+        };
+        topics.into_iter().map(info).collect()
+    }
+
     /// Removes topics that have neither a handler nor a handle, and gives back the memory
     /// that the keys of earlier ones took; how many topics it removed.
     ///
@@ -232,12 +269,100 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     }
 
     fn set_callback(&self, callback: Option<Callback<K>>) {
-        let outcome = self.shared.reports.set(callback);
+        let outcome = self.shared.reports.listener.set(callback);
+        self.shared.reports.absorb(outcome.err());
+    }
+
+    /// Sets what is called when a topic gains its first handler or loses its last one, instead
+    /// of what was set before: what a bridge needs that subscribes upstream while somebody
+    /// listens.
+    ///
+    /// For one key the calls alternate, in the order in which it happened, beginning with
+    /// [`Interest::Gained`]; they do not overlap, and none is left out. Topics that have handlers
+    /// already are told of at once, on this thread. As a rule the call is made on the thread that
+    /// registered or removed the handler, before that returns. But if another thread is just
+    /// making a call for the same key, then it makes this one too, later; and so does the
+    /// callback's own thread if the callback registers or removes handlers of that key.
+    ///
+    /// No lock is held while it runs. If it panics, that is [counted](Self::panic_count) and goes
+    /// no further. A callback that owns a clone of the topics keeps them alive until it is
+    /// [cleared](Self::clear_interest_callback). Handlers that go with the last clone of the
+    /// topics are not told of.
+    ///
+    /// Costs what adds or removes the first or last handler of a topic a lock that all topics
+    /// share, and nothing else anything.
+    ///
+    /// ```
+    /// use topic_registry::{Interest, TopicRegistry};
+    ///
+    /// let topics = TopicRegistry::<String, str>::new();
+    /// topics.on_interest(|key, interest| match interest {
+    ///     Interest::Gained => println!("SUBSCRIBE {key}"),
+    ///     Interest::Lost => println!("UNSUBSCRIBE {key}"),
+    /// });
+    /// let guard = topics.register_guard("news", |text| println!("{text}"));
+    /// topics.register("news", |text| println!("{}", text.len()));
+    /// drop(guard);
+    /// topics.remove("news");
+    /// ```
+    pub fn on_interest(&self, callback: impl Fn(&K, Interest) + Send + Sync + 'static) {
+        self.set_interest_callback(Some(Box::new(callback)));
+        // All handles are made before the first is dropped: that takes the same locks.
+        for topic in self.collect(|home, core| Handle::of(home, core)) {
+            let place = &topic.home.topic;
+            topic.change(|list| {
+                place.record(0, list.len());
+                None::<(List<_>, fn())>
+            });
+            place.tell_interest();
+        }
+    }
+
+    /// Forgets the callback that was set by [`on_interest`](Self::on_interest).
+    pub fn clear_interest_callback(&self) {
+        self.set_interest_callback(None);
+    }
+
+    fn set_interest_callback(&self, callback: Option<interest::Callback<K>>) {
+        let outcome = self.shared.interests.set(callback);
+        self.shared.reports.absorb(outcome.err());
+    }
+
+    /// Sets what is called each time that a topic grows past a multiple of `limit` handlers,
+    /// with their number, instead of what was set before: guards that nobody drops, or handlers
+    /// that are registered in a loop, are found that way.
+    ///
+    /// It is called on the thread that registers, with no lock held. If it panics, that is
+    /// [counted](Self::panic_count) and goes no further. Topics that have grown before are not
+    /// told of.
+    ///
+    /// ```
+    /// use topic_registry::TopicRegistry;
+    ///
+    /// let users = TopicRegistry::<u64, str>::new();
+    /// users.on_crowded(100, |user, handlers| eprintln!("user {user} has {handlers} handlers"));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `limit` is 0.
+    pub fn on_crowded(&self, limit: usize, callback: impl Fn(&K, usize) + Send + Sync + 'static) {
+        assert_ne!(limit, 0, "a limit of 0 handlers: every topic is past it");
+        self.set_crowd_callback(Some((limit, Box::new(callback))));
+    }
+
+    /// Forgets the callback that was set by [`on_crowded`](Self::on_crowded).
+    pub fn clear_crowd_callback(&self) {
+        self.set_crowd_callback(None);
+    }
+
+    fn set_crowd_callback(&self, callback: Option<crowd::Callback<K>>) {
+        let outcome = self.shared.crowds.set(callback);
         self.shared.reports.absorb(outcome.err());
     }
 
     /// How many panics were caught in all topics, those that are gone included, and of the
-    /// callback.
+    /// callbacks.
     #[must_use]
     pub fn panic_count(&self) -> u64 {
         self.shared.reports.count()
@@ -287,10 +412,24 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> RefUnwindSafe for Handle<F, K, E> {}
 impl<F: Flavor<E>, K: Key, E: ?Sized> fmt::Debug for Topics<F, K, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Topics")
+            .field("name", &self.shared.telemetry.name())
             .field("topics", &self.len())
             .field("panics", &self.panic_count())
-            .finish()
+            .finish_non_exhaustive()
     }
+}
+
+/// A topic, as [`Topics::topics`] lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct TopicInfo<K> {
+    /// Its key.
+    pub key: K,
+    /// How many handlers are registered.
+    pub handlers: usize,
+    /// How many keep the topic: handles, pins, registries cloned out of a handle, and calls that
+    /// register or remove by key or guard at this moment.
+    pub handles: usize,
 }
 
 impl<F: Flavor<E>, K: Key, E: ?Sized> Handle<F, K, E> {
@@ -347,6 +486,9 @@ struct Shared<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     // Weak, because the map owns the topics.
     map: Weak<Map<F, K, E>>,
     reports: Reports<Callback<K>>,
+    interests: Interests<K>,
+    crowds: Crowds<K>,
+    telemetry: Telemetry<K>,
 }
 
 /// Where a topic is: what its home knows of it.
@@ -361,11 +503,31 @@ type TopicHome<F, K, E> = Arc<Home<Place<F, K, E>>>;
 impl<F: Flavor<E>, K: Key, E: ?Sized> Topic for Place<F, K, E> {
     fn count(&self) {
         self.shared.reports.add();
+        self.shared.telemetry.panicked();
     }
 
     fn tell(&self, info: &PanicInfo<'_>) {
-        let reports = &self.shared.reports;
-        reports.absorb(reports.call(|callback| callback(&self.key, info)));
+        let listener = &self.shared.reports.listener;
+        self.absorb(listener.call(|callback| callback(&self.key, info)));
+    }
+
+    fn report(&self, info: &PanicInfo<'_>) {
+        self.shared.telemetry.reported(&self.key, info);
+    }
+
+    fn record(&self, from: usize, to: usize) {
+        if (from == 0) != (to == 0) {
+            let now = Interest::of(to);
+            self.shared.interests.record(self.address(), now);
+        }
+    }
+
+    fn follow(&self, from: usize, to: usize) {
+        if (from == 0) != (to == 0) {
+            self.tell_interest();
+        }
+        self.absorb(self.shared.crowds.tell(&self.key, from, to));
+        self.shared.telemetry.topic_resized(from, to);
     }
 
     fn prune(&self) {
@@ -383,6 +545,21 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Topic for Place<F, K, E> {
     }
 }
 
+impl<F: Flavor<E>, K: Key, E: ?Sized> Place<F, K, E> {
+    fn address(&self) -> interest::Address {
+        ptr::from_ref(self).addr()
+    }
+
+    fn tell_interest(&self) {
+        let interests = &self.shared.interests;
+        self.absorb(interests.tell(self.address(), &self.key));
+    }
+
+    fn absorb(&self, thrown: impl IntoIterator<Item = Payload>) {
+        self.shared.reports.absorb(thrown);
+    }
+}
+
 impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
     /// Removes the topic of this place's key if it is idle.
     fn prune(&self, place: &Place<F, K, E>) -> bool {
@@ -393,6 +570,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
             .remove_if(Query::of(&query), |_, core| core.cell.is_idle());
         if topic.is_some() {
             self.give_back();
+            place.shared.telemetry.topic_went(&place.key);
         }
         topic.is_some()
     }
@@ -404,6 +582,19 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
         let pruned = self.pruned.fetch_add(1, Ordering::Relaxed) + 1;
         if pruned % EVERY == 0 && self.topics.capacity() > 4 * self.topics.len() + EVERY {
             self.topics.shrink_to_fit();
+        }
+    }
+}
+
+/// Topics that have not gone before go with their map.
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+impl<F: Flavor<E>, K: Key, E: ?Sized> Drop for Map<F, K, E> {
+    fn drop(&mut self) {
+        let homes = self.topics.iter().map(|entry| Arc::clone(&entry.key().0));
+        // Those who are told are the user's, and the iterator holds locks.
+        for home in homes.collect::<Vec<_>>() {
+            let place = &home.topic;
+            place.shared.telemetry.topic_went(&place.key);
         }
     }
 }

@@ -1,0 +1,65 @@
+//! Tells of topics that gather more handlers than they should.
+
+use crate::concurrency::atomic::{AtomicUsize, Ordering};
+use crate::panic::{Listener, Payload};
+
+/// A limit, and what is called when a topic has grown past a multiple of it.
+pub(crate) type Callback<K> = (usize, Box<dyn Fn(&K, usize) + Send + Sync>);
+
+pub(crate) struct Crowds<K> {
+    // The limit, once more, so that topics that nobody watches take no lock in common; 0 if
+    // there is none. Relaxed: it protects nothing, and who is told follows the listener's lock.
+    limit: AtomicUsize,
+    listener: Listener<Callback<K>>,
+}
+
+impl<K> Crowds<K> {
+    pub(crate) fn new() -> Self {
+        Self {
+            limit: AtomicUsize::new(0),
+            listener: Listener::new(),
+        }
+    }
+
+    /// Replaces the callback; returns what the destructor of the old one threw.
+    pub(crate) fn set(&self, callback: Option<Callback<K>>) -> Result<(), Payload> {
+        let limit = callback.as_ref().map_or(0, |(limit, _)| *limit);
+        self.limit.store(limit, Ordering::Relaxed);
+        self.listener.set(callback)
+    }
+
+    /// Tells of a topic that went from so many handlers to so many, if it is crowded now;
+    /// returns what the callback threw.
+    pub(crate) fn tell(&self, key: &K, from: usize, to: usize) -> Vec<Payload> {
+        let is_past = |limit| is_past_another(limit, from, to);
+        if !is_past(self.limit.load(Ordering::Relaxed)) {
+            return Vec::new();
+        }
+        self.listener.call(|(limit, callback)| {
+            // The limit may have been replaced meanwhile.
+            if is_past(*limit) {
+                callback(key, to);
+            }
+        })
+    }
+}
+
+/// Whether there is a multiple of the limit that `to` is past and `from` is not.
+fn is_past_another(limit: usize, from: usize, to: usize) -> bool {
+    let multiples = |count: usize| count.saturating_sub(1).checked_div(limit);
+    multiples(to) > multiples(from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_multiple_is_passed_once_on_the_way_up() {
+        let passed: Vec<_> = (0..12).filter(|n| is_past_another(3, *n, n + 1)).collect();
+        assert_eq!(passed, [3, 6, 9]);
+        assert!(!(0..12).any(|n| is_past_another(3, n + 1, n)));
+        assert!(is_past_another(3, 0, 100) && !is_past_another(3, 0, 3));
+        assert!(!is_past_another(0, 0, 100), "no limit");
+    }
+}

@@ -1,0 +1,194 @@
+//! What other crates are told of topics: events for `tracing`, gauges and counters for `metrics`.
+//!
+//! None of it is on the path of a notification, unless a handler panics. Subscribers and
+//! recorders are the user's: what they throw goes no further.
+#![cfg_attr(
+    not(all(feature = "tracing", feature = "metrics")),
+    allow(
+        unused_variables,
+        clippy::unused_self,
+        reason = "not everybody is told"
+    )
+)]
+
+use crate::PanicInfo;
+use crate::builder::Show;
+
+/// By what the topics of one registry are known.
+pub(crate) struct Telemetry<K> {
+    name: Option<Box<str>>,
+    #[cfg(feature = "tracing")]
+    show: Option<Show<K>>,
+    // Only if there is a name: without one, registries would be mixed up.
+    #[cfg(feature = "metrics")]
+    metrics: Option<measured::Metrics>,
+    #[cfg(not(feature = "tracing"))]
+    keys: std::marker::PhantomData<Show<K>>,
+}
+
+impl<K: 'static> Telemetry<K> {
+    pub(crate) fn new(name: Option<Box<str>>, show: Option<Show<K>>) -> Self {
+        Self {
+            #[cfg(feature = "metrics")]
+            metrics: name.as_deref().and_then(measured::Metrics::new),
+            name,
+            #[cfg(feature = "tracing")]
+            show,
+            #[cfg(not(feature = "tracing"))]
+            keys: std::marker::PhantomData,
+        }
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    pub(crate) fn topic_came(&self, key: &K) {
+        #[cfg(feature = "tracing")]
+        traced::topic("topic came", self.name(), &traced::Key(key, self.show));
+        #[cfg(feature = "metrics")]
+        measured::with(self.metrics.as_ref(), |metrics| {
+            metrics.topics.increment(1.0);
+        });
+    }
+
+    pub(crate) fn topic_went(&self, key: &K) {
+        #[cfg(feature = "tracing")]
+        traced::topic("topic went", self.name(), &traced::Key(key, self.show));
+        #[cfg(feature = "metrics")]
+        measured::with(self.metrics.as_ref(), |metrics| {
+            metrics.topics.decrement(1.0);
+        });
+    }
+
+    /// A topic has so many handlers, and had so many.
+    pub(crate) fn topic_resized(&self, from: usize, to: usize) {
+        #[cfg(feature = "metrics")]
+        measured::with(self.metrics.as_ref(), |metrics| metrics.handlers(from, to));
+    }
+
+    /// A panic was counted.
+    pub(crate) fn panicked(&self) {
+        #[cfg(feature = "metrics")]
+        measured::with(self.metrics.as_ref(), |metrics| metrics.panics.increment(1));
+    }
+
+    /// A panic is reported.
+    pub(crate) fn reported(&self, key: &K, info: &PanicInfo<'_>) {
+        #[cfg(feature = "tracing")]
+        traced::panic(self.name(), &traced::Key(key, self.show), info);
+    }
+}
+
+/// A panic in a registry without a key is reported.
+pub(crate) fn reported(info: &PanicInfo<'_>) {
+    #[cfg(feature = "tracing")]
+    traced::panic(None, &traced::Key(&(), None), info);
+}
+
+#[cfg(feature = "tracing")]
+mod traced {
+    use std::any::Any;
+    use std::fmt;
+
+    use tracing::field::{DisplayValue, display};
+
+    use super::Show;
+    use crate::PanicInfo;
+    use crate::panic::contain;
+
+    /// A key, and how to show it if it is no string.
+    pub(super) struct Key<'k, K>(pub(super) &'k K, pub(super) Option<Show<K>>);
+
+    impl<K: 'static> Key<'_, K> {
+        fn shown(&self) -> Option<DisplayValue<&Self>> {
+            let is_shown = self.1.is_some() || self.text().is_some();
+            is_shown.then(|| display(self))
+        }
+
+        fn text(&self) -> Option<&str> {
+            let key: &dyn Any = self.0;
+            let text = key.downcast_ref::<String>().map(String::as_str);
+            text.or_else(|| key.downcast_ref::<&'static str>().copied())
+        }
+    }
+
+    impl<K: 'static> fmt::Display for Key<'_, K> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match (self.1, self.text()) {
+                (Some(show), _) => show(self.0, f),
+                (None, Some(text)) => f.write_str(text),
+                (None, None) => Ok(()),
+            }
+        }
+    }
+
+    pub(super) fn topic<K: 'static>(message: &str, registry: Option<&str>, key: &Key<'_, K>) {
+        contain(|| tracing::debug!(registry, key = key.shown(), "{message}"));
+    }
+
+    pub(super) fn panic<K: 'static>(
+        registry: Option<&str>,
+        key: &Key<'_, K>,
+        info: &PanicInfo<'_>,
+    ) {
+        let id = info.handler_id().as_u64();
+        let registered_at = display(info.registered_at());
+        let message = info.message().unwrap_or("a panic without a message");
+        contain(|| {
+            tracing::error!(
+                registry,
+                key = key.shown(),
+                id,
+                registered_at,
+                origin = ?info.origin(),
+                message,
+            );
+        });
+    }
+}
+
+#[cfg(feature = "metrics")]
+mod measured {
+    use metrics::{Counter, Gauge, counter, gauge};
+
+    use crate::panic::contain;
+
+    pub(super) struct Metrics {
+        pub(super) topics: Gauge,
+        handlers: Gauge,
+        pub(super) panics: Counter,
+    }
+
+    impl Metrics {
+        /// `None` if the recorder panics.
+        pub(super) fn new(name: &str) -> Option<Self> {
+            let mut metrics = None;
+            contain(|| {
+                let registry = name.to_owned();
+                metrics = Some(Self {
+                    topics: gauge!("topic_registry_topics", "registry" => registry.clone()),
+                    handlers: gauge!("topic_registry_handlers", "registry" => registry.clone()),
+                    panics: counter!("topic_registry_panics_total", "registry" => registry),
+                });
+            });
+            metrics
+        }
+
+        #[expect(clippy::cast_precision_loss, reason = "there are not 2^52 handlers")]
+        pub(super) fn handlers(&self, from: usize, to: usize) {
+            // By how many, because topics change at once.
+            if to > from {
+                self.handlers.increment((to - from) as f64);
+            } else {
+                self.handlers.decrement((from - to) as f64);
+            }
+        }
+    }
+
+    pub(super) fn with(metrics: Option<&Metrics>, tell: impl FnOnce(&Metrics)) {
+        if let Some(metrics) = metrics {
+            contain(|| tell(metrics));
+        }
+    }
+}
