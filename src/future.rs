@@ -222,7 +222,8 @@ async fn concurrently<E: ?Sized + 'static>(
         let Some(list) = snapshot.as_ref().and_then(Snapshot::list) else {
             return Poll::Ready(());
         };
-        if list.stops() != 0 {
+        let some_stop = list.stops() != 0;
+        if some_stop {
             let mut stopping = list.iter().filter(|handler| handler.stops());
             // They have no futures that could be pending.
             advance(&mut stopping, event, context, &mut delivery);
@@ -230,7 +231,10 @@ async fn concurrently<E: ?Sized + 'static>(
         if delivery.stopped {
             return Poll::Ready(());
         }
-        for handler in list.iter().filter(|handler| !handler.stops()) {
+        for handler in list.iter() {
+            if some_stop && handler.stops() {
+                continue;
+            }
             match handler.start(event, context) {
                 Ok(outcome) => delivery.count(outcome),
                 Err(future) => pending

@@ -27,7 +27,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::ops::Deref;
+use std::ops::{ControlFlow, Deref};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::sync::{Arc, Weak};
@@ -174,6 +174,20 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         Q: Hash + Eq + ?Sized,
     {
         self.get(key).is_some_and(|topic| topic.unregister(id))
+    }
+
+    /// [`Registry::register_interceptor`] on the key's topic.
+    #[track_caller]
+    pub fn register_interceptor<I>(
+        &self,
+        key: impl Into<K>,
+        priority: i32,
+        interceptor: I,
+    ) -> HandlerId
+    where
+        I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static,
+    {
+        self.handle(key).register_interceptor(priority, interceptor)
     }
 
     /// [`Registry::update`] on the key's topic, which is made if there is none.

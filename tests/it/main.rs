@@ -4,8 +4,11 @@
 mod batch;
 #[cfg(feature = "async")]
 mod futures;
+mod interceptors;
+mod interest;
 mod isolation;
 mod joins;
+mod listings;
 mod locks;
 mod once;
 mod order;

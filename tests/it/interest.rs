@@ -1,0 +1,345 @@
+//! Who is told that topics gain and lose their handlers, or gather too many.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use topic_registry::Interest::{self, Gained, Lost};
+use topic_registry::{SyncRegistry, TopicRegistry};
+
+use crate::support::{Bomb, Log, OnDrop, gate, within};
+
+type Topics = TopicRegistry<String, u32>;
+
+/// Topics, and what is told of them.
+fn watched() -> (Topics, Log<(String, Interest)>) {
+    let (topics, log) = (Topics::new(), Log::new());
+    watch(&topics, &log);
+    (topics, log)
+}
+
+fn watch(topics: &Topics, log: &Log<(String, Interest)>) {
+    let told = log.clone();
+    topics.on_interest(move |key, interest| told.push((key.clone(), interest)));
+}
+
+fn told(log: &Log<(String, Interest)>) -> Vec<Interest> {
+    log.take()
+        .into_iter()
+        .map(|(_, interest)| interest)
+        .collect()
+}
+
+#[test]
+fn the_first_handler_and_the_last_are_told_of() {
+    let (topics, log) = watched();
+    let handle = topics.handle("a");
+    topics.notify("a", &0);
+    assert_eq!(log.take(), [], "a handle is no interest");
+    let id = topics.register("a", |_| {});
+    let guard = handle.register_guard(|_| {});
+    assert_eq!(log.take(), [("a".into(), Gained)]);
+    assert!(topics.unregister("a", id));
+    assert_eq!(log.take(), [], "one is left");
+    drop(guard);
+    assert_eq!(log.take(), [("a".into(), Lost)]);
+    assert!(!topics.remove("a"));
+    topics.clear();
+    assert_eq!(log.take(), [], "nothing was left to lose");
+}
+
+#[test]
+fn every_way_to_come_and_to_go_is_told_of() {
+    let (topics, log) = watched();
+    topics.register_once("a", |_| {});
+    topics.notify("a", &0);
+    assert_eq!(told(&log), [Gained, Lost], "once");
+    topics.register_joinable("a", |_| {}).join().unwrap();
+    assert_eq!(told(&log), [Gained, Lost], "joinable");
+    topics.register("a", |_| {});
+    topics.clear();
+    assert_eq!(told(&log), [Gained, Lost], "clear");
+    topics.register("a", |_| {});
+    assert!(topics.remove("a"));
+    assert_eq!(told(&log), [Gained, Lost], "remove");
+    topics.update("a", |batch| {
+        batch.register(|_| {});
+        batch.register(|_| {});
+    });
+    topics.update("a", |batch| {
+        batch.clear();
+        batch.register(|_| {});
+    });
+    topics.update("a", |batch| {
+        batch.clear();
+        let id = batch.register(|_| {});
+        batch.unregister(id);
+    });
+    assert_eq!(
+        told(&log),
+        [Gained, Lost],
+        "batches are told as they are published"
+    );
+    let bare = SyncRegistry::clone(&topics.handle("a"));
+    let guard = bare.register_guard(|_| {});
+    drop(guard);
+    assert_eq!(
+        told(&log),
+        [Gained, Lost],
+        "a registry cloned out of a handle"
+    );
+}
+
+#[test]
+fn topics_that_have_handlers_already_are_told_of_at_once() {
+    let (topics, log) = (Topics::new(), Log::new());
+    topics.register("a", |_| {});
+    let _empty = topics.handle("b");
+    watch(&topics, &log);
+    assert_eq!(log.take(), [("a".into(), Gained)]);
+    watch(&topics, &log);
+    assert_eq!(log.take(), [("a".into(), Gained)], "each callback anew");
+    topics.clear_interest_callback();
+    topics.remove("a");
+    assert_eq!(log.take(), [], "nobody is told");
+    watch(&topics, &log);
+    assert_eq!(log.take(), [], "nobody listens");
+    topics.register("a", |_| {});
+    assert_eq!(log.take(), [("a".into(), Gained)]);
+}
+
+/// The callback's own changes are told when it has returned.
+#[test]
+fn the_callback_may_call_everything() {
+    within("an interest callback that registers and removes", || {
+        let (topics, log) = (Topics::new(), Log::new());
+        let (same, told) = (topics.clone(), log.clone());
+        let (depth, rounds) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        topics.on_interest(move |key, interest| {
+            assert_eq!(
+                depth.fetch_add(1, Ordering::Relaxed),
+                0,
+                "calls of a key overlap"
+            );
+            told.push((key.clone(), interest));
+            if rounds.fetch_add(1, Ordering::Relaxed) < 5 {
+                match interest {
+                    Gained => assert!(same.remove(key)),
+                    Lost => drop(same.register(key.clone(), |_| {})),
+                }
+            }
+            assert!(same.contains_key(key), "it is there while it is told of");
+            depth.fetch_sub(1, Ordering::Relaxed);
+        });
+        topics.register("a", |_| {});
+        let expected = [Gained, Lost]
+            .repeat(3)
+            .into_iter()
+            .map(|interest| ("a".into(), interest));
+        assert_eq!(log.take(), expected.collect::<Vec<_>>());
+        topics.clear_interest_callback();
+        assert!(topics.is_empty());
+    });
+}
+
+/// The thread that is making a call makes those of others too.
+#[test]
+fn calls_for_a_key_do_not_overlap_and_other_keys_do_not_wait() {
+    within("interest from two threads", || {
+        let (topics, log) = (Topics::new(), Log::new());
+        let (entered, is_entered) = gate("the callback");
+        let (leave, left) = gate("the other thread");
+        let (told, first) = (log.clone(), AtomicBool::new(true));
+        topics.on_interest(move |key, interest| {
+            if first.swap(false, Ordering::Relaxed) {
+                entered();
+                left();
+            }
+            told.push((key.clone(), interest, thread::current().id()));
+        });
+        let same = topics.clone();
+        let other = thread::spawn(move || {
+            same.register("a", |_| {});
+            thread::current().id()
+        });
+        is_entered();
+        assert!(topics.remove("a"), "it is registered while it is told of");
+        topics.register("b", |_| {});
+        let this = thread::current().id();
+        assert_eq!(log.take(), [("b".into(), Gained, this)]);
+        leave();
+        let other = other.join().unwrap();
+        assert_eq!(
+            log.take(),
+            [("a".into(), Gained, other), ("a".into(), Lost, other)]
+        );
+    });
+}
+
+#[test]
+fn a_callback_that_panics_is_counted_and_goes_on() {
+    let (topics, log) = (Topics::new(), Log::new());
+    let told = log.clone();
+    let bomb = Bomb("dropped with its callback");
+    topics.on_interest(move |_, interest| {
+        let _ = &bomb;
+        told.push(interest);
+        std::panic::panic_any(Bomb("thrown by a callback"));
+    });
+    let guard = topics.register_guard("a", |_| {});
+    drop(guard);
+    assert_eq!(log.take(), [Gained, Lost]);
+    assert_eq!(topics.panic_count(), 2);
+    topics.clear_interest_callback();
+    assert_eq!(topics.panic_count(), 3, "its destructor is counted too");
+}
+
+/// A callback that is replaced from inside of itself is dropped by its last call.
+#[test]
+fn a_callback_may_replace_itself() {
+    within("an interest callback that replaces itself", || {
+        let (topics, log) = (Topics::new(), Log::new());
+        let (same, told, dropped) = (topics.clone(), log.clone(), log.clone());
+        let on_drop = OnDrop(move || dropped.push("dropped"));
+        topics.on_interest(move |_, _| {
+            let _ = &on_drop;
+            let again = told.clone();
+            same.on_interest(move |_, _| again.push("new"));
+            told.push("old");
+        });
+        topics.register("a", |_| {});
+        assert_eq!(log.take(), ["new", "old", "dropped"]);
+        topics.remove("a");
+        assert_eq!(log.take(), ["new"]);
+        topics.clear_interest_callback();
+    });
+}
+
+/// Whatever the race, the edges of a key alternate, and the last one tells what is.
+#[test]
+fn edges_alternate_under_races() {
+    race_for_interest(Duration::from_millis(500));
+}
+
+#[test]
+#[ignore = "takes 10 seconds"]
+fn edges_alternate_under_races_for_long() {
+    race_for_interest(Duration::from_secs(10));
+}
+
+fn race_for_interest(time: Duration) {
+    const KEYS: [&str; 3] = ["a", "b", "c"];
+    let (topics, last) = (Topics::new(), Arc::new(Mutex::new(HashMap::new())));
+    let (edges, wrong) = (Arc::new(AtomicUsize::new(0)), Log::new());
+    let (seen, count, errors) = (Arc::clone(&last), Arc::clone(&edges), wrong.clone());
+    topics.on_interest(move |key, interest| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let before = seen.lock().unwrap().insert(key.clone(), interest);
+        if before.unwrap_or(Lost) == interest {
+            errors.push((key.clone(), interest));
+        }
+    });
+    let start = Instant::now();
+    thread::scope(|scope| {
+        for of in 0..4 {
+            let topics = &topics;
+            scope.spawn(move || {
+                for n in of.. {
+                    if start.elapsed() >= time {
+                        break;
+                    }
+                    let key = KEYS[n % KEYS.len()];
+                    match n % 4 {
+                        0 => drop(topics.register_guard(key, |_| {})),
+                        1 => {
+                            let handle = topics.handle(key);
+                            handle.unregister(handle.register(|_| {}));
+                        }
+                        2 => {
+                            topics.register_once(key, |_| {});
+                            topics.notify(key, &0);
+                        }
+                        _ => {
+                            topics.register(key, |_| {});
+                            topics.remove(key);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    for key in KEYS {
+        topics.notify(key, &0);
+        let is_there = last.lock().unwrap().get(key) == Some(&Gained);
+        assert_eq!(is_there, topics.contains_key(key), "{key}");
+    }
+    assert_eq!(wrong.take(), []);
+    println!("{} edges", edges.load(Ordering::Relaxed));
+}
+
+/// A callback that is set while handlers come and go misses none that stays.
+#[test]
+fn a_callback_that_is_set_beside_a_registration_is_told_of_it() {
+    for _ in 0..500 {
+        let (topics, log, both) = (Topics::new(), Log::new(), Arc::new(Barrier::new(2)));
+        let (same, other) = (topics.clone(), Arc::clone(&both));
+        let registers = thread::spawn(move || {
+            other.wait();
+            same.register("a", |_| {});
+        });
+        both.wait();
+        watch(&topics, &log);
+        registers.join().unwrap();
+        assert_eq!(told(&log), [Gained]);
+    }
+}
+
+#[test]
+fn a_topic_that_is_crowded_is_told_of_at_each_multiple() {
+    let (topics, log) = (Topics::new(), Log::new());
+    let told = log.clone();
+    topics.on_crowded(10, move |key, handlers| told.push((key.clone(), handlers)));
+    let register_at_once = |count| {
+        topics.update("a", |batch| {
+            for _ in 0..count {
+                batch.register(|_| {});
+            }
+        });
+    };
+    let ids: Vec<_> = (0..25).map(|_| topics.register("a", |_| {})).collect();
+    topics.register("b", |_| {});
+    assert_eq!(log.take(), [("a".into(), 11), ("a".into(), 21)]);
+    for id in &ids[..10] {
+        topics.unregister("a", *id);
+    }
+    assert_eq!(log.take(), [], "it shrinks");
+    register_at_once(30);
+    assert_eq!(log.take(), [("a".into(), 45)], "once a batch");
+    topics.clear_crowd_callback();
+    register_at_once(30);
+    assert_eq!(log.take(), []);
+}
+
+#[test]
+fn a_crowd_callback_may_call_everything_and_panic() {
+    within("a crowd callback that removes", || {
+        let topics = Topics::new();
+        let same = topics.clone();
+        topics.on_crowded(1, move |key, _| {
+            same.remove(key);
+            panic!("too many");
+        });
+        topics.register("a", |_| {});
+        topics.register("a", |_| {});
+        assert_eq!((topics.len(), topics.panic_count()), (0, 1));
+        topics.clear_crowd_callback();
+    });
+}
+
+#[test]
+#[should_panic(expected = "a limit of 0 handlers")]
+fn a_crowd_has_a_limit() {
+    Topics::new().on_crowded(0, |_, _| {});
+}

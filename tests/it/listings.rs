@@ -1,0 +1,90 @@
+//! What a registry and its topics say of themselves.
+
+use std::panic::Location;
+
+use topic_registry::{HandlerInfo, TopicRegistry};
+
+use crate::support::{Subject, for_each_subject, owning, within};
+
+for_each_subject! {
+    handlers_are_listed_in_the_order_of_their_calls
+}
+
+fn handlers_are_listed_in_the_order_of_their_calls<S: Subject>() {
+    let subject = S::fresh();
+    assert!(subject.registry().handlers().is_empty());
+    let low = subject.register(-1, |_| {});
+    let (registry, here) = (subject.registry(), Location::caller());
+    let high = registry.register_interceptor(7, |_| std::ops::ControlFlow::Continue(()));
+    let handlers = subject.registry().handlers();
+    let places: Vec<_> = handlers
+        .iter()
+        .map(|info| (info.id, info.priority))
+        .collect();
+    assert_eq!(places, [(high, 7), (low, -1)]);
+    let at = handlers[0].registered_at;
+    assert_eq!((at.file(), at.line()), (here.file(), here.line() + 1));
+    subject.clear();
+    assert!(subject.registry().handlers().is_empty());
+}
+
+#[test]
+fn topics_are_listed_with_their_counts() {
+    let topics = TopicRegistry::<String, u32>::new();
+    assert!(topics.topics().is_empty());
+    let handle = topics.handle("kept");
+    let _pin = handle.pin();
+    let _bare = topic_registry::SyncRegistry::clone(&handle);
+    for _ in 0..100 {
+        topics.register("used", |_| {});
+    }
+    let mut listed = topics.topics();
+    listed.sort_by(|one, other| one.key.cmp(&other.key));
+    let counts: Vec<_> = listed
+        .iter()
+        .map(|info| (info.key.as_str(), info.handlers, info.handles))
+        .collect();
+    assert_eq!(counts, [("kept", 0, 3), ("used", 100, 0)]);
+}
+
+/// What is listed is a copy: the caller may use everything while looking at it.
+#[test]
+fn a_listing_holds_no_lock() {
+    within("calls beside a listing", || {
+        let topics = TopicRegistry::<String, u32>::new();
+        for n in 0..100 {
+            topics.register(n.to_string(), |_| {});
+        }
+        for info in topics.topics() {
+            for HandlerInfo { id, .. } in topics.handle(info.key.clone()).handlers() {
+                assert!(topics.unregister(&info.key, id));
+            }
+        }
+        assert!(topics.is_empty());
+    });
+}
+
+#[test]
+fn debug_shows_counts_and_no_closures() {
+    let topics = TopicRegistry::<String, u32>::builder().name("bus").build();
+    topics.register("a", owning("a secret"));
+    topics.register("a", |_| panic!("counted"));
+    topics.notify("a", &0);
+    let text = format!("{topics:?} {:?} {:?}", topics.handle("a"), topics.topics());
+    for part in [
+        "\"bus\"",
+        "topics: 1",
+        "handlers: 2",
+        "panics: 1",
+        "key: \"a\"",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    assert!(!text.contains("secret"));
+}
+
+#[test]
+#[should_panic(expected = "the name of a topic registry is empty")]
+fn a_name_is_not_empty() {
+    let _ = TopicRegistry::<String, u32>::builder().name("");
+}
