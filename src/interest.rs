@@ -136,9 +136,9 @@ impl<K> Interests<K> {
                 break;
             };
             thrown.extend(catch(|| callback(key, interest)).err());
-            // It may be the last share, if the callback was replaced meanwhile.
-            thrown.extend(catch(|| drop(last.replace(callback))).err());
+            last = Some(callback);
         }
+        // The last share, if the callback was replaced meanwhile.
         thrown.extend(catch(|| drop(last)).err());
         thrown
     }
@@ -163,6 +163,10 @@ impl<K> Interests<K> {
             known.is_telling = false;
             if known.told == Interest::Lost {
                 edges.remove(&topic);
+                // Topics of which there were many at once would leave their places for ever.
+                if edges.capacity() > 4 * edges.len() + 1024 {
+                    edges.shrink_to_fit();
+                }
             }
             return None;
         }

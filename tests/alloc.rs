@@ -211,6 +211,29 @@ fn keys_that_live_together_leave_no_topic_and_no_memory() {
     assert!(grown < KIB_8, "the heap has grown by {grown} bytes");
 }
 
+/// Interest is kept for topics with handlers only.
+#[test]
+fn topics_that_are_watched_leave_no_memory() {
+    let topics = TopicRegistry::<String, u64>::new();
+    let told = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&told);
+    topics.on_interest(move |_, _| *count.lock().unwrap() += 1);
+    topics.on_crowded(1000, |_, _| {});
+    let grown = growth(|| {
+        for at_once in [1, 100_000] {
+            let key = |n| format!("user {n}");
+            let guards: Vec<_> = (0..at_once)
+                .map(|n| topics.register_guard(key(n), |_| {}))
+                .collect();
+            assert_eq!(topics.len(), at_once);
+            drop(guards);
+        }
+    });
+    assert_eq!((topics.len(), *told.lock().unwrap()), (0, 200_002));
+    let grown = grown + growth(|| assert_eq!(topics.prune(), 0));
+    assert!(grown < KIB_64, "the heap has grown by {grown} bytes");
+}
+
 #[test]
 fn a_registry_gives_everything_back() {
     let grown = growth(|| {

@@ -106,6 +106,18 @@ fn no_destructor_runs_under_a_lock() {
 }
 
 #[test]
+fn interest_is_told_in_order_and_nothing_is_left_out() {
+    explore_up_to(Some(6), "two subscribers' edges", || {
+        interleavings::edges_beside_edges(2);
+    });
+    explore(
+        "watch and register",
+        interleavings::watch_beside_a_registration,
+    );
+    explore("watch and remove", interleavings::watch_beside_a_removal);
+}
+
+#[test]
 fn a_join_waits_for_the_calls_inside_and_no_longer() {
     explore("join", || interleavings::join_beside_notifiers(1));
     explore_up_to(Some(3), "join, two notifiers", || {

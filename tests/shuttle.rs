@@ -54,6 +54,13 @@ fn no_destructor_runs_under_a_lock() {
 }
 
 #[test]
+fn interest_is_told_in_order_and_nothing_is_left_out() {
+    explore(|| interleavings::edges_beside_edges(4));
+    explore(interleavings::watch_beside_a_registration);
+    explore(interleavings::watch_beside_a_removal);
+}
+
+#[test]
 fn a_join_waits_for_the_calls_inside_and_no_longer() {
     explore(|| interleavings::join_beside_notifiers(4));
 }

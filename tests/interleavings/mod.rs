@@ -9,7 +9,7 @@ use shuttle::{sync::atomic::AtomicBool, thread};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use topic_registry::{JoinError, SyncRegistry, TopicHandle, TopicRegistry};
+use topic_registry::{Interest, JoinError, SyncRegistry, TopicHandle, TopicRegistry};
 
 type Topics = TopicRegistry<u8, u32>;
 
@@ -251,6 +251,69 @@ pub(crate) fn destructors_beside_look_ups(look_ups: usize) {
     }
     together(work);
     assert_eq!(handle.handler_count(), 1);
+}
+
+type Edges = Arc<Mutex<Vec<Interest>>>;
+
+fn watch(topics: &Topics, edges: &Edges) {
+    let (told, turn) = (Arc::clone(edges), AtomicBool::new(false));
+    topics.on_interest(move |_, interest| {
+        // So that it is explored who comes first.
+        turn.swap(true, Ordering::SeqCst);
+        told.lock().unwrap().push(interest);
+    });
+}
+
+/// The edges alternate, beginning with the first that was gained and ending with what is.
+fn check_edges(edges: &Edges, is_empty: bool) {
+    let edges = edges.lock().unwrap();
+    for (at, interest) in edges.iter().enumerate() {
+        let expected = [Interest::Gained, Interest::Lost][at % 2];
+        assert_eq!(*interest, expected, "{edges:?}");
+    }
+    assert_eq!(edges.len() % 2 == 0, is_empty, "{edges:?}");
+}
+
+/// Edges are told in their order, and all of them, whoever makes them.
+pub(crate) fn edges_beside_edges(subscribers: usize) {
+    let (topics, edges) = (Topics::new(), Edges::default());
+    watch(&topics, &edges);
+    let mut work: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+    for _ in 0..subscribers {
+        let topics = topics.clone();
+        work.push(Box::new(move || drop(topics.register_guard(0, |_| {}))));
+    }
+    together(work);
+    check_edges(&edges, true);
+    assert!(!edges.lock().unwrap().is_empty());
+    assert_eq!(topics.len(), 0, "a topic was left");
+}
+
+/// A callback that is set while a first handler comes, or the last one goes, is told of what is.
+fn watch_beside(change: fn(&Topics), before: usize, after: usize) {
+    let (topics, edges) = (Topics::new(), Edges::default());
+    for _ in 0..before {
+        topics.register(0, |_| {});
+    }
+    let (watched, told, changed) = (topics.clone(), Arc::clone(&edges), topics.clone());
+    together(vec![
+        Box::new(move || watch(&watched, &told)),
+        Box::new(move || change(&changed)),
+    ]);
+    check_edges(&edges, after == 0);
+    topics.remove(&0);
+    check_edges(&edges, true);
+}
+
+pub(crate) fn watch_beside_a_registration() {
+    let register = |topics: &Topics| {
+        topics.register(0, |_| {});
+    };
+    watch_beside(register, 0, 1);
+}
+
+pub(crate) fn watch_beside_a_removal() {
+    watch_beside(Topics::clear, 1, 0);
 }
 
 /// Lets others go first when it is dropped.

@@ -217,6 +217,47 @@ fn a_callback_may_replace_itself() {
     });
 }
 
+/// What is left for the new callback is told by who tells it already.
+#[test]
+fn a_callback_that_is_replaced_while_it_runs_makes_no_calls_for_the_new_one() {
+    within("a replaced interest callback", || {
+        let (topics, log) = (Topics::new(), Log::new());
+        let [(in_old, is_in_old), (in_new, is_in_new)] = [gate("the old"), gate("the new")];
+        let [(leave_old, left_old), (leave_new, left_new)] = [gate("the end"), gate("the end")];
+        topics.on_interest(move |_, _| {
+            in_old();
+            left_old();
+        });
+        let registers = topics.clone();
+        let old = thread::spawn(move || {
+            registers.register("a", |_| {});
+        });
+        is_in_old();
+        let (replaces, told) = (topics.clone(), log.clone());
+        let new = thread::spawn(move || {
+            replaces.on_interest(move |_, interest| {
+                told.push((interest, "begins"));
+                if interest == Gained {
+                    in_new();
+                    left_new();
+                }
+                told.push((interest, "ends"));
+            });
+        });
+        is_in_new();
+        topics.remove("a");
+        leave_old();
+        old.join().unwrap();
+        assert_eq!(log.take(), [(Gained, "begins")]);
+        leave_new();
+        new.join().unwrap();
+        assert_eq!(
+            log.take(),
+            [(Gained, "ends"), (Lost, "begins"), (Lost, "ends")]
+        );
+    });
+}
+
 /// Whatever the race, the edges of a key alternate, and the last one tells what is.
 #[test]
 fn edges_alternate_under_races() {

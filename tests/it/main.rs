@@ -17,4 +17,6 @@ mod pins;
 mod registration;
 mod removal;
 mod support;
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+mod telemetry;
 mod topics;

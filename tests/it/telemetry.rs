@@ -1,0 +1,283 @@
+//! What `tracing` and `metrics` are told.
+
+use topic_registry::TopicRegistry;
+
+type Topics = TopicRegistry<String, u32>;
+
+#[cfg(feature = "tracing")]
+mod events {
+    use std::collections::BTreeMap;
+    use std::fmt::Debug;
+    use std::panic::Location;
+
+    use topic_registry::SyncRegistry;
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Level, Metadata, Subscriber, subscriber};
+
+    use super::*;
+    use crate::support::Log;
+
+    type Fields = BTreeMap<&'static str, String>;
+
+    /// Writes down what it is told.
+    struct Listener(Log<(Level, Fields)>);
+
+    impl Subscriber for Listener {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target().starts_with("topic_registry")
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            unreachable!("there are no spans")
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            let mut fields = Visitor(Fields::new());
+            event.record(&mut fields);
+            self.0.push((*event.metadata().level(), fields.0));
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    struct Visitor(Fields);
+
+    impl Visit for Visitor {
+        fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+            self.0.insert(field.name(), format!("{value:?}"));
+        }
+
+        fn record_str(&mut self, field: &Field, value: &str) {
+            self.0.insert(field.name(), value.to_owned());
+        }
+    }
+
+    fn told(f: impl FnOnce()) -> Vec<(Level, Fields)> {
+        let log = Log::new();
+        subscriber::with_default(Listener(log.clone()), f);
+        log.take()
+    }
+
+    fn fields<const N: usize>(fields: [(&'static str, &str); N]) -> Fields {
+        let owned = |(name, value): (_, &str)| (name, value.to_owned());
+        fields.map(owned).into()
+    }
+
+    #[test]
+    fn a_panic_is_an_event_with_its_key_its_id_and_its_place() {
+        let topics = Topics::builder().name("bus").build();
+        let _kept = topics.handle("a");
+        let here = Location::caller();
+        let id = topics.register("a", |n| assert_eq!(*n, 1, "not one"));
+        topics.register("a", |_| {});
+        let events = told(|| {
+            assert_eq!(topics.notify("a", &1).panicked, 0);
+            assert_eq!(topics.notify("a", &2).panicked, 1);
+        });
+        let [(Level::ERROR, event)] = &events[..] else {
+            panic!("{events:?}")
+        };
+        let message = &event["message"];
+        assert!(message.contains("not one"), "{message}");
+        let (file, line) = (here.file(), here.line() + 1);
+        assert!(event["registered_at"].starts_with(&format!("{file}:{line}:")));
+        let rest = [("id", &*id.as_u64().to_string()), ("key", "a")];
+        for (name, value) in rest
+            .into_iter()
+            .chain([("registry", "bus"), ("origin", "Call")])
+        {
+            assert_eq!(event[name], value, "{name}");
+        }
+    }
+
+    #[test]
+    fn topics_that_come_and_go_are_events() {
+        let events = told(|| {
+            let topics = Topics::builder().name("bus").build();
+            drop(topics.handle("a"));
+            topics.notify("unknown", &0);
+            let _kept = topics.handle("b");
+            drop(topics);
+        });
+        let event = |message, key| {
+            let fields = fields([("message", message), ("key", key), ("registry", "bus")]);
+            (Level::DEBUG, fields)
+        };
+        let expected = [
+            event("topic came", "a"),
+            event("topic went", "a"),
+            event("topic came", "b"),
+            event("topic went", "b"),
+        ];
+        assert_eq!(events, expected);
+    }
+
+    #[test]
+    fn other_keys_are_shown_if_that_is_wanted() {
+        let silent = TopicRegistry::<(u8, char), u32>::new();
+        let shown = TopicRegistry::<(u8, char), u32>::builder()
+            .debug_keys()
+            .build();
+        let literal = TopicRegistry::<&'static str, u32>::new();
+        let events = told(|| {
+            drop(silent.handle((1, 'a')));
+            drop(shown.handle((1, 'a')));
+            drop(literal.handle("a"));
+        });
+        let keys: Vec<_> = events.iter().map(|(_, fields)| fields.get("key")).collect();
+        let keys: Vec<_> = keys
+            .into_iter()
+            .map(|key| key.map(String::as_str))
+            .collect();
+        let expected = [None, Some("(1, 'a')"), Some("a")].map(|key| [key; 2]);
+        assert_eq!(keys, expected.concat());
+    }
+
+    #[test]
+    fn a_registry_without_a_key_has_its_panics_traced_too() {
+        let registry = SyncRegistry::<u32>::new();
+        registry.register(|_| std::panic::panic_any(0));
+        let events = told(|| assert_eq!(registry.notify(&0).panicked, 1));
+        assert_eq!(events.len(), 1);
+        assert_eq!(events[0].1["message"], "a panic without a message");
+        assert!(!events[0].1.contains_key("key"));
+    }
+
+    /// It is the user's, and its panic goes no further.
+    #[test]
+    fn a_subscriber_may_notify_and_panic() {
+        struct Hostile(Topics);
+        impl Subscriber for Hostile {
+            fn enabled(&self, _: &Metadata<'_>) -> bool {
+                true
+            }
+            fn new_span(&self, _: &Attributes<'_>) -> Id {
+                unreachable!("there are no spans")
+            }
+            fn record(&self, _: &Id, _: &Record<'_>) {}
+            fn record_follows_from(&self, _: &Id, _: &Id) {}
+            fn event(&self, _: &Event<'_>) {
+                assert_eq!(self.0.notify("a", &0).called, 1);
+                panic!("a subscriber");
+            }
+            fn enter(&self, _: &Id) {}
+            fn exit(&self, _: &Id) {}
+        }
+        let topics = Topics::new();
+        topics.register("a", |_| panic!("a handler"));
+        subscriber::with_default(Hostile(topics.clone()), || {
+            assert_eq!(topics.notify("a", &0).panicked, 1);
+        });
+        assert_eq!(
+            topics.panic_count(),
+            2,
+            "nested, but not reported without end"
+        );
+    }
+}
+
+#[cfg(feature = "metrics")]
+mod numbers {
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+
+    use super::*;
+    use crate::support::Bomb;
+
+    /// What the recorder was told of topics, handlers and panics of the registry "bus".
+    struct Numbers(Snapshotter, [f64; 3]);
+
+    impl Numbers {
+        /// The sums by now: each snapshot holds what came after the one before.
+        fn read(&mut self) -> [f64; 3] {
+            let added = bus(&self.0);
+            for (sum, added) in self.1.iter_mut().zip(added) {
+                *sum += added;
+            }
+            self.1
+        }
+    }
+
+    fn bus(snapshotter: &Snapshotter) -> [f64; 3] {
+        let mut values = [0.0; 3];
+        for (key, _, _, value) in snapshotter.snapshot().into_vec() {
+            let key = key.key();
+            let labels: Vec<_> = key
+                .labels()
+                .map(|label| (label.key(), label.value()))
+                .collect();
+            if labels != [("registry", "bus")] {
+                continue;
+            }
+            let at = match key.name() {
+                "topic_registry_topics" => 0,
+                "topic_registry_handlers" => 1,
+                "topic_registry_panics_total" => 2,
+                other => panic!("unknown: {other}"),
+            };
+            values[at] = match value {
+                DebugValue::Gauge(value) => value.into_inner(),
+                DebugValue::Counter(value) => f64::from(u32::try_from(value).unwrap()),
+                DebugValue::Histogram(_) => panic!("there is no histogram"),
+            };
+        }
+        values
+    }
+
+    /// Topics with a name, whose numbers can be read.
+    fn measured() -> (Topics, Numbers) {
+        let recorder = DebuggingRecorder::new();
+        let snapshotter = recorder.snapshotter();
+        let topics = metrics::with_local_recorder(&recorder, || {
+            let other = Topics::builder().name("other").build();
+            other.register("not counted here", |_| {});
+            Topics::builder().name("bus").build()
+        });
+        (topics, Numbers(snapshotter, [0.0; 3]))
+    }
+
+    #[test]
+    fn topics_handlers_and_panics_are_counted() {
+        let (topics, mut numbers) = measured();
+        let _kept = topics.handle("kept");
+        let guard = topics.register_guard("a", |n| assert_eq!(*n, 0));
+        topics.update("a", |batch| {
+            for _ in 0..9 {
+                batch.register(|_| {});
+            }
+        });
+        assert_eq!(numbers.read(), [2.0, 10.0, 0.0]);
+        topics.notify("a", &1);
+        assert_eq!(numbers.read(), [2.0, 10.0, 1.0]);
+        drop(guard);
+        assert_eq!(numbers.read()[..2], [2.0, 9.0]);
+        topics.remove("a");
+        assert_eq!(numbers.read()[..2], [1.0, 0.0]);
+        let bomb = Bomb("a destructor");
+        drop(topics.register_guard("a", move |_| {
+            let _ = &bomb;
+        }));
+        assert_eq!(numbers.read(), [1.0, 0.0, 2.0]);
+    }
+
+    #[test]
+    fn what_goes_with_the_topics_is_not_counted_any_more() {
+        let (topics, mut numbers) = measured();
+        topics.register("a", |_| {});
+        let handle = topics.handle("b");
+        handle.register(|_| {});
+        assert_eq!(numbers.read()[..2], [2.0, 2.0]);
+        drop(topics);
+        assert_eq!(numbers.read()[..2], [0.0, 1.0], "the handle goes on");
+        handle.register(|_| {});
+        assert_eq!(numbers.read()[..2], [0.0, 2.0]);
+        drop(handle);
+        assert_eq!(numbers.read()[..2], [0.0, 0.0]);
+    }
+}
