@@ -185,6 +185,8 @@ mod events {
 
 #[cfg(feature = "metrics")]
 mod numbers {
+    #![expect(clippy::float_cmp, reason = "they are whole numbers")]
+
     use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 
     use super::*;
