@@ -1,0 +1,153 @@
+//! The async topics of a run: dispatches that end beside others that are dropped while they
+//! are pending, and handlers that come and go meanwhile.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::task::{JoinSet, yield_now};
+use topic_registry::{Delivery, HandlerGuard};
+
+use crate::ledger::expect;
+use crate::life::{Life, Owned, look_around};
+use crate::world::{FIXED, PRIORITIES, World};
+
+const TASKS: usize = 6;
+const THREADS: usize = 2;
+/// The key of a topic that comes and goes.
+const LOOSE: u64 = FIXED;
+
+/// Runs tasks until the world is over.
+pub(crate) fn run(world: &Arc<World>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .build()
+        .expect("the system starts threads");
+    let guards = register_fixed(world);
+    runtime.block_on(async {
+        let mut tasks = JoinSet::new();
+        for _ in 0..TASKS {
+            let world = Arc::clone(world);
+            tasks.spawn(async move {
+                while !world.is_over() {
+                    notify(&world, fastrand::u64(..FIXED)).await;
+                    churn(&world, fastrand::u64(..=LOOSE)).await;
+                }
+            });
+        }
+        tasks.join_all().await;
+    });
+    drop(guards);
+}
+
+fn register_fixed(world: &Arc<World>) -> Vec<HandlerGuard> {
+    let each = (0..FIXED).flat_map(|key| (0..PRIORITIES.len()).map(move |n| (key, n)));
+    let register = |(key, n): (u64, usize)| {
+        let (of, (_, handler)) = (Arc::clone(world), handler(world, false));
+        let topics = &world.async_topics;
+        topics.register_guard_with_priority(key, PRIORITIES[n], move |event| {
+            of.async_fixed[World::index(key)].called[n].add(1);
+            handler(event)
+        })
+    };
+    each.map(register).collect()
+}
+
+/// Notifies a topic of handlers that stay. They all start at the first poll, so that it makes
+/// no difference for them if the dispatch is dropped after that.
+async fn notify(world: &World, key: u64) {
+    look_around();
+    let topic = world.async_topics.handle(key);
+    let delivery = match fastrand::u8(..3) {
+        0 => Some(topic.notify_sequential(&key).await),
+        1 => cancelled(topic.notify(&key)).await,
+        _ => cancelled(world.async_topics.notify(&key, &key)).await,
+    };
+    world.async_fixed[World::index(key)].notified.add(1);
+    world.ledger.notifications.add(1);
+    if let Some(Delivery { called, .. }) = delivery {
+        expect(
+            "handlers that stay were called",
+            true,
+            called >= PRIORITIES.len(),
+        );
+    }
+}
+
+/// Polls a dispatch some times, and drops it if it has not ended by then.
+async fn cancelled(dispatch: impl Future<Output = Delivery>) -> Option<Delivery> {
+    let (mut dispatch, mut polls) = (pin!(dispatch), fastrand::u8(1..5));
+    poll_fn(|context| {
+        polls -= 1;
+        match dispatch.as_mut().poll(context) {
+            Poll::Ready(delivery) => Poll::Ready(Some(delivery)),
+            Poll::Pending if polls == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Registers a handler, notifies beside it, and removes it.
+async fn churn(world: &Arc<World>, key: u64) {
+    let topics = &world.async_topics;
+    let is_once = fastrand::bool();
+    let (life, handler) = handler(world, is_once);
+    let id = if is_once {
+        topics.register_once(key, handler)
+    } else {
+        topics.register(key, handler)
+    };
+    yield_now().await;
+    if key == LOOSE {
+        look_around();
+        cancelled(topics.notify_sequential(&key, &key)).await;
+        world.ledger.notifications.add(1);
+    }
+    match (topics.unregister(&key, id), is_once) {
+        (true, true) => {
+            life.is_over();
+            expect(
+                "calls of a handler for once that was removed",
+                0,
+                life.calls(),
+            );
+        }
+        // Else its only call may be about to begin.
+        (false, true) => {}
+        (is_removed, false) => {
+            expect("an async handler was there to remove", true, is_removed);
+            life.is_removed();
+        }
+    }
+}
+
+type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A handler whose futures wait a few times, and throw at times.
+fn handler(
+    world: &World,
+    once: bool,
+) -> (Arc<Life>, impl Fn(&u64) -> Waiting + Send + Sync + use<>) {
+    world.ledger.registrations.add(1);
+    let mut owned = Owned::new(&world.ledger, once);
+    if once {
+        owned = owned.harmless();
+    }
+    let life = Arc::clone(&owned.life);
+    let handler = move |_: &u64| -> Waiting {
+        owned.enter();
+        let future = Owned::new(&owned.ledger, true);
+        Box::pin(async move {
+            for _ in 0..fastrand::u8(..3) {
+                yield_now().await;
+            }
+            if !future.throws_when_dropped() && fastrand::u8(..32) == 0 {
+                future.ledger.throw();
+            }
+            look_around();
+        })
+    };
+    (life, handler)
+}

@@ -1,0 +1,92 @@
+//! The threads of a run: what each does until the run is over.
+
+use std::sync::Arc;
+
+use topic_registry::{Pinned, TopicHandle};
+
+use crate::ledger::expect;
+use crate::tasks;
+use crate::world::{FIXED, MEETING, PRIORITIES, WILD, World, any_way};
+
+type Work = fn(&Arc<World>);
+
+pub(crate) const WORKERS: [(&str, Work); 7] = [
+    ("the notifier by handle", notify_by_handle),
+    ("the notifier by pin", notify_by_pin),
+    ("the notifier by key", notify_by_key),
+    ("the first disturber", disturb),
+    ("the second disturber", disturb),
+    ("the visitor", visit),
+    ("the tasks", tasks::run),
+];
+
+/// Notifies the topics in turn; there are handlers that are always called.
+fn notify_each(world: &World, mut notify: impl FnMut(u64) -> usize) {
+    for key in (0..FIXED).cycle() {
+        if world.is_over() {
+            return;
+        }
+        let called = notify(key);
+        expect(
+            "handlers that stay were called",
+            true,
+            called >= PRIORITIES.len(),
+        );
+    }
+}
+
+fn notify_by_handle(world: &Arc<World>) {
+    let handles: Vec<TopicHandle<_, _>> = (0..FIXED).map(|key| world.topics.handle(key)).collect();
+    notify_each(world, |key| {
+        let handle = &handles[World::index(key)];
+        world.notify_by(key, |event| handle.notify(event)).called
+    });
+}
+
+fn notify_by_pin(world: &Arc<World>) {
+    let pins = (0..FIXED).map(|key| world.topics.handle(key).pin());
+    let mut pins: Vec<Pinned<_>> = pins.collect();
+    notify_each(world, |key| {
+        let pin = &mut pins[World::index(key)];
+        world.notify_by(key, |event| pin.notify(event)).called
+    });
+}
+
+fn notify_by_key(world: &Arc<World>) {
+    notify_each(world, |key| {
+        world
+            .notify_by(key, |event| world.topics.notify(&key, event))
+            .called
+    });
+}
+
+fn disturb(world: &Arc<World>) {
+    while !world.is_over() {
+        world.disturb();
+    }
+}
+
+/// Makes topics that end with its own handler, or with that of another thread that meets it.
+fn visit(world: &Arc<World>) {
+    while !world.is_over() {
+        let key = if fastrand::bool() {
+            world.own_key()
+        } else {
+            fastrand::u64(FIXED..MEETING)
+        };
+        let registered = world.register(key);
+        let delivery = world.notify(key, any_way());
+        // Who meets it may have called a handler that is for once.
+        if key >= WILD {
+            expect("the only handler was called", 1, delivery.called);
+        }
+        world.end(registered);
+        if key >= WILD {
+            expect(
+                "a topic without a handler is there",
+                false,
+                world.topics.contains_key(&key),
+            );
+        }
+    }
+}
