@@ -1,8 +1,10 @@
 //! Everything that the crate can do, at random and all at once, for as long as you like; and
 //! whether all of it adds up in the end.
 
+mod handler;
 mod ledger;
 mod life;
+mod registered;
 mod tasks;
 mod workers;
 mod world;

@@ -11,12 +11,12 @@ use topic_registry::{Delivery, HandlerGuard};
 
 use crate::ledger::expect;
 use crate::life::{Life, Owned, look_around};
-use crate::world::{FIXED, PRIORITIES, World};
+use crate::world::{FIXED, PRIORITIES, World, fixed_handlers};
 
 const TASKS: usize = 6;
 const THREADS: usize = 2;
 /// The key of a topic that comes and goes.
-const LOOSE: u64 = FIXED;
+const LOOSE: usize = FIXED;
 
 /// Runs tasks until the world is over.
 pub(crate) fn run(world: &Arc<World>) {
@@ -31,8 +31,8 @@ pub(crate) fn run(world: &Arc<World>) {
             let world = Arc::clone(world);
             tasks.spawn(async move {
                 while !world.is_over() {
-                    notify(&world, fastrand::u64(..FIXED)).await;
-                    churn(&world, fastrand::u64(..=LOOSE)).await;
+                    notify(&world, fastrand::usize(..FIXED)).await;
+                    churn(&world, fastrand::usize(..=LOOSE)).await;
                 }
             });
         }
@@ -42,21 +42,20 @@ pub(crate) fn run(world: &Arc<World>) {
 }
 
 fn register_fixed(world: &Arc<World>) -> Vec<HandlerGuard> {
-    let each = (0..FIXED).flat_map(|key| (0..PRIORITIES.len()).map(move |n| (key, n)));
-    let register = |(key, n): (u64, usize)| {
+    let register = |(key, n): (usize, usize)| {
         let (of, (_, handler)) = (Arc::clone(world), handler(world, false));
         let topics = &world.async_topics;
         topics.register_guard_with_priority(key, PRIORITIES[n], move |event| {
-            of.async_fixed[World::index(key)].called[n].add(1);
+            of.async_fixed[key].called[n].add(1);
             handler(event)
         })
     };
-    each.map(register).collect()
+    fixed_handlers().map(register).collect()
 }
 
 /// Notifies a topic of handlers that stay. They all start at the first poll, so that it makes
 /// no difference for them if the dispatch is dropped after that.
-async fn notify(world: &World, key: u64) {
+async fn notify(world: &World, key: usize) {
     look_around();
     let topic = world.async_topics.handle(key);
     let delivery = match fastrand::u8(..3) {
@@ -64,7 +63,7 @@ async fn notify(world: &World, key: u64) {
         1 => cancelled(topic.notify(&key)).await,
         _ => cancelled(world.async_topics.notify(&key, &key)).await,
     };
-    world.async_fixed[World::index(key)].notified.add(1);
+    world.async_fixed[key].notified.add(1);
     world.ledger.notifications.add(1);
     if let Some(Delivery { called, .. }) = delivery {
         expect(
@@ -90,7 +89,7 @@ async fn cancelled(dispatch: impl Future<Output = Delivery>) -> Option<Delivery>
 }
 
 /// Registers a handler, notifies beside it, and removes it.
-async fn churn(world: &Arc<World>, key: u64) {
+async fn churn(world: &Arc<World>, key: usize) {
     let topics = &world.async_topics;
     let is_once = fastrand::bool();
     let (life, handler) = handler(world, is_once);
@@ -129,14 +128,14 @@ type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
 fn handler(
     world: &World,
     once: bool,
-) -> (Arc<Life>, impl Fn(&u64) -> Waiting + Send + Sync + use<>) {
+) -> (Arc<Life>, impl Fn(&usize) -> Waiting + Send + Sync + use<>) {
     world.ledger.registrations.add(1);
     let mut owned = Owned::new(&world.ledger, once);
     if once {
         owned = owned.harmless();
     }
     let life = Arc::clone(&owned.life);
-    let handler = move |_: &u64| -> Waiting {
+    let handler = move |_: &usize| -> Waiting {
         owned.enter();
         let future = Owned::new(&owned.ledger, true);
         Box::pin(async move {

@@ -6,7 +6,7 @@ use topic_registry::{Pinned, TopicHandle};
 
 use crate::ledger::expect;
 use crate::tasks;
-use crate::world::{FIXED, MEETING, PRIORITIES, WILD, World, any_way};
+use crate::world::{FIXED, MEETING, PRIORITIES, WILD, World};
 
 type Work = fn(&Arc<World>);
 
@@ -21,7 +21,7 @@ pub(crate) const WORKERS: [(&str, Work); 7] = [
 ];
 
 /// Notifies the topics in turn; there are handlers that are always called.
-fn notify_each(world: &World, mut notify: impl FnMut(u64) -> usize) {
+fn notify_each(world: &World, mut notify: impl FnMut(usize) -> usize) {
     for key in (0..FIXED).cycle() {
         if world.is_over() {
             return;
@@ -38,7 +38,7 @@ fn notify_each(world: &World, mut notify: impl FnMut(u64) -> usize) {
 fn notify_by_handle(world: &Arc<World>) {
     let handles: Vec<TopicHandle<_, _>> = (0..FIXED).map(|key| world.topics.handle(key)).collect();
     notify_each(world, |key| {
-        let handle = &handles[World::index(key)];
+        let handle = &handles[key];
         world.notify_by(key, |event| handle.notify(event)).called
     });
 }
@@ -47,7 +47,7 @@ fn notify_by_pin(world: &Arc<World>) {
     let pins = (0..FIXED).map(|key| world.topics.handle(key).pin());
     let mut pins: Vec<Pinned<_>> = pins.collect();
     notify_each(world, |key| {
-        let pin = &mut pins[World::index(key)];
+        let pin = &mut pins[key];
         world.notify_by(key, |event| pin.notify(event)).called
     });
 }
@@ -72,10 +72,10 @@ fn visit(world: &Arc<World>) {
         let key = if fastrand::bool() {
             world.own_key()
         } else {
-            fastrand::u64(FIXED..MEETING)
+            fastrand::usize(FIXED..MEETING)
         };
         let registered = world.register(key);
-        let delivery = world.notify(key, any_way());
+        let delivery = world.notify(key);
         // Who meets it may have called a handler that is for once.
         if key >= WILD {
             expect("the only handler was called", 1, delivery.called);
