@@ -49,11 +49,8 @@ impl Life {
     }
 
     pub(crate) fn is_joined(&self) {
-        expect(
-            "the closure of a joined handler is dropped",
-            true,
-            self.dropped.load(SeqCst),
-        );
+        let is_dropped = self.dropped.load(SeqCst);
+        expect("a joined handler's closure is dropped", true, is_dropped);
         self.is_over();
     }
 
@@ -97,11 +94,7 @@ impl Owned {
     pub(crate) fn enter(&self) {
         let removed = self.life.removed.load(SeqCst);
         let is_late = removed != 0 && removed <= KNOWN.get();
-        expect(
-            "a call began after the removal had returned",
-            false,
-            is_late,
-        );
+        expect("a call began after the removal", false, is_late);
         let calls = self.life.calls.add(1);
         if self.life.once {
             expect("calls of a handler for once", 1, calls);
@@ -116,11 +109,8 @@ impl Owned {
 impl Drop for Owned {
     fn drop(&mut self) {
         self.ledger.dropped.add(1);
-        expect(
-            "drops of a closure before this one",
-            false,
-            self.life.dropped.swap(true, SeqCst),
-        );
+        let was_dropped = self.life.dropped.swap(true, SeqCst);
+        expect("a closure was dropped before", false, was_dropped);
         if self.throws_when_dropped {
             self.ledger.throw();
         }

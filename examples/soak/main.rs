@@ -57,12 +57,8 @@ fn main() -> ExitCode {
     let before = HEAP.current_usage();
     let ledger = run(Duration::from_secs(seconds.get()), print);
     let growth = HEAP.current_usage().saturating_sub(before);
-    let is_tolerable = growth <= TOLERANCE;
-    expect(
-        "bytes by which the heap grew",
-        if is_tolerable { growth } else { 0 },
-        growth,
-    );
+    let excess = growth.saturating_sub(TOLERANCE);
+    expect("bytes by which the heap grew too much", 0, excess);
     let violations = violations();
     println!("soak: {seconds} s, {ledger}, heap grew by {growth} B, {violations} violations");
     ExitCode::from(u8::from(violations != 0))
@@ -103,6 +99,7 @@ fn run(time: Duration, each_second: impl Fn(Duration, &World)) -> Arc<Ledger> {
             (name, worker)
         })
         .collect();
+    drop(ended);
     while let Some(left) = time.checked_sub(start.elapsed()) {
         thread::sleep(left.min(Duration::from_secs(1)));
         each_second(start.elapsed(), &world);
@@ -110,21 +107,16 @@ fn run(time: Duration, each_second: impl Fn(Duration, &World)) -> Arc<Ledger> {
     world.stop();
     await_ends(&ends);
     for (name, worker) in workers {
-        expect(
-            name,
-            "it ends well",
-            worker.join().map_or("it panics", |()| "it ends well"),
-        );
+        let ending = worker.join().map_or("a panic", |()| "a return");
+        expect(name, "a return", ending);
     }
     world.settle(guards)
 }
 
 /// Waits for the workers; ends the process if one does not end.
 fn await_ends(ends: &Receiver<&str>) {
-    let (mut hung, deadline) = (
-        WORKERS.map(|(name, _)| name).to_vec(),
-        Instant::now() + PATIENCE,
-    );
+    let mut hung = WORKERS.map(|(name, _)| name).to_vec();
+    let deadline = Instant::now() + PATIENCE;
     while !hung.is_empty() {
         let left = deadline.saturating_duration_since(Instant::now());
         match ends.recv_timeout(left) {
@@ -141,10 +133,7 @@ fn await_ends(ends: &Receiver<&str>) {
 }
 
 fn print(elapsed: Duration, world: &World) {
-    let (topics, heap) = (
-        world.topics.len() + world.async_topics.len(),
-        HEAP.current_usage(),
-    );
-    let (elapsed, ledger) = (elapsed.as_secs(), &world.ledger);
+    let topics = world.topics.len() + world.async_topics.len();
+    let (elapsed, heap, ledger) = (elapsed.as_secs(), HEAP.current_usage(), &world.ledger);
     println!("{elapsed:>4} s, {ledger}, {topics} topics, heap {heap} B");
 }
