@@ -107,11 +107,7 @@ async fn churn(world: &Arc<World>, key: usize) {
     match (topics.unregister(&key, id), is_once) {
         (true, true) => {
             life.is_over();
-            expect(
-                "calls of a handler for once that was removed",
-                0,
-                life.calls(),
-            );
+            expect("calls of a once handler that was removed", 0, life.calls());
         }
         // Else its only call may be about to begin.
         (false, true) => {}

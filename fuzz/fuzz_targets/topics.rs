@@ -1,0 +1,8 @@
+//! The model of `tests/model`, fed by a fuzzer that looks for code that it has not seen.
+
+#![no_main]
+
+#[path = "../../tests/model/world.rs"]
+mod world;
+
+libfuzzer_sys::fuzz_target!(|ops: Vec<world::Op>| world::run(&ops));
