@@ -24,6 +24,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(How::Guarded),
         1 => Just(How::Once),
         1 => Just(How::Joinable),
+        1 => Just(How::Interceptor),
     ];
     let way = prop_oneof![Just(Way::Key), Just(Way::Handle), Just(Way::Pin)];
     let changes = vec((-2..3_i8, does.clone()), 0..4);

@@ -1,15 +1,17 @@
 //! Random sequences of everything that one thread can do with topics, against a plain map of
 //! sorted vectors: the same calls in the same order, the same counts, the same topics alive,
-//! and every closure dropped exactly once, when its handler goes.
+//! every closure dropped exactly once, when its handler goes, and who listens told in order.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::panic;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Once};
 
 use topic_registry::{
-    HandlerGuard, HandlerId, Joinable, Pinned, SyncRegistry, TopicHandle, TopicRegistry,
+    Delivery, HandlerGuard, HandlerId, Interest, Joinable, Pinned, SyncRegistry, TopicHandle,
+    TopicRegistry,
 };
 
 /// A few, so that what happens meets.
@@ -38,13 +40,15 @@ pub(crate) enum Does {
     DropsItsHandle(Key),
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
 pub(crate) enum How {
     Always,
     Guarded,
     Once,
     Joinable,
+    /// It stops the dispatch.
+    Interceptor,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +87,7 @@ struct Entry {
     name: Name,
     priority: i8,
     does: Does,
-    once: bool,
+    how: How,
     /// Of which topic it owns a handle.
     owns: Option<Key>,
 }
@@ -98,7 +102,7 @@ struct Model {
 }
 
 impl Model {
-    fn add(&mut self, key: Key, priority: i8, does: Does, once: bool) -> Name {
+    fn add(&mut self, key: Key, priority: i8, does: Does, how: How) -> Name {
         let name = self.next;
         self.next += 1;
         let entries = self.topics.entry(key).or_default();
@@ -106,7 +110,7 @@ impl Model {
             name,
             priority,
             does,
-            once,
+            how,
             owns: does.owns(),
         });
         entries.sort_by_key(|entry| (Reverse(entry.priority), entry.name));
@@ -145,13 +149,14 @@ impl Model {
             .any(|entry| entry.name == name)
     }
 
-    fn notify(&mut self, key: Key) -> (usize, usize) {
-        let (mut called, mut panicked) = (0, 0_u64);
+    /// How many were called, how many panicked, and whether one stopped it.
+    fn notify(&mut self, key: Key) -> (usize, usize, bool) {
+        let (mut called, mut panicked, mut stopped) = (0, 0_u64, false);
         for entry in self.topics.get(&key).cloned().unwrap_or_default() {
             if !self.is_live(entry.name) {
                 continue;
             }
-            if entry.once {
+            if entry.how == How::Once {
                 self.remove(|_, other| other.name == entry.name);
                 // What its destructor throws is thrown inside of the call, and not beside it.
                 let in_the_call = u64::from(entry.does == Does::PanicsInItsDrop);
@@ -168,7 +173,7 @@ impl Model {
                     this.for_each(|entry| entry.owns = None);
                 }
                 Does::Registers(key, priority) => {
-                    self.add(key, priority, Does::Nothing, false);
+                    self.add(key, priority, Does::Nothing, How::Always);
                 }
                 Does::Removes(key) => {
                     self.remove(|other, _| other == key);
@@ -177,11 +182,16 @@ impl Model {
                     self.remove(|_, _| true);
                 }
             }
+            if entry.how == How::Interceptor && entry.does != Does::Panics {
+                stopped = true;
+                break;
+            }
         }
         self.panics += panicked;
         (
             called,
             usize::try_from(panicked).expect("not more than there are handlers"),
+            stopped,
         )
     }
 }
@@ -192,6 +202,7 @@ struct Shared {
     next: Arc<AtomicU32>,
     calls: Arc<Mutex<Vec<Name>>>,
     drops: Arc<Mutex<Vec<Name>>>,
+    edges: Arc<Mutex<BTreeMap<Key, Vec<Interest>>>>,
 }
 
 type Topics = TopicRegistry<Key, u32>;
@@ -343,9 +354,8 @@ impl World {
         let handler = Handler::new(&self.topics, &self.shared, does);
         let name = handler.name;
         // There is no way to register for once at a priority.
-        let once = matches!(how, How::Once);
-        let priority = if once { 0 } else { priority };
-        assert_eq!(self.model.add(key, priority, does, once), name);
+        let priority = if how == How::Once { 0 } else { priority };
+        assert_eq!(self.model.add(key, priority, does, how), name);
         let priority = i32::from(priority);
         let closure = move |_: &u32| handler.run();
         let id = match how {
@@ -359,6 +369,12 @@ impl World {
                 id
             }
             How::Once => self.topics.register_once(key, closure),
+            How::Interceptor => self
+                .topics
+                .register_interceptor(key, priority, move |event| {
+                    closure(event);
+                    ControlFlow::Break(())
+                }),
             How::Joinable => {
                 let topics = &self.topics;
                 let joinable = topics.register_joinable_with_priority(key, priority, closure);
@@ -383,7 +399,13 @@ impl World {
                 None => self.topics.handle(key).pin().notify(&0),
             },
         };
-        assert_eq!((delivery.called, delivery.panicked), self.model.notify(key));
+        let Delivery {
+            called,
+            panicked,
+            stopped,
+            ..
+        } = delivery;
+        assert_eq!((called, panicked, stopped), self.model.notify(key));
     }
 
     fn batch(&mut self, key: Key, adds: &[(i8, Does)], removes: &[Pick], clear: bool) {
@@ -407,7 +429,7 @@ impl World {
                 let handler = Handler::new(topics, shared, *does);
                 let name = handler.name;
                 let id = batch.register_with_priority((*priority).into(), move |_| handler.run());
-                assert_eq!(model.add(key, *priority, *does, false), name);
+                assert_eq!(model.add(key, *priority, *does, How::Always), name);
                 ids.push((key, id, name));
             }
             for (_, id, name) in removes {
@@ -458,6 +480,12 @@ impl World {
                 Some(count)
             );
         }
+        for (key, edges) in &*shared.edges.lock().unwrap() {
+            let expected = [Interest::Gained, Interest::Lost].into_iter().cycle();
+            assert!(edges.iter().copied().eq(expected.take(edges.len())));
+            let is_empty = model.topics.get(key).is_none_or(Vec::is_empty);
+            assert_eq!(edges.len() % 2 == 0, is_empty, "{key:?}: {edges:?}");
+        }
     }
 }
 
@@ -504,6 +532,10 @@ fn keep_quiet() {
 pub(crate) fn run(ops: &[Op]) {
     keep_quiet();
     let mut world = World::default();
+    let told = Arc::clone(&world.shared.edges);
+    world.topics.on_interest(move |key, interest| {
+        told.lock().unwrap().entry(*key).or_default().push(interest);
+    });
     for op in ops {
         world.apply(op);
         world.check();
