@@ -343,37 +343,65 @@ fn bombs_and_panics_are_contained_and_told() {
 
 /// Joins beside a churn of other handlers and a stream of dispatches: none is late, and what
 /// the closure uses can be freed right after.
-#[test]
-fn joins_beside_a_churn_wait_for_their_own_calls_only() {
-    within("joins beside a churn", || {
-        let (registry, done) = (Registry::new(), AtomicBool::new(false));
-        thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    while !done.load(Ordering::Relaxed) {
-                        registry.notify(&0);
-                    }
-                });
-            }
+/// Joins handlers that others are inside of, at a depth of nesting, beside a churn of other
+/// handlers. Not one of them may be inside, nor the closure be alive, when its join returns.
+fn joins_beside_a_churn(time: Duration, depth: usize) {
+    let (registry, start) = (Registry::new(), Instant::now());
+    let nested = (1..depth).fold(registry.clone(), |inner, _| {
+        let outer = Registry::new();
+        outer.register(move |event| assert_eq!(inner.notify(event).panicked, 0));
+        outer
+    });
+    let (done, mut joins, mut longest) = (AtomicBool::new(false), 0, Duration::ZERO);
+    thread::scope(|scope| {
+        for _ in 0..2 {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    drop(registry.register_guard(|_| {}));
+                    assert_eq!(nested.notify(&0).panicked, 0);
                 }
             });
-            for _ in 0..2_000 {
-                let freed = Arc::new(AtomicU32::new(0));
-                let used = Arc::clone(&freed);
-                let joinable = registry.register_joinable(move |_| {
-                    assert_eq!(used.load(Ordering::Relaxed), 0, "used after it was freed");
-                });
-                assert_eq!(joinable.join(), Ok(()));
-                assert_eq!(Arc::strong_count(&freed), 1);
-                freed.store(1, Ordering::Relaxed);
+        }
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                drop(registry.register_guard(|_| {}));
             }
-            done.store(true, Ordering::Relaxed);
         });
-        assert_eq!((registry.handler_count(), registry.panic_count()), (0, 0));
+        while start.elapsed() < time {
+            let freed = Arc::new(AtomicU32::new(0));
+            let used = Arc::clone(&freed);
+            let joinable = registry.register_joinable(move |_| {
+                assert_eq!(used.load(Ordering::Relaxed), 0, "used after it was freed");
+            });
+            let joining = Instant::now();
+            assert_eq!(joinable.join(), Ok(()));
+            longest = longest.max(joining.elapsed());
+            assert_eq!(Arc::strong_count(&freed), 1);
+            freed.store(1, Ordering::Relaxed);
+            joins += 1;
+        }
+        done.store(true, Ordering::Relaxed);
     });
+    assert_eq!((registry.handler_count(), registry.panic_count()), (0, 0));
+    println!("{joins} joins at depth {depth}, the longest {longest:?}");
+}
+
+#[test]
+fn joins_beside_a_churn_wait_for_their_own_calls_only() {
+    for depth in [1, 12] {
+        within("joins beside a churn", move || {
+            joins_beside_a_churn(Duration::from_millis(300), depth);
+        });
+    }
+}
+
+#[test]
+#[ignore = "takes 20 seconds"]
+fn joins_beside_a_churn_wait_for_their_own_calls_only_for_long() {
+    for depth in [1, 12] {
+        within("joins beside a churn", move || {
+            joins_beside_a_churn(Duration::from_secs(10), depth);
+        });
+    }
 }
 
 #[test]
