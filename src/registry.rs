@@ -81,32 +81,27 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// What comes of so many handlers that do not stop, and of the sum of their outcomes.
+    /// What comes of so many handlers, and of the sum of their outcomes.
+    // Dispatches hand these two around, because three words do not fit into registers.
     #[inline]
-    pub(crate) fn of(handlers: usize, sum: u64) -> Self {
-        let panic = Outcome::Panicked as u64;
+    pub(crate) fn of((handlers, sum): (usize, u64)) -> Self {
+        let (stop, panic) = (Outcome::Stopped as u64, Outcome::Panicked as u64);
         #[expect(
             clippy::cast_possible_truncation,
             reason = "neither is more than there are handlers"
         )]
-        let [skipped, panicked] = [sum % panic, sum / panic].map(|count| count as usize);
+        let [skipped, panicked] = [sum % panic, sum % stop / panic].map(|count| count as usize);
         Self {
             called: handlers - skipped,
             panicked,
-            stopped: false,
+            stopped: sum >= stop,
         }
     }
 
     /// Counts one more handler.
     #[inline]
     pub(crate) fn count(&mut self, outcome: Outcome) {
-        match outcome {
-            Outcome::Stopped => {
-                self.called += 1;
-                self.stopped = true;
-            }
-            outcome => *self += Self::of(1, outcome as u64),
-        }
+        *self += Self::of((1, outcome as u64));
     }
 }
 

@@ -329,13 +329,13 @@ type Handler<E> = Entry<SyncFlavor, E>;
 /// Calls the handlers in order.
 #[inline]
 fn dispatch<E: ?Sized + 'static>(list: Option<&List<Handler<E>>>, event: &E) -> Delivery {
-    match list {
-        None => Delivery::default(),
+    Delivery::of(match list {
+        None => (0, 0),
         Some(List::One(handler)) => call_each(slice::from_ref(handler), event),
         Some(List::Short { items, stops: 0 }) => call_each(items, event),
         Some(List::Long { chunks, stops: 0 }) => call_chunks(chunks, event),
         Some(list) => call_until_stopped(list, event),
-    }
+    })
 }
 
 /// Makes the event if there is a handler for it.
@@ -351,33 +351,36 @@ where
     }
 }
 
+/// How many handlers were started, and the sum of their outcomes.
+type Sum = (usize, u64);
+
+#[inline]
+fn call_each<E: ?Sized + 'static>(handlers: &[Handler<E>], event: &E) -> Sum {
+    let outcomes = handlers.iter().map(|handler| handler.call(event) as u64);
+    (handlers.len(), outcomes.sum())
+}
+
 /// Kept apart, so that the loop of loops costs short lists no registers.
 #[inline(never)]
-fn call_chunks<E: ?Sized + 'static>(chunks: &[Arc<[Handler<E>]>], event: &E) -> Delivery {
-    let mut delivery = Delivery::default();
-    for chunk in chunks {
-        delivery += call_each(chunk, event);
-    }
-    delivery
+fn call_chunks<E: ?Sized + 'static>(chunks: &[Arc<[Handler<E>]>], event: &E) -> Sum {
+    chunks.iter().fold((0, 0), |(handlers, sum), chunk| {
+        let (more, outcomes) = call_each(chunk, event);
+        (handlers + more, sum + outcomes)
+    })
 }
 
 /// Calls the handlers in order, up to the first that stops.
 #[inline(never)]
-fn call_until_stopped<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) -> Delivery {
-    let mut delivery = Delivery::default();
+fn call_until_stopped<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) -> Sum {
+    let (mut handlers, mut sum) = (0, 0);
     for handler in list.iter() {
-        delivery.count(handler.call(event));
-        if delivery.stopped {
+        let outcome = handler.call(event);
+        (handlers, sum) = (handlers + 1, sum + outcome as u64);
+        if matches!(outcome, Outcome::Stopped) {
             break;
         }
     }
-    delivery
-}
-
-#[inline]
-fn call_each<E: ?Sized + 'static>(handlers: &[Handler<E>], event: &E) -> Delivery {
-    let outcomes = handlers.iter().map(|handler| handler.call(event) as u64);
-    Delivery::of(handlers.len(), outcomes.sum())
+    (handlers, sum)
 }
 
 /// A [`SyncRegistry`] together with its handlers as of the last call, for a producer that
