@@ -204,6 +204,14 @@ impl<E: ?Sized> Drop for Running<'_, E> {
     }
 }
 
+impl Delivery {
+    /// Counts one more handler.
+    #[inline]
+    fn count(&mut self, outcome: Outcome) {
+        *self += Self::of((1, outcome as u64));
+    }
+}
+
 type Handlers<E> = Snapshot<Entry<AsyncFlavor, E>>;
 
 /// Starts every handler, in order but for those that may stop the others, which come first;

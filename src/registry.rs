@@ -97,12 +97,6 @@ impl Delivery {
             stopped: sum >= stop,
         }
     }
-
-    /// Counts one more handler.
-    #[inline]
-    pub(crate) fn count(&mut self, outcome: Outcome) {
-        *self += Self::of((1, outcome as u64));
-    }
 }
 
 /// Adds up what several dispatches did.
