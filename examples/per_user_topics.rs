@@ -1,0 +1,55 @@
+//! Topics that come and go: one for each user who is there, and none for anybody else.
+
+use topic_registry::{HandlerGuard, TopicRegistry};
+
+type UserId = u64;
+
+const USERS: UserId = 100_000;
+
+struct Message {
+    from: UserId,
+    text: &'static str,
+}
+
+/// One connection of a user; there may be several.
+struct Session {
+    _guard: HandlerGuard,
+}
+
+impl Session {
+    fn open(messages: &TopicRegistry<UserId, Message>, user: UserId, device: &'static str) -> Self {
+        let guard = messages.register_guard(user, move |message| {
+            println!(
+                "  to {user} on the {device}, from {}: {}",
+                message.from, message.text
+            );
+        });
+        Self { _guard: guard }
+    }
+}
+
+fn main() {
+    let messages = TopicRegistry::<UserId, Message>::new();
+    let send = |to: UserId, from, text| {
+        let delivery = messages.notify(&to, &Message { from, text });
+        println!("  heard by {} of {to}'s devices", delivery.called);
+    };
+
+    let phone = Session::open(&messages, 7, "phone");
+    let laptop = Session::open(&messages, 7, "laptop");
+    println!("7 is there twice:");
+    send(7, 8, "tea?");
+    drop(phone);
+    println!("7 is there once:");
+    send(7, 8, "tea!");
+    println!("8 is not there, and that leaves nothing behind:");
+    send(8, 7, "with milk");
+    println!("  topics: {:?}", messages.keys());
+    drop(laptop);
+
+    let open = |user| Session::open(&messages, user, "phone");
+    let sessions: Vec<_> = (0..USERS).map(open).collect();
+    println!("{USERS} users came: {} topics", messages.len());
+    drop(sessions);
+    println!("and went: {} topics", messages.len());
+}

@@ -1,0 +1,77 @@
+//! Veto: hooks before a commit may stop it, those after it hear only of what was committed.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow::{Break, Continue};
+
+use topic_registry::{TopicHandle, TopicRegistry};
+
+/// Topics are named after the phases of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Phase {
+    Before,
+    After,
+}
+
+struct Transfer {
+    from: &'static str,
+    to: &'static str,
+    amount: i64,
+}
+
+struct Bank {
+    accounts: BTreeMap<&'static str, i64>,
+    before: TopicHandle<Phase, Transfer>,
+    after: TopicHandle<Phase, Transfer>,
+}
+
+impl Bank {
+    fn commit(&mut self, transfer: &Transfer) -> bool {
+        let Transfer { from, to, amount } = *transfer;
+        println!("{from} to {to}, {amount}:");
+        let checked = self.before.notify(transfer);
+        // A hook that panicked has checked nothing.
+        if checked.stopped || checked.panicked != 0 {
+            println!("  rolled back, after {} of the hooks", checked.called);
+            return false;
+        }
+        *self.accounts.entry(from).or_default() -= amount;
+        *self.accounts.entry(to).or_default() += amount;
+        self.after.notify(transfer);
+        true
+    }
+}
+
+fn main() {
+    let hooks = TopicRegistry::<Phase, Transfer>::new();
+    hooks.register_interceptor(Phase::Before, 10, |transfer| {
+        if transfer.amount <= 0 {
+            println!("  veto: {} is no amount", transfer.amount);
+            return Break(());
+        }
+        Continue(())
+    });
+    hooks.register_interceptor(Phase::Before, 0, |transfer| match transfer.to {
+        "nobody" => {
+            println!("  veto: there is no such account");
+            Break(())
+        }
+        _ => Continue(()),
+    });
+    hooks.register(Phase::After, |transfer| {
+        println!("  audit: {} sent", transfer.amount);
+    });
+
+    let mut bank = Bank {
+        accounts: BTreeMap::new(),
+        before: hooks.handle(Phase::Before),
+        after: hooks.handle(Phase::After),
+    };
+    for (to, amount) in [("Bob", 30), ("Bob", -5), ("nobody", 10), ("Eve", 12)] {
+        bank.commit(&Transfer {
+            from: "Ada",
+            to,
+            amount,
+        });
+    }
+    println!("accounts: {:?}", bank.accounts);
+}
