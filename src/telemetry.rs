@@ -150,9 +150,13 @@ mod traced {
 
 #[cfg(feature = "metrics")]
 mod measured {
-    use metrics::{Counter, Gauge, counter, gauge};
+    use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
     use crate::panic::contain;
+
+    const TOPICS: &str = "topic_registry_topics";
+    const HANDLERS: &str = "topic_registry_handlers";
+    const PANICS: &str = "topic_registry_panics_total";
 
     pub(super) struct Metrics {
         pub(super) topics: Gauge,
@@ -165,11 +169,14 @@ mod measured {
         pub(super) fn new(name: &str) -> Option<Self> {
             let mut metrics = None;
             contain(|| {
+                describe_gauge!(TOPICS, "Topics that have a handler or a handle.");
+                describe_gauge!(HANDLERS, "Registered handlers of all topics.");
+                describe_counter!(PANICS, "Panics of handlers, destructors and callbacks.");
                 let registry = name.to_owned();
                 metrics = Some(Self {
-                    topics: gauge!("topic_registry_topics", "registry" => registry.clone()),
-                    handlers: gauge!("topic_registry_handlers", "registry" => registry.clone()),
-                    panics: counter!("topic_registry_panics_total", "registry" => registry),
+                    topics: gauge!(TOPICS, "registry" => registry.clone()),
+                    handlers: gauge!(HANDLERS, "registry" => registry.clone()),
+                    panics: counter!(PANICS, "registry" => registry),
                 });
             });
             metrics
