@@ -9,6 +9,7 @@ pub mod keys;
 pub mod ours;
 pub mod peers;
 pub mod threads;
+pub mod told;
 pub mod work;
 
 use std::hint::black_box;

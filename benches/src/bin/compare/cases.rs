@@ -5,7 +5,7 @@ use std::hash::RandomState;
 use benches::futures::{self, ready, sequential, woken};
 use benches::keys::{coming_and_going, in_turn};
 use benches::work::{churning, notifying};
-use benches::{Churn, Place, Subject, Work, ours, peers, threads};
+use benches::{Churn, Place, Subject, Work, ours, peers, threads, told};
 
 use crate::bytes::{a_topic, come_and_gone};
 use crate::measure::{self, Make, Plan, median, quantile};
@@ -36,6 +36,7 @@ pub(crate) struct Row {
 const REGISTRY_IO: &str = "registry-io";
 const MAP: &str = "map of registry-io";
 const MAP_AHASH: &str = "map of registry-io, ahash";
+const WITHOUT: &str = "handle without these";
 const VEC: &str = "`Vec` of closures";
 
 type HandMade = peers::HandMade<RandomState>;
@@ -84,6 +85,12 @@ fn notifications(cases: &mut Cases) {
     for handlers in [4, 16] {
         cases.notify::<ours::Pin, BareVec>("pin", handlers, VEC, Some(1.15));
     }
+    cases.notify::<told::Handle, ours::Handle>(
+        "handle, tracing and metrics",
+        4,
+        WITHOUT,
+        Some(1.05),
+    );
 }
 
 fn by_key(cases: &mut Cases) {
