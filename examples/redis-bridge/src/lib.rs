@@ -40,6 +40,7 @@ mod channels;
 mod link;
 mod listener;
 mod origin;
+pub mod peer;
 mod speaker;
 
 pub use bridge::{Bridge, Published, Topics};
