@@ -75,7 +75,12 @@ fn once_is_once() {
 
 #[test]
 fn a_dispatch_does_not_start_what_was_removed() {
-    explore("removed flag", interleavings::remove_beside_a_dispatch);
+    explore("removed flag", || {
+        interleavings::remove_beside_a_dispatch(1);
+    });
+    explore_up_to(Some(3), "removed flag, two removals", || {
+        interleavings::remove_beside_a_dispatch(2);
+    });
 }
 
 #[test]
@@ -115,6 +120,14 @@ fn interest_is_told_in_order_and_nothing_is_left_out() {
         interleavings::watch_beside_a_registration,
     );
     explore("watch and remove", interleavings::watch_beside_a_removal);
+}
+
+#[test]
+fn a_crowd_is_told_to_whom_it_is_one() {
+    explore(
+        "replaced limit",
+        interleavings::replace_crowd_beside_a_registration,
+    );
 }
 
 #[test]

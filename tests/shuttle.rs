@@ -37,7 +37,8 @@ fn once_is_once() {
 
 #[test]
 fn a_dispatch_does_not_start_what_was_removed() {
-    explore(interleavings::remove_beside_a_dispatch);
+    explore(|| interleavings::remove_beside_a_dispatch(1));
+    explore(|| interleavings::remove_beside_a_dispatch(3));
 }
 
 #[test]
@@ -58,6 +59,11 @@ fn interest_is_told_in_order_and_nothing_is_left_out() {
     explore(|| interleavings::edges_beside_edges(4));
     explore(interleavings::watch_beside_a_registration);
     explore(interleavings::watch_beside_a_removal);
+}
+
+#[test]
+fn a_crowd_is_told_to_whom_it_is_one() {
+    explore(interleavings::replace_crowd_beside_a_registration);
 }
 
 #[test]

@@ -141,9 +141,9 @@ pub(crate) fn once_beside_its_removal() {
     assert_eq!(calls.get() + removed.get(), 1);
 }
 
-/// A dispatch that learned in one handler that the removal of the next has returned does not
-/// start that one.
-pub(crate) fn remove_beside_a_dispatch() {
+/// A dispatch that learned in one handler that a removal of the next has returned does not
+/// start that one, whichever removal it was that came first.
+pub(crate) fn remove_beside_a_dispatch(removals: usize) {
     let (registry, removed) = (SyncRegistry::<u32>::new(), Arc::new(AtomicBool::new(false)));
     let (flag, learned) = (Arc::clone(&removed), Arc::new(Count::default()));
     let told = Arc::clone(&learned);
@@ -153,14 +153,21 @@ pub(crate) fn remove_beside_a_dispatch() {
         }
     });
     let id = registry.register(move |_| assert_eq!(learned.get(), 0, "a removed one started"));
-    let notifier = registry.clone();
-    together(vec![
-        Box::new(move || assert_eq!(notifier.notify(&0).panicked, 0)),
-        Box::new(move || {
-            assert!(registry.unregister(id));
+    let (mut work, own): (Vec<Box<dyn FnOnce() + Send>>, _) = (Vec::new(), Count::default());
+    for _ in 0..removals {
+        let (registry, removed, own) = (registry.clone(), Arc::clone(&removed), own.clone());
+        work.push(Box::new(move || {
+            if registry.unregister(id) {
+                own.up();
+            }
             removed.store(true, Ordering::Release);
-        }),
-    ]);
+        }));
+    }
+    work.push(Box::new(move || {
+        assert_eq!(registry.notify(&0).panicked, 0);
+    }));
+    together(work);
+    assert_eq!(own.get(), 1);
 }
 
 /// A registration that happened before a notification is seen by it, in a topic of `others`
@@ -314,6 +321,21 @@ pub(crate) fn watch_beside_a_registration() {
 
 pub(crate) fn watch_beside_a_removal() {
     watch_beside(Topics::clear, 1, 0);
+}
+
+/// A callback for crowds that replaces another one is not told of what was a crowd for that one.
+pub(crate) fn replace_crowd_beside_a_registration() {
+    let topics = Topics::new();
+    topics.on_crowded(1, |_, _| {});
+    topics.register(0, |_| {});
+    let (replaced, registers) = (topics.clone(), topics.clone());
+    together(vec![
+        Box::new(move || replaced.on_crowded(9, |_, _| panic!("there are two"))),
+        Box::new(move || {
+            registers.register(0, |_| {});
+        }),
+    ]);
+    assert_eq!(topics.panic_count(), 0);
 }
 
 /// Lets others go first when it is dropped.

@@ -217,6 +217,18 @@ fn a_callback_may_replace_itself() {
     });
 }
 
+#[test]
+fn a_callback_that_forgets_itself_and_whose_destructor_panics_is_contained_and_counted() {
+    let (topics, bomb) = (Topics::new(), Bomb("dropped by its own last call"));
+    let same = topics.clone();
+    topics.on_interest(move |_, _| {
+        let _ = &bomb;
+        same.clear_interest_callback();
+    });
+    topics.register("a", |_| {});
+    assert_eq!((topics.len(), topics.panic_count()), (1, 1));
+}
+
 /// What is left for the new callback is told by who tells it already.
 #[test]
 fn a_callback_that_is_replaced_while_it_runs_makes_no_calls_for_the_new_one() {
@@ -377,6 +389,32 @@ fn a_crowd_callback_may_call_everything_and_panic() {
         assert_eq!((topics.len(), topics.panic_count()), (0, 1));
         topics.clear_crowd_callback();
     });
+}
+
+#[test]
+fn a_crowd_callback_is_replaced_together_with_its_limit() {
+    let (topics, log) = (Topics::new(), Log::new());
+    for limit in [10, 2, 4] {
+        let told = log.clone();
+        topics.on_crowded(limit, move |_, handlers| told.push((limit, handlers)));
+        for _ in 0..5 {
+            topics.register("a", |_| {});
+        }
+        topics.remove("a");
+    }
+    assert_eq!(log.take(), [(2, 3), (2, 5), (4, 5)]);
+}
+
+#[test]
+fn a_crowd_callback_whose_destructor_panics_is_contained_and_counted() {
+    let topics = Topics::new();
+    for bomb in [Bomb("replaced"), Bomb("cleared")] {
+        topics.on_crowded(1, move |_, _| {
+            let _ = &bomb;
+        });
+    }
+    topics.clear_crowd_callback();
+    assert_eq!(topics.panic_count(), 2);
 }
 
 #[test]

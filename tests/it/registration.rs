@@ -1,6 +1,7 @@
 //! Registering, asking, and ids (G8).
 
 use std::collections::HashSet;
+use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -78,6 +79,66 @@ fn what_is_unknown_changes_nothing<S: Subject>() {
     }
     assert!(subject.registry().contains(kept));
     assert_eq!(subject.notify(&0).called, 1);
+}
+
+/// As they are listed, and as their panics are told of.
+#[test]
+fn every_way_to_register_keeps_the_priority_and_the_place() {
+    let topics = TopicRegistry::<String, u32>::new();
+    let (handle, log) = (topics.handle("a"), Log::new());
+    let reports = log.clone();
+    handle.on_panic(move |info| {
+        let at = info.registered_at();
+        reports.push((info.handler_id(), at.file(), at.line()));
+    });
+    let check = |first_line: u32, priorities: &[i32]| {
+        let mut handlers = handle.handlers();
+        handlers.sort_by_key(|info| info.id);
+        let place = |at: &'static Location<'_>| (at.file(), at.line());
+        let listed = handlers
+            .iter()
+            .map(|info| (info.priority, place(info.registered_at)));
+        let expected = priorities.iter().zip(first_line..);
+        let expected = expected.map(|(priority, line)| (*priority, (file!(), line)));
+        assert_eq!(listed.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+        assert_eq!(handle.notify(&0).panicked, priorities.len());
+        let mut told = log.take();
+        told.sort_unstable();
+        let listed = handlers
+            .iter()
+            .map(|info| (info.id, place(info.registered_at)));
+        let listed = listed.map(|(id, (file, line))| (id, file, line));
+        assert_eq!(told, listed.collect::<Vec<_>>());
+        handle.clear();
+    };
+    let line = line!() + 1;
+    handle.register(|_| panic!());
+    handle.register_with_priority(1, |_| panic!());
+    let _kept = handle.register_guard(|_| panic!());
+    let _kept = handle.register_guard_with_priority(2, |_| panic!());
+    handle.register_once(|_| panic!());
+    let _kept = handle.register_joinable(|_| panic!());
+    let _kept = handle.register_joinable_with_priority(3, |_| panic!());
+    handle.register_interceptor(4, |_| panic!());
+    check(line, &[0, 1, 0, 2, 0, 0, 3, 4]);
+    let line = line!() + 1;
+    topics.register("a", |_| panic!());
+    topics.register_with_priority("a", 1, |_| panic!());
+    let _kept = topics.register_guard("a", |_| panic!());
+    let _kept = topics.register_guard_with_priority("a", 2, |_| panic!());
+    topics.register_once("a", |_| panic!());
+    let _kept = topics.register_joinable("a", |_| panic!());
+    let _kept = topics.register_joinable_with_priority("a", 3, |_| panic!());
+    topics.register_interceptor("a", 4, |_| panic!());
+    check(line, &[0, 1, 0, 2, 0, 0, 3, 4]);
+    let line = line!() + 2;
+    handle.update(|batch| {
+        batch.register(|_| panic!());
+        batch.register_with_priority(1, |_| panic!());
+        batch.register_once(|_| panic!());
+        batch.register_interceptor(4, |_| panic!());
+    });
+    check(line, &[0, 1, 0, 4]);
 }
 
 #[test]

@@ -187,7 +187,13 @@ mod events {
 mod numbers {
     #![expect(clippy::float_cmp, reason = "they are whole numbers")]
 
+    use std::hash::{Hash, Hasher};
+    use std::sync::Barrier;
+    use std::thread;
+    use std::time::Duration;
+
     use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+    use topic_registry::Key;
 
     use super::*;
     use crate::support::Bomb;
@@ -233,20 +239,20 @@ mod numbers {
     }
 
     /// Topics with a name, whose numbers can be read.
-    fn measured() -> (Topics, Numbers) {
+    fn measured<K: Key>() -> (TopicRegistry<K, u32>, Numbers) {
         let recorder = DebuggingRecorder::new();
         let snapshotter = recorder.snapshotter();
         let topics = metrics::with_local_recorder(&recorder, || {
             let other = Topics::builder().name("other").build();
             other.register("not counted here", |_| {});
-            Topics::builder().name("bus").build()
+            TopicRegistry::builder().name("bus").build()
         });
         (topics, Numbers(snapshotter, [0.0; 3]))
     }
 
     #[test]
     fn topics_handlers_and_panics_are_counted() {
-        let (topics, mut numbers) = measured();
+        let (topics, mut numbers) = measured::<String>();
         let _kept = topics.handle("kept");
         let guard = topics.register_guard("a", |n| assert_eq!(*n, 0));
         topics.update("a", |batch| {
@@ -268,9 +274,39 @@ mod numbers {
         assert_eq!(numbers.read(), [1.0, 0.0, 2.0]);
     }
 
+    /// Takes its time to be looked up, so that others come in between.
+    #[derive(Clone, PartialEq, Eq)]
+    struct Slow;
+
+    impl Hash for Slow {
+        fn hash<H: Hasher>(&self, _: &mut H) {
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    /// Of those who make it at once, one does.
+    #[test]
+    fn a_topic_comes_once_however_many_make_it() {
+        let (topics, mut numbers) = measured::<Slow>();
+        for _ in 0..20 {
+            let start = Barrier::new(4);
+            let make = || {
+                start.wait();
+                topics.handle(Slow)
+            };
+            let handles = thread::scope(|scope| {
+                let threads = [(); 4].map(|()| scope.spawn(make));
+                threads.map(|thread| thread.join().unwrap())
+            });
+            assert_eq!(numbers.read()[0], 1.0);
+            drop(handles);
+            assert_eq!(numbers.read()[0], 0.0);
+        }
+    }
+
     #[test]
     fn what_goes_with_the_topics_is_not_counted_any_more() {
-        let (topics, mut numbers) = measured();
+        let (topics, mut numbers) = measured::<String>();
         topics.register("a", |_| {});
         let handle = topics.handle("b");
         handle.register(|_| {});
