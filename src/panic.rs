@@ -176,6 +176,14 @@ impl<C> Listener<C> {
     }
 }
 
+/// The callback may go with it; nobody is left who could count what its destructor throws.
+impl<C> Drop for Listener<C> {
+    fn drop(&mut self) {
+        let callback = self.lock().take();
+        contain(|| drop(callback));
+    }
+}
+
 /// A panic count and the callback that is told of each panic.
 pub(crate) struct Reports<C> {
     count: AtomicU64,
@@ -204,13 +212,6 @@ impl<C> Reports<C> {
             self.add();
             bury_unseen(payload);
         }
-    }
-}
-
-impl<C> Drop for Reports<C> {
-    fn drop(&mut self) {
-        let outcome = self.listener.set(None);
-        self.absorb(outcome.err());
     }
 }
 

@@ -10,6 +10,7 @@ use crate::support::{
 
 for_each_subject! {
     siblings_of_a_handler_that_panics_run
+    each_panic_of_a_long_list_is_counted
     a_payload_whose_drop_panics_is_contained
     a_payload_whose_drop_throws_its_like_is_contained
     closures_whose_drop_panics_are_contained_wherever_they_are_removed
@@ -35,6 +36,16 @@ fn siblings_of_a_handler_that_panics_run<S: Subject>() {
     let delivery = subject.notify(&0);
     assert_eq!((delivery.called, delivery.panicked), (3, 1));
     assert_eq!(log.take(), ["first", "second", "third"]);
+}
+
+/// Of several chunks, in the first, the last, and in between.
+fn each_panic_of_a_long_list_is_counted<S: Subject>() {
+    let subject = S::fresh();
+    for n in 0..200 {
+        subject.register(0, move |_| assert_ne!(n % 50, 0, "it panics"));
+    }
+    let delivery = subject.notify(&0);
+    assert_eq!((delivery.called, delivery.panicked), (200, 4));
 }
 
 fn a_payload_whose_drop_panics_is_contained<S: Subject>() {
@@ -282,6 +293,37 @@ fn a_key_whose_drop_panics_is_contained() {
     assert_eq!(topics.len(), 1);
     drop(topics);
     drop(handle);
+}
+
+/// The key is looked up when a list is replaced that a pin or a dispatch still holds.
+#[test]
+fn a_key_whose_hash_panics_beside_a_pin_is_contained() {
+    let topics = TopicRegistry::<HostileKey, u32>::new();
+    let handle = topics.handle(HostileKey(1, None));
+    handle.register(|_| {});
+    let mut pinned = handle.pin();
+    assert_eq!(pinned.notify(&0).called, 1);
+    HASH_PANICS.set(true);
+    handle.register(|_| {});
+    HASH_PANICS.set(false);
+    assert_eq!(pinned.notify(&0).called, 2);
+}
+
+#[test]
+fn callbacks_whose_drop_panics_are_contained_when_they_go_with_the_topics() {
+    type Set = fn(&TopicRegistry<u32, u32>, Bomb);
+    let sets: [Set; 3] = [
+        |topics, bomb| topics.on_panic(move |_, _| _ = &bomb),
+        |topics, bomb| topics.on_interest(move |_, _| _ = &bomb),
+        |topics, bomb| topics.on_crowded(1, move |_, _| _ = &bomb),
+    ];
+    for set in sets {
+        let topics = TopicRegistry::new();
+        set(&topics, Bomb("goes with the topics"));
+        let handle = topics.handle(1_u32);
+        drop(topics);
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(handle))).is_ok());
+    }
 }
 
 #[test]
