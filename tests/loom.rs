@@ -115,6 +115,9 @@ fn interest_is_told_in_order_and_nothing_is_left_out() {
     explore_up_to(Some(6), "two subscribers' edges", || {
         interleavings::edges_beside_edges(2);
     });
+    explore_up_to(Some(4), "edge beside an edge", || {
+        interleavings::edge_beside_an_edge();
+    });
     explore(
         "watch and register",
         interleavings::watch_beside_a_registration,

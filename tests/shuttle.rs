@@ -57,6 +57,7 @@ fn no_destructor_runs_under_a_lock() {
 #[test]
 fn interest_is_told_in_order_and_nothing_is_left_out() {
     explore(|| interleavings::edges_beside_edges(4));
+    explore(interleavings::edge_beside_an_edge);
     explore(interleavings::watch_beside_a_registration);
     explore(interleavings::watch_beside_a_removal);
 }

@@ -154,10 +154,14 @@ pub(crate) fn remove_beside_a_dispatch(removals: usize) {
     });
     let id = registry.register(move |_| assert_eq!(learned.get(), 0, "a removed one started"));
     let (mut work, own): (Vec<Box<dyn FnOnce() + Send>>, _) = (Vec::new(), Count::default());
-    for _ in 0..removals {
+    for at in 0..removals {
         let (registry, removed, own) = (registry.clone(), Arc::clone(&removed), own.clone());
         work.push(Box::new(move || {
-            if registry.unregister(id) {
+            let is_removed = match at % 2 {
+                0 => registry.unregister(id),
+                _ => registry.update(|batch| batch.unregister(id)),
+            };
+            if is_removed {
                 own.up();
             }
             removed.store(true, Ordering::Release);
@@ -167,7 +171,7 @@ pub(crate) fn remove_beside_a_dispatch(removals: usize) {
         assert_eq!(registry.notify(&0).panicked, 0);
     }));
     together(work);
-    assert_eq!(own.get(), 1);
+    assert_ne!(own.get(), 0, "nobody has removed it");
 }
 
 /// A registration that happened before a notification is seen by it, in a topic of `others`
@@ -296,6 +300,22 @@ pub(crate) fn edges_beside_edges(subscribers: usize) {
     assert_eq!(topics.len(), 0, "a topic was left");
 }
 
+/// The last handler goes while another one comes to stay: what is told last is what is.
+pub(crate) fn edge_beside_an_edge() {
+    let (topics, edges) = (Topics::new(), Edges::default());
+    watch(&topics, &edges);
+    let (guard, other) = (topics.register_guard(0, |_| {}), topics.clone());
+    together(vec![
+        Box::new(move || drop(guard)),
+        Box::new(move || {
+            other.register(0, |_| {});
+        }),
+    ]);
+    check_edges(&edges, false);
+    topics.clear();
+    check_edges(&edges, true);
+}
+
 /// A callback that is set while a first handler comes, or the last one goes, is told of what is.
 fn watch_beside(change: fn(&Topics), before: usize, after: usize) {
     let (topics, edges) = (Topics::new(), Edges::default());
@@ -351,6 +371,7 @@ impl Drop for Slow {
 /// closure is gone. One that waits is woken.
 pub(crate) fn join_beside_notifiers(notifiers: usize) {
     let (registry, inside) = (SyncRegistry::<u32>::new(), Count::default());
+    let (calls, delivered) = (inside.clone(), Count::default());
     let (within, alive) = (Arc::new(Mutex::new(0_u32)), Arc::new(()));
     let (own, owned) = (Arc::clone(&within), Slow(Arc::clone(&alive)));
     let joinable = registry.register_joinable(move |_| {
@@ -358,13 +379,15 @@ pub(crate) fn join_beside_notifiers(notifiers: usize) {
         *own.lock().unwrap() += 1;
         thread::yield_now();
         *own.lock().unwrap() -= 1;
-        inside.up();
+        calls.up();
     });
     let mut work: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
     for _ in 0..notifiers {
-        let registry = registry.clone();
+        let (registry, delivered) = (registry.clone(), delivered.clone());
         work.push(Box::new(move || {
-            registry.notify(&0);
+            if registry.notify(&0).called == 1 {
+                delivered.up();
+            }
         }));
     }
     work.push(Box::new(move || {
@@ -373,6 +396,7 @@ pub(crate) fn join_beside_notifiers(notifiers: usize) {
         assert_eq!(Arc::strong_count(&alive), 1, "the closure was alive");
     }));
     together(work);
+    assert_eq!(inside.get(), delivered.get(), "what was called was counted");
 }
 
 /// Two handlers that join each other from inside: one is told that it cannot be, or none of them

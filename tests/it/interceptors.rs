@@ -138,6 +138,19 @@ fn it_is_one_of_many<S: Subject>() {
 }
 
 #[test]
+fn deliveries_add_up() {
+    let registry = topic_registry::SyncRegistry::<u32>::new();
+    registry.register_with_priority(1, |event| assert_ne!(*event, 2));
+    registry.register_interceptor(0, above(0));
+    registry.register(|_| {});
+    let mut sum = topic_registry::Delivery::default();
+    for event in [1, 2, 0] {
+        sum += registry.notify(&event);
+    }
+    assert_eq!((sum.called, sum.panicked, sum.stopped), (7, 1, true));
+}
+
+#[test]
 fn it_is_registered_by_key() {
     let topics = TopicRegistry::<String, u32>::new();
     let id = topics.register_interceptor("a", 1, above(0));

@@ -229,6 +229,44 @@ fn a_callback_that_forgets_itself_and_whose_destructor_panics_is_contained_and_c
     assert_eq!((topics.len(), topics.panic_count()), (1, 1));
 }
 
+#[test]
+fn what_comes_and_goes_while_the_callback_runs_is_told_edge_by_edge() {
+    within("an interest callback that churns", || {
+        let (topics, log) = (Topics::new(), Log::new());
+        let (same, told, first) = (topics.clone(), log.clone(), AtomicBool::new(true));
+        topics.on_interest(move |key, interest| {
+            told.push(interest);
+            if first.swap(false, Ordering::Relaxed) {
+                assert!(same.remove(key));
+                drop(same.register_guard(key.clone(), |_| {}));
+                same.register(key.clone(), |_| {});
+            }
+        });
+        topics.register("a", |_| {});
+        assert_eq!(log.take(), [Gained, Lost, Gained, Lost, Gained]);
+        topics.clear_interest_callback();
+    });
+}
+
+#[test]
+fn the_destructor_of_a_callback_may_call_everything() {
+    within("the destructor of an interest callback", || {
+        let (topics, log) = (Topics::new(), Log::new());
+        for name in ["replaced", "cleared"] {
+            let (same, dropped) = (topics.clone(), log.clone());
+            let on_drop = OnDrop(move || {
+                drop(same.register_guard("a", |_| {}));
+                dropped.push(name);
+            });
+            topics.on_interest(move |_, _| {
+                let _ = &on_drop;
+            });
+        }
+        topics.clear_interest_callback();
+        assert_eq!(log.take(), ["replaced", "cleared"]);
+    });
+}
+
 /// What is left for the new callback is told by who tells it already.
 #[test]
 fn a_callback_that_is_replaced_while_it_runs_makes_no_calls_for_the_new_one() {

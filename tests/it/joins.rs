@@ -89,6 +89,67 @@ fn it_waits_for_the_thread_that_is_inside() {
 }
 
 #[test]
+fn all_who_wait_are_woken_however_long_they_would_wait() {
+    for timeout in [LONG, Duration::MAX].repeat(5) {
+        within("joins of one handler", move || {
+            let (registry, joinable, let_out, _) = occupied();
+            let outcomes = thread::scope(|scope| {
+                let wait = || joinable.join_timeout(timeout);
+                let waits = [(); 3].map(|()| scope.spawn(wait));
+                while !registry.is_empty() {
+                    thread::yield_now();
+                }
+                assert_eq!(
+                    joinable.join_timeout(Duration::from_millis(5)),
+                    Err(JoinError::TimedOut)
+                );
+                let_out();
+                waits.map(|wait| wait.join().unwrap())
+            });
+            assert_eq!(outcomes, [Ok(()); 3]);
+        });
+    }
+}
+
+#[test]
+fn a_join_that_has_waited_keeps_nothing() {
+    let (registry, joinable, let_out, _) = occupied();
+    let alive = Arc::new(());
+    let owned = Arc::clone(&alive);
+    registry.on_panic(move |_| {
+        let _ = &owned;
+    });
+    let waits = thread::spawn(move || joinable.join());
+    while !registry.is_empty() {
+        thread::yield_now();
+    }
+    let_out();
+    let joined = within("a join", move || waits.join().unwrap());
+    assert_eq!(joined, Ok(()));
+    drop(registry);
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+/// It is dropped with no lock held, and by whoever counts as inside.
+#[test]
+fn the_destructor_of_a_closure_may_ask_whether_it_is_joined() {
+    within("a join in the destructor of the closure", || {
+        let (registry, log) = (Registry::new(), crate::support::Log::new());
+        let slot = Arc::new(std::sync::OnceLock::<Joinable>::new());
+        let (own, outcomes) = (Arc::clone(&slot), log.clone());
+        let owned = OnDrop(move || {
+            let joinable = own.get().expect("it is registered");
+            outcomes.push(joinable.join_timeout(LONG));
+        });
+        let joinable = registry.register_joinable(owning(owned));
+        assert!(slot.set(joinable).is_ok());
+        let joinable = slot.get().expect("it was set");
+        assert_eq!(joinable.join_timeout(LONG), Ok(()));
+        assert_eq!(log.take(), [Err(JoinError::Inside)]);
+    });
+}
+
+#[test]
 fn a_zero_time_out_has_the_right_answer_at_once() {
     let registry = Registry::new();
     let joinable = registry.register_joinable(|_| {});

@@ -153,7 +153,7 @@ mod events {
     /// It is the user's, and its panic goes no further.
     #[test]
     fn a_subscriber_may_notify_and_panic() {
-        struct Hostile(Topics);
+        struct Hostile(Option<Topics>);
         impl Subscriber for Hostile {
             fn enabled(&self, _: &Metadata<'_>) -> bool {
                 true
@@ -164,7 +164,9 @@ mod events {
             fn record(&self, _: &Id, _: &Record<'_>) {}
             fn record_follows_from(&self, _: &Id, _: &Id) {}
             fn event(&self, _: &Event<'_>) {
-                assert_eq!(self.0.notify("a", &0).called, 1);
+                if let Some(topics) = &self.0 {
+                    assert_eq!(topics.notify("a", &0).called, 1);
+                }
                 panic!("a subscriber");
             }
             fn enter(&self, _: &Id) {}
@@ -172,7 +174,8 @@ mod events {
         }
         let topics = Topics::new();
         topics.register("a", |_| panic!("a handler"));
-        subscriber::with_default(Hostile(topics.clone()), || {
+        subscriber::with_default(Hostile(None), || drop(topics.handle("b")));
+        subscriber::with_default(Hostile(Some(topics.clone())), || {
             assert_eq!(topics.notify("a", &0).panicked, 1);
         });
         assert_eq!(
@@ -188,10 +191,14 @@ mod numbers {
     #![expect(clippy::float_cmp, reason = "they are whole numbers")]
 
     use std::hash::{Hash, Hasher};
-    use std::sync::Barrier;
+    use std::sync::{Arc, Barrier};
     use std::thread;
     use std::time::Duration;
 
+    use metrics::{
+        Counter, CounterFn, Gauge, GaugeFn, Histogram, KeyName, Metadata, Recorder, SharedString,
+        Unit,
+    };
     use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
     use topic_registry::Key;
 
@@ -302,6 +309,82 @@ mod numbers {
             drop(handles);
             assert_eq!(numbers.read()[0], 0.0);
         }
+    }
+
+    /// Panics when it is asked for a number, or later when it is told of one.
+    struct Hostile {
+        early: bool,
+    }
+
+    struct HostileNumber;
+
+    impl CounterFn for HostileNumber {
+        fn increment(&self, _: u64) {
+            panic!("a counter");
+        }
+
+        fn absolute(&self, _: u64) {
+            panic!("a counter");
+        }
+    }
+
+    impl GaugeFn for HostileNumber {
+        fn increment(&self, _: f64) {
+            panic!("a gauge");
+        }
+
+        fn decrement(&self, _: f64) {
+            panic!("a gauge");
+        }
+
+        fn set(&self, _: f64) {
+            panic!("a gauge");
+        }
+    }
+
+    impl Recorder for Hostile {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, _: &metrics::Key, _: &Metadata<'_>) -> Counter {
+            assert!(!self.early, "a recorder");
+            Counter::from_arc(Arc::new(HostileNumber))
+        }
+
+        fn register_gauge(&self, _: &metrics::Key, _: &Metadata<'_>) -> Gauge {
+            assert!(!self.early, "a recorder");
+            Gauge::from_arc(Arc::new(HostileNumber))
+        }
+
+        fn register_histogram(&self, _: &metrics::Key, _: &Metadata<'_>) -> Histogram {
+            unreachable!("there is no histogram")
+        }
+    }
+
+    #[test]
+    fn a_recorder_may_panic() {
+        for early in [true, false] {
+            let topics = metrics::with_local_recorder(&Hostile { early }, || {
+                Topics::builder().name("bus").build()
+            });
+            let guard = topics.register_guard("a", |_| panic!("a handler"));
+            assert_eq!(topics.notify("a", &0).panicked, 1);
+            drop(guard);
+            assert_eq!((topics.len(), topics.panic_count()), (0, 1));
+        }
+    }
+
+    #[test]
+    fn without_a_name_nothing_is_measured() {
+        let recorder = DebuggingRecorder::new();
+        let snapshotter = recorder.snapshotter();
+        metrics::with_local_recorder(&recorder, || {
+            Topics::new().register("a", |_| {});
+        });
+        assert!(snapshotter.snapshot().into_vec().is_empty());
     }
 
     #[test]
