@@ -1,6 +1,7 @@
 //! Removals that are waited for.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -113,21 +114,92 @@ fn all_who_wait_are_woken_however_long_they_would_wait() {
 
 #[test]
 fn a_join_that_has_waited_keeps_nothing() {
-    let (registry, joinable, let_out, _) = occupied();
-    let alive = Arc::new(());
-    let owned = Arc::clone(&alive);
-    registry.on_panic(move |_| {
-        let _ = &owned;
+    within("a join", || {
+        let (registry, joinable, let_out, _) = occupied();
+        let alive = Arc::new(());
+        let owned = Arc::clone(&alive);
+        registry.on_panic(move |_| {
+            let _ = &owned;
+        });
+        let waits = thread::spawn(move || joinable.join());
+        while !registry.is_empty() {
+            thread::yield_now();
+        }
+        let_out();
+        assert_eq!(waits.join().unwrap(), Ok(()));
+        drop(registry);
+        assert_eq!(Arc::strong_count(&alive), 1);
     });
-    let waits = thread::spawn(move || joinable.join());
-    while !registry.is_empty() {
-        thread::yield_now();
+}
+
+/// A thread that is inside of one handler and there waits for another one, and a thread that is
+/// inside of that and tries, when it is asked to, to wait for the first.
+struct HalfCircle {
+    ask: Sender<()>,
+    outcomes: Receiver<Result<(), JoinError>>,
+    waits: thread::JoinHandle<()>,
+}
+
+impl HalfCircle {
+    fn new() -> Self {
+        let (hand_over, handed_over) = mpsc::channel::<Joinable>();
+        let ((ask, asked), (answer, outcomes)) = (mpsc::channel(), mpsc::channel());
+        let second = inside(move || {
+            let first = handed_over.recv().unwrap();
+            for () in asked {
+                answer.send(first.join_timeout(Duration::ZERO)).unwrap();
+            }
+        });
+        let (told, waits) = mpsc::channel();
+        let first = inside(move || told.send(second.join()).unwrap());
+        hand_over.send(first).unwrap();
+        let waits = thread::spawn(move || assert_eq!(waits.recv(), Ok(Ok(()))));
+        let circle = Self {
+            ask,
+            outcomes,
+            waits,
+        };
+        // It may not wait yet.
+        while circle.ask() == JoinError::TimedOut {
+            thread::yield_now();
+        }
+        circle
     }
-    let_out();
-    let joined = within("a join", move || waits.join().unwrap());
-    assert_eq!(joined, Ok(()));
-    drop(registry);
-    assert_eq!(Arc::strong_count(&alive), 1);
+
+    fn ask(&self) -> JoinError {
+        self.ask.send(()).unwrap();
+        self.outcomes.recv().unwrap().unwrap_err()
+    }
+
+    /// Lets the second thread out of its handler, and so the first.
+    fn end(self) {
+        drop(self.ask);
+        self.waits.join().unwrap();
+    }
+}
+
+/// A handler that a thread is inside of, for as long as that takes.
+fn inside(body: impl FnOnce() + Send + 'static) -> Joinable {
+    let (registry, body) = (Registry::new(), Mutex::new(Some(body)));
+    let (enter, entered) = gate("the handler to be entered");
+    let joinable = registry.register_joinable(move |_| {
+        enter();
+        let body = body.lock().unwrap().take();
+        body.expect("it is called once")();
+    });
+    thread::spawn(move || assert_eq!(registry.notify(&0).panicked, 0));
+    entered();
+    joinable
+}
+
+#[test]
+fn a_join_that_ends_takes_no_other_wait_with_it() {
+    within("two joins from inside of handlers", || {
+        let [first, second] = [(); 2].map(|()| HalfCircle::new());
+        second.end();
+        assert_eq!(first.ask(), JoinError::Deadlock);
+        first.end();
+    });
 }
 
 /// It is dropped with no lock held, and by whoever counts as inside.
@@ -402,8 +474,6 @@ fn bombs_and_panics_are_contained_and_told() {
     assert_eq!(told, ["call", "closure"]);
 }
 
-/// Joins beside a churn of other handlers and a stream of dispatches: none is late, and what
-/// the closure uses can be freed right after.
 /// Joins handlers that others are inside of, at a depth of nesting, beside a churn of other
 /// handlers. Not one of them may be inside, nor the closure be alive, when its join returns.
 fn joins_beside_a_churn(time: Duration, depth: usize) {
