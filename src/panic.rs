@@ -106,6 +106,14 @@ fn bury_unseen(payload: Payload) {
     mem::forget(bury(payload));
 }
 
+/// Counts and drops what callbacks threw: nobody can be told of it.
+pub(crate) fn absorb(thrown: impl IntoIterator<Item = Payload>, count: impl Fn()) {
+    for payload in thrown {
+        count();
+        bury_unseen(payload);
+    }
+}
+
 /// Runs what may be user code, and of which nobody is told if it throws.
 pub(crate) fn contain(f: impl FnOnce()) {
     if let Err(payload) = catch(f) {
@@ -205,14 +213,6 @@ impl<C> Reports<C> {
     pub(crate) fn add(&self) {
         self.count.fetch_add(1, Ordering::Relaxed);
     }
-
-    /// Counts what a callback threw, of which nobody can be told.
-    pub(crate) fn absorb(&self, thrown: impl IntoIterator<Item = Payload>) {
-        for payload in thrown {
-            self.add();
-            bury_unseen(payload);
-        }
-    }
 }
 
 pub(crate) type Callback = Box<dyn Fn(&PanicInfo<'_>) + Send + Sync>;
@@ -284,14 +284,6 @@ impl<T: Topic + ?Sized> Home<T> {
         contain(|| self.topic.settle());
     }
 
-    /// Counts what this registry's callback threw, of which nobody can be told.
-    fn absorb(&self, thrown: impl IntoIterator<Item = Payload>) {
-        for payload in thrown {
-            self.count();
-            bury_unseen(payload);
-        }
-    }
-
     fn count(&self) {
         self.reports.add();
         self.topic.count();
@@ -310,7 +302,8 @@ impl<T: Topic + ?Sized> Home<T> {
             origin,
             payload,
         };
-        self.absorb(self.reports.listener.call(|callback| callback(&info)));
+        let thrown = self.reports.listener.call(|callback| callback(&info));
+        absorb(thrown, || self.count());
         self.topic.tell(&info);
         self.topic.report(&info);
         IN_CALLBACK.with(|inside| inside.set(false));
@@ -320,6 +313,6 @@ impl<T: Topic + ?Sized> Home<T> {
 impl<T: Topic + ?Sized> Drop for Home<T> {
     fn drop(&mut self) {
         let outcome = self.reports.listener.set(None);
-        self.absorb(outcome.err());
+        absorb(outcome.err(), || self.count());
     }
 }

@@ -40,7 +40,7 @@ use crate::concurrency::atomic::{AtomicUsize, Ordering};
 use crate::crowd::{self, Crowds};
 use crate::interest::{self, Interests};
 use crate::list::List;
-use crate::panic::{Contained, Home, PanicInfo, Payload, Reports, Topic};
+use crate::panic::{Contained, Home, PanicInfo, Payload, Reports, Topic, absorb};
 use crate::registry::{Core, Entry};
 use crate::telemetry::Telemetry;
 use crate::{Batch, Builder, Flavor, HandlerId, Interest, Registry};
@@ -284,7 +284,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
 
     fn set_callback(&self, callback: Option<Callback<K>>) {
         let outcome = self.shared.reports.listener.set(callback);
-        self.shared.reports.absorb(outcome.err());
+        self.shared.absorb(outcome.err());
     }
 
     /// Sets what is called when a topic gains its first handler or loses its last one, instead
@@ -339,7 +339,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
 
     fn set_interest_callback(&self, callback: Option<interest::Callback<K>>) {
         let outcome = self.shared.interests.set(callback);
-        self.shared.reports.absorb(outcome.err());
+        self.shared.absorb(outcome.err());
     }
 
     /// Sets what is called each time that a topic grows past a multiple of `limit` handlers,
@@ -372,7 +372,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
 
     fn set_crowd_callback(&self, callback: Option<crowd::Callback<K>>) {
         let outcome = self.shared.crowds.set(callback);
-        self.shared.reports.absorb(outcome.err());
+        self.shared.absorb(outcome.err());
     }
 
     /// How many panics were caught in all topics, those that are gone included, and of the
@@ -514,15 +514,28 @@ struct Place<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
 type Share<F, E> = Arc<Core<F, E>>;
 type TopicHome<F, K, E> = Arc<Home<Place<F, K, E>>>;
 
+impl<F: Flavor<E>, K: Key, E: ?Sized> Shared<F, K, E> {
+    /// Counts a panic.
+    fn count(&self) {
+        self.reports.add();
+        self.telemetry.panicked();
+    }
+
+    /// Counts what callbacks threw.
+    fn absorb(&self, thrown: impl IntoIterator<Item = Payload>) {
+        absorb(thrown, || self.count());
+    }
+}
+
 impl<F: Flavor<E>, K: Key, E: ?Sized> Topic for Place<F, K, E> {
     fn count(&self) {
-        self.shared.reports.add();
-        self.shared.telemetry.panicked();
+        self.shared.count();
     }
 
     fn tell(&self, info: &PanicInfo<'_>) {
         let listener = &self.shared.reports.listener;
-        self.absorb(listener.call(|callback| callback(&self.key, info)));
+        let thrown = listener.call(|callback| callback(&self.key, info));
+        self.shared.absorb(thrown);
     }
 
     fn report(&self, info: &PanicInfo<'_>) {
@@ -540,7 +553,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Topic for Place<F, K, E> {
         if (from == 0) != (to == 0) {
             self.tell_interest();
         }
-        self.absorb(self.shared.crowds.tell(&self.key, from, to));
+        let thrown = self.shared.crowds.tell(&self.key, from, to);
+        self.shared.absorb(thrown);
         self.shared.telemetry.topic_resized(from, to);
     }
 
@@ -566,11 +580,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Place<F, K, E> {
 
     fn tell_interest(&self) {
         let interests = &self.shared.interests;
-        self.absorb(interests.tell(self.address(), &self.key));
-    }
-
-    fn absorb(&self, thrown: impl IntoIterator<Item = Payload>) {
-        self.shared.reports.absorb(thrown);
+        let thrown = interests.tell(self.address(), &self.key);
+        self.shared.absorb(thrown);
     }
 }
 

@@ -257,6 +257,21 @@ mod numbers {
         (topics, Numbers(snapshotter, [0.0; 3]))
     }
 
+    /// As the topics themselves count them.
+    #[test]
+    fn panics_of_callbacks_are_counted_too() {
+        let (topics, mut numbers) = measured::<String>();
+        topics.on_panic(|_, _| panic!("on_panic"));
+        topics.on_interest(|_, _| panic!("on_interest"));
+        topics.on_crowded(1, |_, _| panic!("on_crowded"));
+        for _ in 0..2 {
+            topics.register("a", |_| panic!("a handler"));
+        }
+        assert_eq!((topics.panic_count(), numbers.read()[2]), (2, 2.0));
+        topics.notify("a", &0);
+        assert_eq!((topics.panic_count(), numbers.read()[2]), (6, 6.0));
+    }
+
     #[test]
     fn topics_handlers_and_panics_are_counted() {
         let (topics, mut numbers) = measured::<String>();
