@@ -20,9 +20,9 @@ pub type Topics = TopicRegistry<String, str>;
 
 /// Joins the topics of this process to those of all others that have a bridge to the same Redis.
 ///
-/// It is the one that is told of the [interest](Topics::on_interest) in the topics, and it keeps
-/// them alive. Dropping it ends it, without waiting; what is queued is still sent if Redis is
-/// there.
+/// Topics have one bridge at most: it sets their [`on_interest`](Topics::on_interest) callback, and
+/// clears it when it is dropped. It keeps the topics alive. Dropping it ends it, without waiting;
+/// what is queued is still sent if Redis is there.
 #[derive(Debug)]
 pub struct Bridge {
     topics: Topics,
@@ -67,7 +67,7 @@ impl Bridge {
     /// Delivers a message to the handlers in this process, and sends it to the others.
     ///
     /// Does not wait for the network. When the others hear, all handlers here have; and what
-    /// those published in turn, the others have heard before.
+    /// those published in turn on this thread, the others have heard before.
     pub fn publish(&self, key: &str, message: &str) -> Published {
         let local = self.topics.notify(key, message);
         let is_queued = self.shared.speaking.is_up() && self.enqueue(key, message);
@@ -91,7 +91,8 @@ impl Bridge {
     }
 
     /// How many messages other processes did not hear of: those that were not queued, and those
-    /// on their way when the connection broke. Of the latter, some may have arrived.
+    /// on their way when the connection broke. Of the latter, some may have arrived. What is still
+    /// queued when the bridge is dropped while Redis is away is not counted.
     pub fn lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)
     }
@@ -115,7 +116,10 @@ impl Bridge {
         let own = topics.clone();
         spawn("bridge-listener", client, &shared, move |shared, client| {
             let (link, is_over) = (&shared.listening, &shared.is_over);
-            link.keep(client, listener, is_over, |it| listen(shared, &own, it));
+            link.keep(client, listener, is_over, |it| {
+                // Before the fault shows: nobody shall take for confirmed what Redis forgot.
+                listen(shared, &own, it).inspect_err(|_| shared.channels.start_over())
+            });
         })?;
 
         let (told, waker) = (Arc::clone(&shared), queue.clone());

@@ -24,11 +24,13 @@
 //! * what piles up for a process whose handlers are too slow: Redis cuts it off
 //!   (`client-output-buffer-limit pubsub`), and it connects anew.
 //!
+//! Messages that no bridge sent are ignored.
+//!
 //! When Redis is back, so is the bridge, within a second or two, and with all its channels.
 //!
 //! # Why two threads and blocking connections
 //!
-//! The `ConnectionManager` of `redis` reconnects by itself, but it gives up after so many
+//! The `ConnectionManager` of `redis` 1.2 reconnects by itself, but it gives up after so many
 //! attempts, forgets what is subscribed while the server is away, ignores it if subscribing anew
 //! fails, and queues what handlers are too slow for without bound. Here, the channels that are
 //! wanted are kept by the bridge, and a handler that is slow lets the socket fill up.

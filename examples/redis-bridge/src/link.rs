@@ -74,7 +74,7 @@ impl Link {
             }
             // A server that accepts us only to throw us out is not worth a new beginning.
             pause = match start.elapsed() {
-                served if served > LONGEST => FIRST,
+                lasted if lasted > LONGEST => FIRST,
                 _ => LONGEST.min(2 * pause),
             };
             thread::sleep(pause);

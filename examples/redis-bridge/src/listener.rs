@@ -14,7 +14,6 @@ pub(crate) fn listen(
     mut connection: Connection,
 ) -> RedisResult<()> {
     let pulse = shared.origin.pulse();
-    shared.channels.start_over();
     let mut changes = shared.channels.take();
     changes.gained.insert(pulse.clone());
     let mut unconfirmed = send(changes, &mut connection)?;

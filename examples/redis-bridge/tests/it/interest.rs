@@ -72,6 +72,9 @@ fn what_changes_while_the_server_is_away_is_made_up_for() {
 
     server.stop();
     wait_for("the bridge to notice", || bridge.fault().is_some());
+    wait_for("what Redis forgot to be no longer confirmed", || {
+        bridge.settle(Duration::from_millis(1)).is_err()
+    });
     let _come = topics.register_guard("come", |_| {});
     drop(topics.register_guard("come and gone", |_| {}));
     drop(left);
