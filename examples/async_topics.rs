@@ -23,12 +23,6 @@ async fn push(message: &Message) {
 #[tokio::main]
 async fn main() {
     let rooms = AsyncTopicRegistry::<String, Message>::new();
-    rooms.on_panic(|room, info| {
-        println!(
-            "  a handler of {room} panicked: {}",
-            info.message().unwrap_or("?")
-        );
-    });
     rooms.register_async_fn("kitchen", store);
     let phone = rooms.register_async_fn_guard_with_priority("kitchen", 10, push);
     let message = |text: &str| Message {
@@ -36,7 +30,7 @@ async fn main() {
         text: text.to_owned(),
     };
 
-    println!("to the kitchen, twice, from two tasks:");
+    println!("to the kitchen, twice at once:");
     let kitchen = rooms.handle("kitchen");
     let (one, two) = (message("tea?"), message("with milk"));
     tokio::join!(kitchen.notify(&one), rooms.notify("kitchen", &two));

@@ -1,4 +1,4 @@
-//! Guards: a component hears of events for as long as it lives, and not a call longer.
+//! Guards: a component hears of events for as long as it lives.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -56,7 +56,8 @@ fn main() {
         preview.draws.load(Ordering::Relaxed)
     );
 
-    // No dispatch starts its handlers any more, on no thread, and its topic is gone.
+    // No dispatch starts its handlers any more, on no thread (a call that has begun may go on), and
+    // its topic is gone.
     drop(preview);
     println!("without it:");
     let called = edits.notify("a.md", &edit("a.md")).called + ticks.notify(&2).called;

@@ -12,7 +12,7 @@ fn main() {
     // In whatever order the components start ...
     shutdown.register_with_priority(LAST, |_| println!("  close the log"));
     shutdown.register(|_| println!("  store the index"));
-    shutdown.register_with_priority(FIRST, |reason| println!("  stop to listen: {reason}"));
+    shutdown.register_with_priority(FIRST, |reason| println!("  stop listening: {reason}"));
     shutdown.register(|_| println!("  store the cache"));
 
     // ... they end in this one.
@@ -26,7 +26,7 @@ fn main() {
     }
 
     // Between two neighbours there is room for more.
-    shutdown.register_with_priority(FIRST - 1, |_| println!("  wait for the requests that run"));
+    shutdown.register_with_priority(FIRST - 1, |_| println!("  wait for running requests"));
     println!("shutdown, with one step more:");
     shutdown.notify("asked by the system");
 }

@@ -31,7 +31,7 @@ impl Bank {
         let checked = self.before.notify(transfer);
         // A hook that panicked has checked nothing.
         if checked.stopped || checked.panicked != 0 {
-            println!("  rolled back, after {} of the hooks", checked.called);
+            println!("  refused, after {} of the hooks", checked.called);
             return false;
         }
         *self.accounts.entry(from).or_default() -= amount;

@@ -69,7 +69,8 @@ impl Joinable {
     /// Removes the handler, and waits until no thread is inside it and its closure has been
     /// dropped.
     ///
-    /// It waits for nothing else: not for other handlers of the same dispatch, not for pins,
+    /// Blocks the thread, so it is nothing for async code. It waits for nothing else: not for other
+    /// handlers of the same dispatch, not for pins,
     /// not for dispatches that begin later. Whether it was this call that removed the handler
     /// makes no difference.
     ///
@@ -82,7 +83,8 @@ impl Joinable {
         self.wait(None)
     }
 
-    /// As [`join`](Self::join), but not for longer than that; may be called again.
+    /// As [`join`](Self::join), but not for longer than that; may be called again. The handler is
+    /// removed whatever comes of the wait.
     ///
     /// # Errors
     ///

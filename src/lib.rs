@@ -2,11 +2,9 @@
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-/// From the first topic to what a service needs.
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/GUIDE.md")]
 pub mod guide {}
-/// Six things that people build with topics.
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/PATTERNS.md")]
 pub mod patterns {}

@@ -213,7 +213,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         result
     }
 
-    /// A guard for a handler that is registered already, say in a batch.
+    /// A guard for a handler that is registered already, say in a batch or for a single call.
     ///
     /// It does nothing if the id is not registered here when it is dropped. So it is made
     /// after the batch, not in it.
@@ -237,7 +237,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     }
 
     /// The handlers in the order in which they run. Nothing is locked while the caller looks at
-    /// them, so they may have been removed by then.
+    /// them, so they may have been removed by then. Takes no lock; allocates the `Vec`.
     #[must_use]
     pub fn handlers(&self) -> Vec<HandlerInfo> {
         let snapshot = self.cell().load();
@@ -254,7 +254,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         heads.map(info).collect()
     }
 
-    /// Whether a handler is registered here.
+    /// Whether a handler is registered here: a binary search in the current list, without a lock.
     #[must_use]
     pub fn contains(&self, id: HandlerId) -> bool {
         let snapshot = self.cell().load();

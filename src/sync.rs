@@ -168,7 +168,7 @@ impl<E: ?Sized> SyncRegistry<E> {
         self.add(once(self, handler))
     }
 
-    /// Registers a handler whose removal can be waited for.
+    /// Registers a handler whose removal can be waited for; see [`Joinable`] for what that costs.
     #[track_caller]
     pub fn register_joinable<F>(&self, handler: F) -> Joinable
     where
@@ -234,7 +234,8 @@ impl<E: ?Sized> SyncRegistry<E> {
         dispatch_with(snapshot.as_ref().and_then(Snapshot::list), event)
     }
 
-    /// A way to notify that is yet faster, for a producer in a tight loop.
+    /// A way to notify that is yet faster, for a producer in a tight loop: each thread makes its
+    /// own. It keeps the registry, and the topic if it is one, as a handle does.
     #[must_use]
     pub fn pin(&self) -> Pinned<E> {
         Pinned {

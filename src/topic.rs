@@ -66,12 +66,22 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Key for K {}
 /// # Cost
 ///
 /// Keys are hashed by `ahash` with random seeds, so they may come from outside. Calls by
-/// key hold the lock of the key's shard for the look-up. `K`'s own `Hash` and `Eq` run
+/// key hold the lock of the key's shard for the look-up. `K`'s own `Hash`, `Eq` and `Borrow` run
 /// under that lock; also when a handle or a guard is dropped, and when a handler is registered
 /// or removed through a handle beside a dispatch or a pin. They must not call back into the
-/// same topics, nor wait for anybody who does, and must not panic: a table of keys that grows forgets those whose `Hash`
-/// does. Everything else of the user's runs and is dropped with no lock held. What a key's
-/// destructor throws is caught, and not counted.
+/// same topics, nor wait for anybody who does, and must not panic: if `Hash` does while the table
+/// of keys grows, topics are forgotten. Everything else of the user's runs and is dropped with no
+/// lock held. What a key's destructor throws is caught, and not counted.
+///
+/// What asks about all topics ([`len`](Self::len), [`keys`](Self::keys), [`topics`](Self::topics),
+/// [`clear`](Self::clear), ...) locks one shard after the other, so it is no picture of one moment.
+///
+/// # Callbacks
+///
+/// When [`on_panic`](Self::on_panic), [`on_interest`](Self::on_interest) or
+/// [`on_crowded`](Self::on_crowded) replaces a callback, or it is cleared, calls of the old one that
+/// have begun go on. Each of them is called by whatever thread it happens on, so they may run on
+/// several at once.
 ///
 /// # Lifetime
 ///
@@ -99,7 +109,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         Self::builder().build()
     }
 
-    /// For topics that have a name, by which logs and metrics know them.
+    /// For topics that have a name, by which logs and metrics know them. Two registries of one name
+    /// add up in the same metrics.
     #[must_use]
     pub fn builder() -> Builder<F, K, E> {
         Builder::new()
@@ -303,8 +314,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// [cleared](Self::clear_interest_callback). Handlers that go with the last clone of the
     /// topics are not told of.
     ///
-    /// Costs what adds or removes the first or last handler of a topic a lock that all topics
-    /// share, and nothing else anything.
+    /// While a callback is set, to add a topic's first handler or to remove its last one takes a
+    /// lock that all topics share. Nothing else costs anything.
     ///
     /// ```
     /// use topic_registry::{Interest, TopicRegistry};
@@ -342,9 +353,10 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         self.shared.absorb(outcome.err());
     }
 
-    /// Sets what is called each time that a topic grows past a multiple of `limit` handlers,
-    /// with their number, instead of what was set before: guards that nobody drops, or handlers
-    /// that are registered in a loop, are found that way.
+    /// Sets what is called each time that a topic grows past a multiple of `limit` handlers (of 100:
+    /// with the 101st, the 201st, ...), with their number, instead of what was set before: guards
+    /// that nobody drops, or handlers that are registered in a loop, are found that way. A batch
+    /// that passes several multiples is told of once.
     ///
     /// It is called on the thread that registers, with no lock held. If it panics, that is
     /// [counted](Self::panic_count) and goes no further. Topics that have grown before are not
