@@ -69,6 +69,18 @@ pub(crate) struct Core<F: Flavor<E>, E: ?Sized + 'static> {
 }
 
 /// What a dispatch did.
+///
+/// ```
+/// use topic_registry::{Delivery, SyncRegistry};
+///
+/// let orders = SyncRegistry::<u32>::new();
+/// orders.register(|count| assert_ne!(*count, 0));
+/// let mut all = Delivery::default();
+/// for count in [3, 0] {
+///     all += orders.notify(&count);
+/// }
+/// assert_eq!((all.called, all.panicked, all.stopped), (2, 1, false));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Delivery {

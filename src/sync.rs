@@ -48,6 +48,18 @@ pub type SyncRegistry<E> = Registry<SyncFlavor, E>;
 pub type TopicRegistry<K, E> = Topics<SyncFlavor, K, E>;
 
 /// A cached way to a topic of a [`TopicRegistry`].
+///
+/// ```
+/// use topic_registry::{TopicHandle, TopicRegistry};
+///
+/// let topics = TopicRegistry::<String, u32>::new();
+/// assert!(topics.get("disk.full").is_none(), "asking makes no topic");
+/// let handle: TopicHandle<String, u32> = topics.handle("disk.full");
+///
+/// topics.register("disk.full", |percent| println!("{percent} % are used"));
+/// assert_eq!(handle.notify(&97).called, 1);
+/// assert_eq!((handle.key().as_str(), handle.handler_count()), ("disk.full", 1));
+/// ```
 pub type TopicHandle<K, E> = Handle<SyncFlavor, K, E>;
 
 /// Handlers that are closures, called one after the other on the notifying thread.
