@@ -36,7 +36,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Builder<F, K, E> {
 
     /// The name that events bear as the field `registry`, and metrics as the label `registry`.
     /// Without a name there are no metrics. The metrics go to the recorder that is installed
-    /// when the topics are made.
+    /// when the topics are made. It must not notify anything whose handlers panic.
     ///
     /// # Panics
     ///

@@ -8,7 +8,8 @@ pub(crate) type Callback<K> = (usize, Box<dyn Fn(&K, usize) + Send + Sync>);
 
 pub(crate) struct Crowds<K> {
     // The limit, once more, so that topics that nobody watches take no lock in common; 0 if
-    // there is none. Relaxed: it protects nothing, and who is told follows the listener's lock.
+    // there is none. It is set under the listener's lock, so that the two stay together. Relaxed:
+    // who is told in the end follows that lock.
     limit: AtomicUsize,
     listener: Listener<Callback<K>>,
 }
@@ -24,8 +25,8 @@ impl<K> Crowds<K> {
     /// Replaces the callback; returns what the destructor of the old one threw.
     pub(crate) fn set(&self, callback: Option<Callback<K>>) -> Result<(), Payload> {
         let limit = callback.as_ref().map_or(0, |(limit, _)| *limit);
-        self.limit.store(limit, Ordering::Relaxed);
-        self.listener.set(callback)
+        let store = || self.limit.store(limit, Ordering::Relaxed);
+        self.listener.set_with(callback, store)
     }
 
     /// Tells of a topic that went from so many handlers to so many, if it is crowded now;

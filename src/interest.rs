@@ -16,7 +16,7 @@ use ahash::RandomState;
 
 use crate::concurrency::atomic::{AtomicBool, Ordering};
 use crate::concurrency::{Mutex, MutexGuard};
-use crate::panic::{Payload, catch, contain};
+use crate::panic::{Payload, catch};
 
 /// Whether a topic has come to have handlers, or to have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -178,13 +178,5 @@ impl<K> Interests<K> {
 
     fn lock(&self) -> MutexGuard<'_, Option<Watch<K>>> {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The callback may go with it; nobody is left who could count what its destructor throws.
-impl<K> Drop for Interests<K> {
-    fn drop(&mut self) {
-        let watch = self.lock().take();
-        contain(|| drop(watch));
     }
 }

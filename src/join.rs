@@ -8,6 +8,7 @@
 use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -83,8 +84,9 @@ impl Joinable {
         self.wait(None)
     }
 
-    /// As [`join`](Self::join), but not for longer than that; may be called again. The handler is
-    /// removed whatever comes of the wait.
+    /// As [`join`](Self::join), but waits for no longer than that; may be called again. The handler
+    /// is removed whatever comes of the wait, which takes as long as its own destructor and an
+    /// `on_interest` callback do.
     ///
     /// # Errors
     ///
@@ -106,6 +108,10 @@ impl Drop for Joinable {
         self.registration.remove();
     }
 }
+
+// What a handler leaves half changed is behind its own locks, not here.
+impl UnwindSafe for Joinable {}
+impl RefUnwindSafe for Joinable {}
 
 impl fmt::Debug for Joinable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

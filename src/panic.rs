@@ -163,7 +163,17 @@ impl<C> Listener<C> {
 
     /// Replaces the callback; returns what the destructor of the old one threw.
     pub(crate) fn set(&self, callback: Option<C>) -> Result<(), Payload> {
-        let old = mem::replace(&mut *self.lock(), callback.map(Arc::new));
+        self.set_with(callback, || ())
+    }
+
+    /// As [`set`](Self::set); runs `with` under the same lock.
+    pub(crate) fn set_with(&self, callback: Option<C>, with: impl FnOnce()) -> Result<(), Payload> {
+        let callback = callback.map(Arc::new);
+        let old = {
+            let mut current = self.lock();
+            with();
+            mem::replace(&mut *current, callback)
+        };
         catch(|| drop(old))
     }
 
@@ -242,6 +252,9 @@ pub(crate) trait Topic: Send + Sync {
 
     /// Tells others of that change; called after the lock was released, by an owner.
     fn follow(&self, _from: usize, _to: usize) {}
+
+    /// Tells others that so many handlers go with their registry.
+    fn end(&self, _handlers: usize) {}
 
     /// Removes the topic if it is idle; called after its last owner has let go of it.
     fn prune(&self) {}

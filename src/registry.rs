@@ -248,7 +248,8 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         removed.unwrap_or(0)
     }
 
-    /// The handlers in the order in which they run. Nothing is locked while the caller looks at
+    /// The handlers in the order in which they run, but that a concurrent async dispatch runs
+    /// interceptors first. Nothing is locked while the caller looks at
     /// them, so they may have been removed by then. Takes no lock; allocates the `Vec`.
     #[must_use]
     pub fn handlers(&self) -> Vec<HandlerInfo> {
@@ -443,7 +444,7 @@ impl<F: Flavor<E>, E: ?Sized> Core<F, E> {
 /// Handlers that were not removed go with their registry.
 impl<F: Flavor<E>, E: ?Sized> Drop for Core<F, E> {
     fn drop(&mut self) {
-        self.home.topic.follow(self.cell.len(), 0);
+        self.home.topic.end(self.cell.len());
     }
 }
 

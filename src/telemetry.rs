@@ -1,7 +1,7 @@
 //! What other crates are told of topics: events for `tracing`, gauges and counters for `metrics`.
 //!
-//! None of it is on the path of a notification, unless a handler panics. Subscribers and
-//! recorders are the user's: what they throw goes no further.
+//! None of it is on the path of a notification, unless a handler panics, or one for once goes.
+//! Subscribers and recorders are the user's: what they throw goes no further.
 #![cfg_attr(
     not(all(feature = "tracing", feature = "metrics")),
     allow(
@@ -150,18 +150,20 @@ mod traced {
 
 #[cfg(feature = "metrics")]
 mod measured {
+    use std::cmp::Ordering;
+
     use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
-    use crate::panic::contain;
+    use crate::panic::{Contained, contain};
 
     const TOPICS: &str = "topic_registry_topics";
     const HANDLERS: &str = "topic_registry_handlers";
     const PANICS: &str = "topic_registry_panics_total";
 
     pub(super) struct Metrics {
-        pub(super) topics: Gauge,
-        handlers: Gauge,
-        pub(super) panics: Counter,
+        pub(super) topics: Contained<Gauge>,
+        handlers: Contained<Gauge>,
+        pub(super) panics: Contained<Counter>,
     }
 
     impl Metrics {
@@ -174,9 +176,9 @@ mod measured {
                 describe_counter!(PANICS, "Panics of handlers, destructors and callbacks.");
                 let registry = name.to_owned();
                 metrics = Some(Self {
-                    topics: gauge!(TOPICS, "registry" => registry.clone()),
-                    handlers: gauge!(HANDLERS, "registry" => registry.clone()),
-                    panics: counter!(PANICS, "registry" => registry),
+                    topics: Contained::new(gauge!(TOPICS, "registry" => registry.clone())),
+                    handlers: Contained::new(gauge!(HANDLERS, "registry" => registry.clone())),
+                    panics: Contained::new(counter!(PANICS, "registry" => registry)),
                 });
             });
             metrics
@@ -185,10 +187,10 @@ mod measured {
         #[expect(clippy::cast_precision_loss, reason = "there are not 2^52 handlers")]
         pub(super) fn handlers(&self, from: usize, to: usize) {
             // By how many, because topics change at once.
-            if to > from {
-                self.handlers.increment((to - from) as f64);
-            } else {
-                self.handlers.decrement((from - to) as f64);
+            match to.cmp(&from) {
+                Ordering::Greater => self.handlers.increment((to - from) as f64),
+                Ordering::Less => self.handlers.decrement((from - to) as f64),
+                Ordering::Equal => {}
             }
         }
     }

@@ -80,17 +80,19 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Key for K {}
 ///
 /// When [`on_panic`](Self::on_panic), [`on_interest`](Self::on_interest) or
 /// [`on_crowded`](Self::on_crowded) replaces a callback, or it is cleared, calls of the old one that
-/// have begun go on. Each of them is called by whatever thread it happens on, so they may run on
-/// several at once.
+/// are about to be made or have begun go on. Each of them is called by whatever thread it happens
+/// on, so they may run on several at once. What they throw is [counted](Self::panic_count), and
+/// nobody is told.
 ///
 /// # Lifetime
 ///
 /// Handles and guards do not keep the topics alive. When the last clone is gone, each handle
-/// goes on as a registry of its own. A handler or a callback that owns a clone of the topics
-/// that it is in keeps them alive until it is removed.
+/// goes on as a registry of its own, of which nobody is told but the `on_panic` callback. A handler
+/// or a callback that owns a clone of the topics that it is in keeps them alive until it is
+/// removed. An `on_panic` callback must not own a handle either: it would outlive the topics, and
+/// never go.
 pub struct Topics<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     map: Arc<Map<F, K, E>>,
-    shared: Arc<Shared<F, K, E>>,
 }
 
 /// A cached way to a topic: to notify it takes no hash, no look-up and no lock.
@@ -117,18 +119,18 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     }
 
     pub(crate) fn with(telemetry: Telemetry<K>) -> Self {
-        let map = Arc::new(Map {
+        let map = Arc::new_cyclic(|map| Map {
             topics: DashMap::default(),
             pruned: AtomicUsize::new(0),
+            shared: Arc::new(Shared {
+                map: Weak::clone(map),
+                reports: Reports::new(),
+                interests: Interests::new(),
+                crowds: Crowds::new(),
+                telemetry,
+            }),
         });
-        let shared = Arc::new(Shared {
-            map: Arc::downgrade(&map),
-            reports: Reports::new(),
-            interests: Interests::new(),
-            crowds: Crowds::new(),
-            telemetry,
-        });
-        Self { map, shared }
+        Self { map }
     }
 
     /// A handle to the key's topic, which is made if there is none.
@@ -141,7 +143,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         if let Some(handle) = self.get::<K>(&key) {
             return handle;
         }
-        let shared = Arc::clone(&self.shared);
+        let shared = Arc::clone(&self.map.shared);
         let home = Arc::new(Home::new(Place { key, shared }));
         let core = Arc::new(Core::new(Arc::clone(&home) as Arc<Home>));
         // Clones go in, because another thread may have made the topic meanwhile: then the
@@ -152,7 +154,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         let handle = Handle::of(entry.key(), entry.value());
         drop(entry);
         if is_new {
-            self.shared.telemetry.topic_came(&home.topic.key);
+            self.map.shared.telemetry.topic_came(&home.topic.key);
         }
         handle
     }
@@ -247,6 +249,10 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     }
 
     /// The keys of all topics, in no order. Topics that come or go meanwhile may be left out.
+    ///
+    /// # Panics
+    ///
+    /// If a key's own `Clone` panics.
     #[must_use]
     pub fn keys(&self) -> Vec<K> {
         let homes = self.collect(|home, _| Arc::clone(&home.0)).into_iter();
@@ -255,6 +261,10 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
 
     /// All topics, in no order. Topics that come or go meanwhile may be left out; nothing is
     /// locked while the caller looks at them.
+    ///
+    /// # Panics
+    ///
+    /// If a key's own `Clone` panics.
     #[must_use]
     pub fn topics(&self) -> Vec<TopicInfo<K>> {
         let topics = self.collect(|home, core| (Arc::clone(&home.0), core.cell.counts()));
@@ -280,8 +290,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     }
 
     /// Sets what is called for each panic in any topic, whenever the topic was made; after
-    /// what [`Registry::on_panic`] set on that topic, and with the same promises. Only what
-    /// the destructor of a replaced callback throws is counted and not reported: it has no key.
+    /// what [`Registry::on_panic`] set on that topic, and with the same promises. What
+    /// callbacks of the topics throw is counted and not reported.
     ///
     /// Handles go on to call it when the topics are gone.
     pub fn on_panic(&self, callback: impl Fn(&K, &PanicInfo<'_>) + Send + Sync + 'static) {
@@ -294,8 +304,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     }
 
     fn set_callback(&self, callback: Option<Callback<K>>) {
-        let outcome = self.shared.reports.listener.set(callback);
-        self.shared.absorb(outcome.err());
+        let outcome = self.map.shared.reports.listener.set(callback);
+        self.map.shared.absorb(outcome.err());
     }
 
     /// Sets what is called when a topic gains its first handler or loses its last one, instead
@@ -311,8 +321,11 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     ///
     /// No lock is held while it runs. If it panics, that is [counted](Self::panic_count) and goes
     /// no further. A callback that owns a clone of the topics keeps them alive until it is
-    /// [cleared](Self::clear_interest_callback). Handlers that go with the last clone of the
-    /// topics are not told of.
+    /// [cleared](Self::clear_interest_callback). One that is replaced or cleared is not told of what
+    /// is lost after that, and handlers that go with the topics are not told of: the callback goes
+    /// with them.
+    ///
+    /// A last handler's closure is dropped before its loss is told.
     ///
     /// While a callback is set, to add a topic's first handler or to remove its last one takes a
     /// lock that all topics share. Nothing else costs anything.
@@ -349,8 +362,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     }
 
     fn set_interest_callback(&self, callback: Option<interest::Callback<K>>) {
-        let outcome = self.shared.interests.set(callback);
-        self.shared.absorb(outcome.err());
+        let outcome = self.map.shared.interests.set(callback);
+        self.map.shared.absorb(outcome.err());
     }
 
     /// Sets what is called each time that a topic grows past a multiple of `limit` handlers (of 100:
@@ -383,15 +396,15 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     }
 
     fn set_crowd_callback(&self, callback: Option<crowd::Callback<K>>) {
-        let outcome = self.shared.crowds.set(callback);
-        self.shared.absorb(outcome.err());
+        let outcome = self.map.shared.crowds.set(callback);
+        self.map.shared.absorb(outcome.err());
     }
 
     /// How many panics were caught in all topics, those that are gone included, and of the
     /// callbacks.
     #[must_use]
     pub fn panic_count(&self) -> u64 {
-        self.shared.reports.count()
+        self.map.shared.reports.count()
     }
 
     /// The handlers of the key's topic, if it has any. Owns no share of the topic.
@@ -418,7 +431,6 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Clone for Topics<F, K, E> {
     fn clone(&self) -> Self {
         Self {
             map: Arc::clone(&self.map),
-            shared: Arc::clone(&self.shared),
         }
     }
 }
@@ -438,7 +450,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> RefUnwindSafe for Handle<F, K, E> {}
 impl<F: Flavor<E>, K: Key, E: ?Sized> fmt::Debug for Topics<F, K, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Topics")
-            .field("name", &self.shared.telemetry.name())
+            .field("name", &self.map.shared.telemetry.name())
             .field("topics", &self.len())
             .field("panics", &self.panic_count())
             .finish_non_exhaustive()
@@ -505,6 +517,7 @@ type Callback<K> = Box<dyn Fn(&K, &PanicInfo<'_>) + Send + Sync>;
 struct Map<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     topics: DashMap<TopicKey<F, K, E>, Share<F, E>, RandomState>,
     pruned: AtomicUsize,
+    shared: Arc<Shared<F, K, E>>,
 }
 
 /// What every topic needs of the whole, and keeps alive.
@@ -562,12 +575,17 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Topic for Place<F, K, E> {
     }
 
     fn follow(&self, from: usize, to: usize) {
+        // First, because callbacks may take their time, and change the topic in turn.
+        self.shared.telemetry.topic_resized(from, to);
         if (from == 0) != (to == 0) {
             self.tell_interest();
         }
         let thrown = self.shared.crowds.tell(&self.key, from, to);
         self.shared.absorb(thrown);
-        self.shared.telemetry.topic_resized(from, to);
+    }
+
+    fn end(&self, handlers: usize) {
+        self.shared.telemetry.topic_resized(handlers, 0);
     }
 
     fn prune(&self) {
@@ -607,9 +625,18 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
             .remove_if(Query::of(&query), |_, core| core.cell.is_idle());
         if topic.is_some() {
             self.give_back();
-            place.shared.telemetry.topic_went(&place.key);
+            self.shared.telemetry.topic_went(&place.key);
         }
         topic.is_some()
+    }
+
+    #[cfg(any(feature = "tracing", feature = "metrics"))]
+    fn tell_that_all_went(&self) {
+        let homes = self.topics.iter().map(|entry| Arc::clone(&entry.key().0));
+        // Those who are told are the user's, and the iterator holds locks.
+        for home in homes.collect::<Vec<_>>() {
+            self.shared.telemetry.topic_went(&home.topic.key);
+        }
     }
 
     /// Shrinks the map every so often if most of it stands empty, which a map of keys that
@@ -623,15 +650,18 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
     }
 }
 
-/// Topics that have not gone before go with their map.
-#[cfg(any(feature = "tracing", feature = "metrics"))]
+/// Topics that have not gone before go with their map; and so do the callbacks that are told of
+/// topics. One of these may own a handle, which keeps all that is shared: they would keep each
+/// other for ever.
 impl<F: Flavor<E>, K: Key, E: ?Sized> Drop for Map<F, K, E> {
     fn drop(&mut self) {
-        let homes = self.topics.iter().map(|entry| Arc::clone(&entry.key().0));
-        // Those who are told are the user's, and the iterator holds locks.
-        for home in homes.collect::<Vec<_>>() {
-            let place = &home.topic;
-            place.shared.telemetry.topic_went(&place.key);
+        #[cfg(any(feature = "tracing", feature = "metrics"))]
+        self.tell_that_all_went();
+        let Shared {
+            interests, crowds, ..
+        } = &*self.shared;
+        for outcome in [interests.set(None), crowds.set(None)] {
+            self.shared.absorb(outcome.err());
         }
     }
 }

@@ -64,6 +64,7 @@ fn interest_is_told_in_order_and_nothing_is_left_out() {
 
 #[test]
 fn a_crowd_is_told_to_whom_it_is_one() {
+    explore(interleavings::replace_crowd_beside_a_replacement);
     explore(interleavings::replace_crowd_beside_a_registration);
 }
 

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use topic_registry::Interest::{self, Gained, Lost};
-use topic_registry::{SyncRegistry, TopicRegistry};
+use topic_registry::{SyncRegistry, TopicHandle, TopicRegistry};
 
 use crate::support::{Bomb, Log, OnDrop, gate, within};
 
@@ -176,6 +176,33 @@ fn calls_for_a_key_do_not_overlap_and_other_keys_do_not_wait() {
             [("a".into(), Gained, other), ("a".into(), Lost, other)]
         );
     });
+}
+
+/// A handle keeps what is shared, which the callback is part of.
+#[test]
+fn callbacks_that_own_a_handle_go_with_the_topics() {
+    type Set = fn(&Topics, OnDrop<Box<dyn Fn() + Send + Sync>>, TopicHandle<String, u32>);
+    let sets: [Set; 2] = [
+        |topics, dropped, handle| topics.on_interest(move |_, _| _ = (&dropped, &handle)),
+        |topics, dropped, handle| topics.on_crowded(1, move |_, _| _ = (&dropped, &handle)),
+    ];
+    for set in sets {
+        let (topics, log) = (Topics::new(), Log::new());
+        let dropped = log.clone();
+        let on_drop: Box<dyn Fn() + Send + Sync> = Box::new(move || dropped.push("dropped"));
+        set(&topics, OnDrop(on_drop), topics.handle("a"));
+        drop(topics);
+        assert_eq!(log.take(), ["dropped"]);
+    }
+}
+
+#[test]
+fn nobody_is_told_of_a_handle_that_outlives_the_topics() {
+    let (topics, log) = watched();
+    let handle = topics.handle("a");
+    drop(topics);
+    handle.register(|_| {});
+    assert_eq!(log.take(), []);
 }
 
 #[test]

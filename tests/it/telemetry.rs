@@ -191,7 +191,7 @@ mod numbers {
     #![expect(clippy::float_cmp, reason = "they are whole numbers")]
 
     use std::hash::{Hash, Hasher};
-    use std::sync::{Arc, Barrier};
+    use std::sync::{Arc, Barrier, Mutex};
     use std::thread;
     use std::time::Duration;
 
@@ -200,10 +200,10 @@ mod numbers {
         Unit,
     };
     use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
-    use topic_registry::Key;
+    use topic_registry::{Interest, Key};
 
     use super::*;
-    use crate::support::Bomb;
+    use crate::support::{Bomb, Log};
 
     /// What the recorder was told of topics, handlers and panics of the registry "bus".
     struct Numbers(Snapshotter, [f64; 3]);
@@ -255,6 +255,18 @@ mod numbers {
             TopicRegistry::builder().name("bus").build()
         });
         (topics, Numbers(snapshotter, [0.0; 3]))
+    }
+
+    #[test]
+    fn a_callback_finds_what_it_is_told_in_the_numbers() {
+        let (topics, numbers) = measured::<String>();
+        let (log, numbers) = (Log::new(), Mutex::new(numbers));
+        let told = log.clone();
+        topics.on_interest(move |_, interest| {
+            told.push((interest, numbers.lock().unwrap().read()[1]));
+        });
+        drop(topics.register_guard("a", |_| {}));
+        assert_eq!(log.take(), [(Interest::Gained, 1.0), (Interest::Lost, 0.0)]);
     }
 
     /// As the topics themselves count them.
@@ -332,6 +344,12 @@ mod numbers {
     }
 
     struct HostileNumber;
+
+    impl Drop for HostileNumber {
+        fn drop(&mut self) {
+            panic!("a number's end");
+        }
+    }
 
     impl CounterFn for HostileNumber {
         fn increment(&self, _: u64) {
