@@ -29,16 +29,16 @@ impl<K> Crowds<K> {
         self.listener.set_with(callback, store)
     }
 
-    /// Tells of a topic that went from so many handlers to so many, if it is crowded now;
-    /// returns what the callback threw.
+    /// Whether a topic is crowded, and was not, that went from so many handlers to so many.
+    pub(crate) fn is_past(&self, from: usize, to: usize) -> bool {
+        is_past_another(self.limit.load(Ordering::Relaxed), from, to)
+    }
+
+    /// Tells of such a topic; returns what the callback threw.
     pub(crate) fn tell(&self, key: &K, from: usize, to: usize) -> Vec<Payload> {
-        let is_past = |limit| is_past_another(limit, from, to);
-        if !is_past(self.limit.load(Ordering::Relaxed)) {
-            return Vec::new();
-        }
         self.listener.call(|(limit, callback)| {
             // The limit may have been replaced meanwhile.
-            if is_past(*limit) {
+            if is_past_another(*limit, from, to) {
                 callback(key, to);
             }
         })

@@ -575,13 +575,20 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Topic for Place<F, K, E> {
     }
 
     fn follow(&self, from: usize, to: usize) {
+        let Shared {
+            interests,
+            crowds,
+            telemetry,
+            ..
+        } = &*self.shared;
         // First, because callbacks may take their time, and change the topic in turn.
-        self.shared.telemetry.topic_resized(from, to);
-        if (from == 0) != (to == 0) {
+        telemetry.topic_resized(from, to);
+        if (from == 0) != (to == 0) && interests.is_watched() {
             self.tell_interest();
         }
-        let thrown = self.shared.crowds.tell(&self.key, from, to);
-        self.shared.absorb(thrown);
+        if crowds.is_past(from, to) {
+            self.shared.absorb(crowds.tell(&self.key, from, to));
+        }
     }
 
     fn end(&self, handlers: usize) {
