@@ -131,10 +131,7 @@ impl<K> Interests<K> {
     /// callback threw.
     pub(crate) fn tell(&self, topic: Address, key: &K) -> Vec<Payload> {
         let (mut thrown, mut last) = (Vec::new(), None);
-        while self.is_watched() {
-            let Some((callback, interest)) = self.next(topic, last.as_ref()) else {
-                break;
-            };
+        while let Some((callback, interest)) = self.next(topic, last.as_ref()) {
             thrown.extend(catch(|| callback(key, interest)).err());
             last = Some(callback);
         }
