@@ -127,9 +127,10 @@ fn interest_is_told_in_order_and_nothing_is_left_out() {
 
 #[test]
 fn a_crowd_is_told_to_whom_it_is_one() {
-    explore_up_to(Some(4), "two limits", || {
-        interleavings::replace_crowd_beside_a_replacement();
-    });
+    explore(
+        "two limits",
+        interleavings::replace_crowd_beside_a_replacement,
+    );
     explore(
         "replaced limit",
         interleavings::replace_crowd_beside_a_registration,

@@ -232,21 +232,6 @@ pub(crate) fn count_beside_a_registration() {
     ]);
 }
 
-/// Of two callbacks for crowds that are set at once, one stays, and with its own limit.
-pub(crate) fn replace_crowd_beside_a_replacement() {
-    let (topics, told) = (Topics::new(), [Count::default(), Count::default()]);
-    let set = |limit: usize| -> Box<dyn FnOnce() + Send> {
-        let (topics, told) = (topics.clone(), told[limit - 1].clone());
-        Box::new(move || topics.on_crowded(limit, move |_, _| told.up()))
-    };
-    together(vec![set(1), set(2)]);
-    for _ in 0..3 {
-        topics.register(0, |_| {});
-    }
-    let told = told.map(|count| count.get());
-    assert!([[2, 0], [0, 1]].contains(&told), "{told:?}");
-}
-
 /// Uses its topic when it is dropped, in the way that takes most locks.
 struct Reenters(Topics, TopicHandle<u8, u32>);
 
@@ -356,6 +341,21 @@ pub(crate) fn watch_beside_a_registration() {
 
 pub(crate) fn watch_beside_a_removal() {
     watch_beside(Topics::clear, 1, 0);
+}
+
+/// Of two callbacks for crowds that are set at once, one stays, and with its own limit.
+pub(crate) fn replace_crowd_beside_a_replacement() {
+    let (topics, told) = (Topics::new(), [Count::default(), Count::default()]);
+    let set = |limit: usize| -> Box<dyn FnOnce() + Send> {
+        let (topics, told) = (topics.clone(), told[limit - 1].clone());
+        Box::new(move || topics.on_crowded(limit, move |_, _| told.up()))
+    };
+    together(vec![set(1), set(2)]);
+    for _ in 0..3 {
+        topics.register(0, |_| {});
+    }
+    let told = told.map(|count| count.get());
+    assert!([[2, 0], [0, 1]].contains(&told), "{told:?}");
 }
 
 /// A callback for crowds that replaces another one is not told of what was a crowd for that one.
