@@ -11,11 +11,12 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::{iter, mem};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::cell::{Owner, Snapshot};
-use crate::list::{List, Ranked};
+use crate::list::{List, Position, Ranked};
 use crate::panic::{PanicOrigin, catch};
 use crate::registry::{Entry, sealed};
 use crate::slot::{Handler, Head, Kept, Once, Outcome, Slot};
@@ -224,33 +225,19 @@ async fn concurrently<E: ?Sized + 'static>(
     load: impl Fn() -> Option<Handlers<E>>,
     event: &E,
 ) -> Delivery {
-    let (mut delivery, mut pending) = (Delivery::default(), None);
+    let (mut delivery, mut pending, mut is_started) = (Delivery::default(), None, false);
     poll_fn(|context| {
-        let snapshot = load();
-        let Some(list) = snapshot.as_ref().and_then(Snapshot::list) else {
-            return Poll::Ready(());
-        };
-        let some_stop = list.stops() != 0;
-        if some_stop {
-            let mut stopping = list.iter().filter(|handler| handler.stops());
-            // They have no futures that could be pending.
-            advance(&mut stopping, event, context, &mut delivery);
-        }
-        if delivery.stopped {
+        if mem::replace(&mut is_started, true) {
             return Poll::Ready(());
         }
-        for handler in list.iter() {
-            if some_stop && handler.stops() {
-                continue;
-            }
-            match handler.start(event, context) {
-                Ok(outcome) => delivery.count(outcome),
-                Err(future) => pending
-                    .get_or_insert_with(FuturesUnordered::new)
-                    .push(Running::new(handler, future)),
-            }
+        pending = start_all(load(), event, context, &mut delivery);
+        // They have the waker of this task, and are polled again only when it is woken: with
+        // wakers of their own, which they need to be told apart. To poll them for that at once
+        // would resume a handler that has yielded, before any other task could run.
+        match pending {
+            None => Poll::Ready(()),
+            Some(_) => Poll::Pending,
         }
-        Poll::Ready(())
     })
     .await;
     if let Some(mut pending) = pending {
@@ -261,8 +248,40 @@ async fn concurrently<E: ?Sized + 'static>(
     delivery
 }
 
-/// The handler that the others wait for, the list that it is in, and how many follow it.
-type Waiting<'e, E> = (Running<'e, E>, Arc<List<Entry<AsyncFlavor, E>>>, usize);
+/// Calls every handler, and polls its future once; those that are pending then.
+fn start_all<'e, E: ?Sized + 'static>(
+    snapshot: Option<Handlers<E>>,
+    event: &'e E,
+    context: &mut Context<'_>,
+    delivery: &mut Delivery,
+) -> Option<FuturesUnordered<Running<'e, E>>> {
+    let list = snapshot.as_ref()?.list()?;
+    let some_stop = list.stops() != 0;
+    if some_stop {
+        // They have no futures that could be pending.
+        let mut stopping = list.iter().filter(|handler| handler.stops());
+        advance(&mut stopping, event, context, delivery);
+    }
+    if delivery.stopped {
+        return None;
+    }
+    let mut pending = None;
+    for handler in list.iter() {
+        if some_stop && handler.stops() {
+            continue;
+        }
+        match handler.start(event, context) {
+            Ok(outcome) => delivery.count(outcome),
+            Err(future) => pending
+                .get_or_insert_with(FuturesUnordered::new)
+                .push(Running::new(handler, future)),
+        }
+    }
+    pending
+}
+
+/// The handler that the others wait for, the list that it is in, and where it goes on.
+type Waiting<'e, E> = (Running<'e, E>, Arc<List<Entry<AsyncFlavor, E>>>, Position);
 
 /// Runs the handlers one after the other, in order. The list becomes owned when it must
 /// outlive a wait, and not before.
@@ -275,19 +294,16 @@ async fn in_sequence<E: ?Sized + 'static>(
     poll_fn(|context| {
         let pending = match waiting.take() {
             None => load().and_then(|snapshot| {
-                let mut handlers = snapshot.list()?.iter();
-                let running = advance(&mut handlers, event, context, &mut delivery)?;
-                let left = handlers.count();
-                Some((running, snapshot.into_owned()?, left))
+                let mut at = Position::default();
+                let running = go_on(snapshot.list()?, &mut at, event, context, &mut delivery)?;
+                Some((running, snapshot.into_owned()?, at))
             }),
-            Some((mut running, list, left)) => match Pin::new(&mut running).poll(context) {
-                Poll::Pending => Some((running, list, left)),
+            Some((mut running, list, mut at)) => match Pin::new(&mut running).poll(context) {
+                Poll::Pending => Some((running, list, at)),
                 Poll::Ready(outcome) => {
                     delivery.count(outcome);
-                    let mut handlers = list.iter().skip(list.len() - left);
-                    let running = advance(&mut handlers, event, context, &mut delivery);
-                    let left = handlers.count();
-                    running.map(|running| (running, list, left))
+                    let running = go_on(&list, &mut at, event, context, &mut delivery);
+                    running.map(|running| (running, list, at))
                 }
             },
         };
@@ -301,6 +317,18 @@ async fn in_sequence<E: ?Sized + 'static>(
     })
     .await;
     delivery
+}
+
+/// Runs the handlers from a position on, one after the other, until one is pending or stops.
+fn go_on<'e, E: ?Sized + 'static>(
+    list: &List<Entry<AsyncFlavor, E>>,
+    at: &mut Position,
+    event: &'e E,
+    context: &mut Context<'_>,
+    delivery: &mut Delivery,
+) -> Option<Running<'e, E>> {
+    let mut handlers = iter::from_fn(|| list.next(at));
+    advance(&mut handlers, event, context, delivery)
 }
 
 /// Runs handlers one after the other, until one is pending or stops.

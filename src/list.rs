@@ -32,6 +32,14 @@ pub(crate) enum List<T> {
     Long { chunks: Box<[Arc<[T]>]>, stops: u32 },
 }
 
+/// How far somebody has come who goes through a list and does not borrow it meanwhile.
+#[cfg(feature = "async")]
+#[derive(Default)]
+pub(crate) struct Position {
+    slice: usize,
+    at: usize,
+}
+
 impl<T> Default for List<T> {
     fn default() -> Self {
         let items = Box::default();
@@ -62,6 +70,24 @@ impl<T> List<T> {
             Self::Short { items, .. } => (items, &[]),
             Self::Long { chunks, .. } => (&[], chunks),
         }
+    }
+
+    /// The item at a position, which moves on to the next one.
+    #[cfg(feature = "async")]
+    pub(crate) fn next(&self, position: &mut Position) -> Option<&T> {
+        let slice = match self.slices() {
+            (short, []) => Some(short).filter(|_| position.slice == 0),
+            (_, long) => long.get(position.slice).map(|chunk| &**chunk),
+        }?;
+        if let Some(item) = slice.get(position.at) {
+            position.at += 1;
+            return Some(item);
+        }
+        *position = Position {
+            slice: position.slice + 1,
+            at: 0,
+        };
+        self.next(position)
     }
 
     /// How many items may stop a dispatch.
