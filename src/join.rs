@@ -10,7 +10,7 @@ use std::error::Error;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::HandlerId;
@@ -40,7 +40,9 @@ use crate::slot::{Head, Outcome};
 #[must_use = "dropping it removes the handler at once, without waiting"]
 pub struct Joinable {
     registration: Registration,
-    gate: Arc<dyn Gated>,
+    // Weak, because a gate owns the way to the `on_panic` callback, which may own this. It goes
+    // with the handler, and the handler's closure goes before it.
+    gate: Weak<dyn Gated>,
 }
 
 /// Why a handler was not waited for. It is removed all the same.
@@ -57,7 +59,7 @@ pub enum JoinError {
 }
 
 impl Joinable {
-    pub(crate) fn new(registration: Registration, gate: Arc<dyn Gated>) -> Self {
+    pub(crate) fn new(registration: Registration, gate: Weak<dyn Gated>) -> Self {
         Self { registration, gate }
     }
 
@@ -98,8 +100,11 @@ impl Joinable {
 
     fn wait(&self, deadline: Option<Instant>) -> Result<(), JoinError> {
         self.registration.remove();
-        self.gate.close();
-        wait(&self.gate, deadline)
+        let Some(gate) = self.gate.upgrade() else {
+            return Ok(());
+        };
+        gate.close();
+        wait(&gate, deadline)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::ops::ControlFlow;
 use std::panic::Location;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::{mem, slice};
 
 use crate::cell::{Owner, Pin, Snapshot};
@@ -198,12 +198,14 @@ impl<E: ?Sized> SyncRegistry<E> {
         let id = HandlerId::next(priority);
         let head = Head::new(id, Location::caller(), self.home());
         let gate = Arc::new(Gate::new(head, handler));
-        let entrance = Entrance(Arc::clone(&gate));
+        let weak: Weak<Gate<F>> = Arc::downgrade(&gate);
+        let joinable = Joinable::new(self.registration(id), weak);
+        let entrance = Entrance(gate);
         self.add(entry(self, id, move |event| match entrance.enter() {
             Some(inside) => inside.run(|handler| handler(event)),
             None => Outcome::Skipped,
         }));
-        Joinable::new(self.registration(id), gate)
+        joinable
     }
 
     /// Calls every handler with the event, in order, on this thread.
