@@ -61,28 +61,19 @@ impl<'r, F: Flavor<E>, E: ?Sized + 'static> Batch<'r, F, E> {
     }
 
     pub(crate) fn publish(self) {
-        let gone = self.registry.change(|list| {
+        self.registry.change(|list| {
             let goes = |rank| self.cleared || self.removed.contains(&rank);
-            let (gone, mut kept): (Vec<_>, Vec<_>) = list
+            let (removed, mut kept): (Vec<_>, Vec<_>) = list
                 .iter()
                 .cloned()
                 .partition(|handler| goes(handler.rank()));
-            if gone.is_empty() && self.added.is_empty() {
+            if removed.is_empty() && self.added.is_empty() {
                 return None;
             }
             kept.extend(self.added.into_values());
             kept.sort_by_key(Ranked::rank);
-            // Not before the new list is published: a dispatch that began in between would
-            // find neither what goes nor what comes.
-            let retire = move || {
-                for handler in &gone {
-                    handler.head().retire();
-                }
-                gone
-            };
-            Some((List::from_sorted(kept), retire))
+            Some((List::from_sorted(kept), removed))
         });
-        drop(gone);
     }
 }
 

@@ -4,16 +4,20 @@
 //! # Consistency
 //!
 //! A cell is a list and, beside it, the list's length, so that an empty topic is recognised
-//! by one load. A writer publishes the list first and the length after it, under the writer
-//! lock. A reader loads the length first, so the list that it then loads is at least as new:
+//! by one load. The length may be ahead of the list, never behind: a writer that adds counts
+//! first and publishes then; one that removes publishes first and counts then. A reader loads
+//! the length, and unless that is 0 the list:
 //!
-//! * It reads length 0 and leaves: either the list was empty, or the registration that fills
-//!   it has not returned yet, and leaving is as if the reader had come first.
-//! * It reads another length and then loads an empty list: the last handler was just
-//!   removed, and running nothing is as if the reader had come after that.
+//! * It reads length 0 and leaves. Then no list with items was published before, in the one
+//!   order of all sequentially consistent steps, that was not replaced by the empty one. So
+//!   whatever this thread saw of the cell before, by a pin or otherwise, is gone again.
+//! * It reads another length and then loads an empty list: the registration that fills it has
+//!   not returned yet, or the last item was just removed. Running nothing is as if the reader
+//!   had come before the one, or after the other.
 //!
-//! Both are sequentially consistent. Whoever registers and then looks at some state of its
-//! own, and whoever sets that state and then notifies, cannot both miss the other.
+//! All of these steps are sequentially consistent, those inside of `arc_swap` too. Whoever
+//! registers (the last step publishes the list) and then looks at some state of its own, and
+//! whoever sets that state and then notifies, cannot both miss each other.
 //!
 //! A pin compares the pointer only, relaxed: coherence alone gives that it sees every change
 //! that happened before, and that is all it promises. No data is reached through what it
@@ -26,21 +30,26 @@
 //! Items come and go by owners only: an owner adds its items before it goes, in the one order
 //! that a single word has.
 //!
-//! # Who drops a list
+//! # Who drops an item
 //!
-//! Whoever lets go of its last share, which may be `arc_swap` inside of a load: a writer
-//! counts a share for each reader that it finds on its way to the old list, also for one that
-//! then takes the new list and gives that share back. A look-up by key loads under the lock of
-//! its shard, and must not drop a list there. So a writer that is not the only one left to own
-//! the old list lets such look-ups end (`settle`) before it lets go of its own shares. Those
-//! that begin later do not find the old list any more.
+//! Whoever lets go of the last list that has it. A writer lets go of the old list before it
+//! unlocks: then all its items are still owned, those that it removed by `removed`, the others by
+//! the new list. So a writer drops only what it has removed itself, after it has unlocked, and
+//! only dispatches and pins, which hold lists without the lock, can delay that.
+//!
+//! `arc_swap` may hand the last share of a list to a load: a writer counts a share for each
+//! reader that it finds on its way to the old list, also for one that then takes the new list
+//! and gives that share back. A look-up by key loads under the lock of its shard, and must not
+//! drop an item there. So a writer whose removed items are shared, when it has let go of its
+//! own lists, waits for the look-ups that have begun (`Home::settle`) before it drops its
+//! shares of them. Look-ups that begin later find no list that has them.
 
 use std::mem;
 use std::ops::Deref;
 use std::sync::{Arc, PoisonError};
 
 use crate::concurrency::atomic::{AtomicU64, Ordering};
-use crate::concurrency::{ArcSwapAny, Cache, Guard, Mutex};
+use crate::concurrency::{ArcSwapAny, Cache, Guard, Mutex, MutexGuard};
 use crate::list::List;
 
 // `None` is the empty list, so that a topic without handlers allocates none.
@@ -103,37 +112,50 @@ impl<T> Cell<T> {
         (self.len() != 0).then(|| Snapshot(self.list.load()))
     }
 
-    /// Replaces the list by what `change` makes of it, unless that is `None`; then does what
-    /// `change` leaves to be done when the new list is published.
+    /// Replaces the list by what `change` makes of it, unless that is `None`. Returns what
+    /// `change` removed.
     ///
-    /// Both run under the writer lock, and so does `record`, which is given the old length and
-    /// the new one: they must run and drop nothing of the user's. The old list, which may own
-    /// the last share of a closure, is dropped after that.
-    pub(crate) fn update<R, A: FnOnce() -> R>(
+    /// Both functions run under the writer lock: they must run and drop nothing of the user's.
+    /// `published` is given what was removed, the old length and the new one. Whatever was
+    /// removed is in what is returned, so that the caller drops it after the lock is released.
+    pub(crate) fn update<R: AsRef<[T]>>(
         &self,
-        change: impl FnOnce(&List<T>) -> Option<(List<T>, A)>,
-        record: impl FnOnce(usize, usize),
-        settle: impl FnOnce(),
+        change: impl FnOnce(&List<T>) -> Option<(List<T>, R)>,
+        published: impl FnOnce(&[T], usize, usize),
     ) -> Option<R> {
-        let mut current = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.lock();
         let empty = List::default();
-        let (next, afterwards) = change(current.as_deref().unwrap_or(&empty))?;
+        let (next, removed) = change(current.as_deref().unwrap_or(&empty))?;
         let (len, old_len) = (next.len(), self.len());
         assert!((len as u64) < OWNER, "2^32 handlers of one registry");
         let next = (len != 0).then(|| Arc::new(next));
         let old = mem::replace(&mut *current, next.clone());
-        let published = self.list.swap(next);
-        let change = (len as u64).wrapping_sub(old_len as u64);
-        self.counts.fetch_add(change, Ordering::SeqCst);
-        let result = afterwards();
-        record(old_len, len);
-        drop(current);
-        // Shares that `swap` counted for readers were counted on this thread: they show.
-        if old.as_ref().is_some_and(|old| Arc::strong_count(old) > 2) {
-            settle();
+        let count = || {
+            let change = (len as u64).wrapping_sub(old_len as u64);
+            self.counts.fetch_add(change, Ordering::SeqCst);
+        };
+        if len > old_len {
+            count();
         }
-        drop((published, old));
-        Some(result)
+        let swapped_out = self.list.swap(next);
+        if len < old_len {
+            count();
+        }
+        published(removed.as_ref(), old_len, len);
+        // Under the lock: what is in the old list is in the new one too, or in `removed`. After
+        // the lock, the next change might remove some of it, and this drop would be the last.
+        drop((swapped_out, old));
+        Some(removed)
+    }
+
+    /// Looks at the current list, under the writer lock: a snapshot might be the last to let go
+    /// of what is removed meanwhile.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&List<T>) -> R) -> R {
+        look(self.lock().as_deref().unwrap_or(&List::default()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Published<T>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

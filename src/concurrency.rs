@@ -11,6 +11,7 @@ mod imports {
 
     pub(crate) use arc_swap::{ArcSwapAny, Cache, Guard};
     pub(crate) use dashmap::DashMap;
+    pub(crate) use dashmap::mapref::one::Ref;
 }
 
 #[cfg(loom)]
@@ -19,7 +20,7 @@ mod imports {
     pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
     pub(crate) use loom::{lazy_static, thread_local};
 
-    pub(crate) use crate::double::{ArcSwapAny, Cache, DashMap, Guard};
+    pub(crate) use crate::double::{ArcSwapAny, Cache, DashMap, Guard, Ref};
 }
 
 #[cfg(all(shuttle, not(loom)))]
@@ -28,7 +29,7 @@ mod imports {
     pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
     pub(crate) use shuttle::{lazy_static, thread_local};
 
-    pub(crate) use crate::double::{ArcSwapAny, Cache, DashMap, Guard};
+    pub(crate) use crate::double::{ArcSwapAny, Cache, DashMap, Guard, Ref};
 }
 
 pub(crate) use imports::*;

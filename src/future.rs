@@ -230,7 +230,8 @@ async fn concurrently<E: ?Sized + 'static>(
         if mem::replace(&mut is_started, true) {
             return Poll::Ready(());
         }
-        pending = start_all(load(), event, context, &mut delivery);
+        pending =
+            load().and_then(|snapshot| start_all(snapshot.list()?, event, context, &mut delivery));
         // They have the waker of this task, and are polled again only when it is woken: with
         // wakers of their own, which they need to be told apart. To poll them for that at once
         // would resume a handler that has yielded, before any other task could run.
@@ -250,12 +251,11 @@ async fn concurrently<E: ?Sized + 'static>(
 
 /// Calls every handler, and polls its future once; those that are pending then.
 fn start_all<'e, E: ?Sized + 'static>(
-    snapshot: Option<Handlers<E>>,
+    list: &List<Entry<AsyncFlavor, E>>,
     event: &'e E,
     context: &mut Context<'_>,
     delivery: &mut Delivery,
 ) -> Option<FuturesUnordered<Running<'e, E>>> {
-    let list = snapshot.as_ref()?.list()?;
     let some_stop = list.stops() != 0;
     if some_stop {
         // They have no futures that could be pending.
@@ -490,12 +490,15 @@ impl<E: ?Sized> AsyncRegistry<E> {
 
     /// Runs all handlers at once, on the task that awaits this.
     ///
-    /// They start in order, and each is polled once as it starts; then each is polled when
-    /// it is woken. A panic is reported when it happens, whatever the others do.
+    /// They start in order, and each is polled once as it starts, with the waker of the task.
+    /// Those that are pending then are polled once more when the task is polled again, with
+    /// wakers of their own; from then on each is polled when it is woken. A panic is reported
+    /// when it happens, whatever the others do.
     ///
     /// Nothing happens before this is first polled; the handlers are those that are
     /// registered by then. Dropping it drops the futures that have not ended. It is `Send`
-    /// if `E` is `Sync`. What the task's own waker throws is not caught: it is the executor's.
+    /// if `E` is `Sync`. A panic of the task's own waker counts as the handler's that wakes it in
+    /// its first poll; after that it is not caught, because it is the executor's.
     ///
     /// Takes no lock. Allocates one box a handler at most, and what it takes to wait for those
     /// that are pending after their first poll.

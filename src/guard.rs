@@ -13,7 +13,8 @@ use crate::HandlerId;
 /// alive; once the registry is gone, dropping the guard does nothing.
 ///
 /// Dropping it gives what [`unregister`](crate::Registry::unregister) gives: no dispatch
-/// starts the handler afterwards. It never panics, not even while the thread unwinds.
+/// starts the handler afterwards. It does not panic, not even while the thread
+/// unwinds; but it owns the topic for a moment, and more than 2^31 owners panic.
 ///
 /// ```
 /// use topic_registry::{HandlerGuard, SyncRegistry, TopicRegistry};

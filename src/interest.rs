@@ -1,12 +1,14 @@
 //! [`Interest`]: whether anybody listens to a topic at all, told edge by edge.
 //!
-//! A topic gains its first handler and loses its last one under its writer lock, where the edge
-//! is recorded. It is told after the lock is released, by whoever finds nobody telling edges of
-//! the same topic: that one goes on until it has told all of them, also those that others record
-//! meanwhile. So the edges of a topic are told one after the other, in their order, and none is
-//! left when the last owner of the topic goes: who tells is an owner.
+//! A topic gains its first handler and loses its last one under its writer lock, where it is
+//! recorded which of the two holds now. The callback is called after the lock is released, by
+//! whoever finds nobody calling it for the same topic. That one calls again as long as what the
+//! callback heard last is not what holds. So the calls for a topic alternate and do not overlap,
+//! and when the last owner of the topic goes, the callback has heard what is true: who calls is
+//! an owner.
 //!
-//! Edges alternate, so it is enough to count those that are not told yet.
+//! Nothing queues: an edge and its opposite that the callback has not heard of cancel out.
+//! Otherwise a slow callback would keep one thread calling for the edges of all others.
 
 use std::collections::HashMap;
 use std::mem;
@@ -34,13 +36,6 @@ impl Interest {
             _ => Self::Gained,
         }
     }
-
-    fn next(self) -> Self {
-        match self {
-            Self::Gained => Self::Lost,
-            Self::Lost => Self::Gained,
-        }
-    }
 }
 
 pub(crate) type Callback<K> = Box<dyn Fn(&K, Interest) + Send + Sync>;
@@ -61,20 +56,12 @@ struct Watch<K> {
 /// told of, and so cannot move out for another one.
 pub(crate) type Address = usize;
 
-/// What is known of a topic; one that is not known has no handlers.
+/// What is known of a topic. One that is not in the map has no handlers, and the callback has
+/// heard of none.
 struct Edges {
-    untold: usize,
-    told: Interest,
-    is_telling: bool,
-}
-
-impl Edges {
-    fn recorded(&self) -> Interest {
-        match self.untold % 2 {
-            0 => self.told,
-            _ => self.told.next(),
-        }
-    }
+    heard: Interest,
+    now: Interest,
+    is_calling: bool,
 }
 
 impl<K> Interests<K> {
@@ -118,29 +105,30 @@ impl<K> Interests<K> {
             return;
         };
         let edges = watch.edges.entry(topic).or_insert(Edges {
-            untold: 0,
-            told: Interest::Lost,
-            is_telling: false,
+            heard: Interest::Lost,
+            now,
+            is_calling: false,
         });
-        if edges.recorded() != now {
-            edges.untold += 1;
-        }
+        edges.now = now;
     }
 
-    /// Tells what was recorded of a topic, unless somebody is about to; returns what the
-    /// callback threw.
-    pub(crate) fn tell(&self, topic: Address, key: &K) -> Vec<Payload> {
-        let (mut thrown, mut last) = (Vec::new(), None);
+    /// Calls the callback until it has heard what holds for a topic, unless another thread is
+    /// about to; hands over what it throws.
+    pub(crate) fn tell(&self, topic: Address, key: &K, mut thrown: impl FnMut(Payload)) {
+        let mut last = None;
         while let Some((callback, interest)) = self.next(topic, last.as_ref()) {
-            thrown.extend(catch(|| callback(key, interest)).err());
+            if let Err(payload) = catch(|| callback(key, interest)) {
+                thrown(payload);
+            }
             last = Some(callback);
         }
         // The last share, if the callback was replaced meanwhile.
-        thrown.extend(catch(|| drop(last)).err());
-        thrown
+        if let Err(payload) = catch(|| drop(last)) {
+            thrown(payload);
+        }
     }
 
-    /// The next edge to tell, and to whom, after it was told of the last one by `last`.
+    /// The next call to make, after one of `last`.
     fn next(
         &self,
         topic: Address,
@@ -149,28 +137,27 @@ impl<K> Interests<K> {
         let mut watch = self.lock();
         let Watch { callback, edges } = watch.as_mut()?;
         if last.is_some_and(|last| !Arc::ptr_eq(last, callback)) {
-            // Replaced. What the new one is to be told, others tell.
+            // Replaced. Whoever replaced it calls the new one.
             return None;
         }
         let known = edges.get_mut(&topic)?;
-        if known.is_telling && last.is_none() {
+        if known.is_calling && last.is_none() {
             return None;
         }
-        if known.untold == 0 {
-            known.is_telling = false;
-            if known.told == Interest::Lost {
+        if known.heard == known.now {
+            known.is_calling = false;
+            if known.now == Interest::Lost {
                 edges.remove(&topic);
-                // Topics of which there were many at once would leave their places for ever.
+                // Topics of which there were many at once would leave their places behind.
                 if edges.capacity() > 4 * edges.len() + 1024 {
                     edges.shrink_to_fit();
                 }
             }
             return None;
         }
-        known.untold -= 1;
-        known.told = known.told.next();
-        known.is_telling = true;
-        Some((Arc::clone(callback), known.told))
+        known.heard = known.now;
+        known.is_calling = true;
+        Some((Arc::clone(callback), known.now))
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Watch<K>>> {

@@ -29,6 +29,7 @@ mod slot;
 mod sync;
 mod telemetry;
 mod topic;
+mod turnstile;
 
 pub use batch::Batch;
 pub use builder::Builder;

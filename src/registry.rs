@@ -22,11 +22,14 @@ use crate::{Batch, HandlerGuard, HandlerId};
 ///
 /// A dispatch runs over the handlers that were registered when it began. A handler that
 /// is registered meanwhile waits for the next dispatch; one that is removed meanwhile is
-/// skipped, unless its call has begun. A change that happened before a dispatch (on the
+/// skipped, unless its call has begun: a call begins when the dispatch has looked whether the
+/// handler was removed, just before it calls the closure. A change that happened before a dispatch (on the
 /// same thread, or on another one that the dispatching thread has synchronised with) is
-/// always seen by it.
+/// always seen by it. What a thread has seen by one way to notify, it sees by every other from
+/// then on. [`handler_count`](Self::handler_count) may know of a registration that has not
+/// returned yet before dispatches do, never after.
 ///
-/// Every method may be called from everywhere: from a handler, from an `on_panic`
+/// Every method can be called from anywhere: from a handler, from an `on_panic`
 /// callback, from the destructor of a closure or of a thread-local, at any depth. No
 /// lock is held while anything of the caller's runs or is dropped.
 ///
@@ -175,7 +178,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// Once this has returned, on whichever thread, no dispatch starts the handler: not
     /// one that already runs either. A call that has begun may go on. The closure is
     /// dropped here, unless a dispatch or a pin still holds an older list: then it is
-    /// dropped by whichever lets go last.
+    /// dropped by whichever lets go last. Nothing else delays it.
     ///
     /// An id that is unknown, was removed before, or belongs to another registry changes
     /// nothing.
@@ -184,11 +187,8 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// further 64.
     pub fn unregister(&self, id: HandlerId) -> bool {
         let removed = self.change(|list| {
-            let (rest, slot) = list.remove(id.rank())?;
-            // Under the lock, so that another removal of the same handler, which comes
-            // too late and returns `false`, also returns after this.
-            slot.head().retire();
-            Some((rest, || ()))
+            let (rest, handler) = list.remove(id.rank())?;
+            Some((rest, [Arc::clone(handler)]))
         });
         removed.is_some()
     }
@@ -241,38 +241,31 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// Removes all handlers; how many there were.
     pub(crate) fn remove_all(&self) -> usize {
         let removed = self.change(|list| {
-            let len = list.len();
-            list.iter().for_each(|slot| slot.head().retire());
-            (len != 0).then(|| (List::default(), move || len))
+            let all: Vec<_> = list.iter().cloned().collect();
+            (!all.is_empty()).then(|| (List::default(), all))
         });
         removed.unwrap_or(0)
     }
 
     /// The handlers in the order in which they run, but that a concurrent async dispatch runs
-    /// interceptors first. Nothing is locked while the caller looks at
-    /// them, so they may have been removed by then. Takes no lock; allocates the `Vec`.
+    /// interceptors first. They may have been removed by the time the caller looks at them.
+    ///
+    /// Takes the writer lock, and allocates the `Vec`.
     #[must_use]
     pub fn handlers(&self) -> Vec<HandlerInfo> {
-        let snapshot = self.cell().load();
-        let list = snapshot.as_ref().and_then(|snapshot| snapshot.list());
-        let heads = list
-            .into_iter()
-            .flat_map(List::iter)
-            .map(|slot| slot.head());
         let info = |head: &Head| HandlerInfo {
             id: head.id(),
             priority: head.id().priority(),
             registered_at: head.location(),
         };
-        heads.map(info).collect()
+        self.cell()
+            .look(|list| list.iter().map(|handler| info(handler.head())).collect())
     }
 
-    /// Whether a handler is registered here: a binary search in the current list, without a lock.
+    /// Whether a handler is registered here: a binary search under the writer lock.
     #[must_use]
     pub fn contains(&self, id: HandlerId) -> bool {
-        let snapshot = self.cell().load();
-        let list = snapshot.as_ref().and_then(|snapshot| snapshot.list());
-        list.is_some_and(|list| list.contains(id.rank()))
+        self.cell().look(|list| list.contains(id.rank()))
     }
 
     /// How many handlers are registered: one atomic load.
@@ -361,23 +354,39 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
 
     pub(crate) fn add(&self, handler: Entry<F, E>) -> HandlerId {
         let id = handler.head().id();
-        self.change(|list| Some((list.insert(handler), || ())));
+        self.change(|list| Some((list.insert(handler), [])));
         id
     }
 
-    /// See [`Cell::update`].
-    pub(crate) fn change<R, A: FnOnce() -> R>(
+    /// Replaces the list by what `change` makes of it, without what it removes, and drops that.
+    /// Returns how many handlers were removed, or `None` if nothing changed. See
+    /// [`Cell::update`] for what `change` must not do.
+    pub(crate) fn change<R: AsRef<[Entry<F, E>]>>(
         &self,
-        change: impl FnOnce(&List<Entry<F, E>>) -> Option<(List<Entry<F, E>>, A)>,
-    ) -> Option<R> {
-        let (core, home, mut sizes) = (&self.core, &self.core.home, (0, 0));
-        let record = |from, to| {
+        change: impl FnOnce(&List<Entry<F, E>>) -> Option<(List<Entry<F, E>>, R)>,
+    ) -> Option<usize> {
+        let (home, mut sizes) = (&self.core.home, (0, 0));
+        let removed = self.cell().update(change, |removed, from, to| {
+            // Under the lock, so that another removal of the same handler, which comes too late
+            // and returns `false`, also returns after this. Not before the new list is published:
+            // a dispatch that began in between would find neither what goes nor what comes.
+            for handler in removed {
+                handler.head().retire();
+            }
             sizes = (from, to);
             home.topic.record(from, to);
-        };
-        let result = core.cell.update(change, record, || home.settle())?;
+        })?;
+        let handlers = removed.as_ref();
+        let count = handlers.len();
+        if handlers
+            .iter()
+            .any(|handler| Arc::strong_count(handler) > 1)
+        {
+            home.settle();
+        }
+        drop(removed);
         home.topic.follow(sizes.0, sizes.1);
-        Some(result)
+        Some(count)
     }
 
     pub(crate) fn registration(&self, id: HandlerId) -> Registration {

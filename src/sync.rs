@@ -159,7 +159,9 @@ impl<E: ?Sized> SyncRegistry<E> {
     ///
     /// However many threads notify at once, and however deeply calls nest, it is called
     /// at most once ever: the dispatch that removes it calls it. So it is no longer
-    /// registered when it runs, and one that is removed by its id first never runs.
+    /// registered when it runs, and one that is removed by its id first never runs. Its call has
+    /// begun when the dispatch has removed it: from then on, another removal returns `false`, and
+    /// the call still comes.
     ///
     /// ```
     /// use topic_registry::SyncRegistry;
@@ -215,8 +217,8 @@ impl<E: ?Sized> SyncRegistry<E> {
     /// meanwhile is said [above](Registry#consistency).
     ///
     /// Takes no lock and allocates nothing, at any depth of nesting; but the first time ever
-    /// that a thread notifies, `arc-swap` allocates the node where it keeps that thread's
-    /// snapshots. Without handlers it is one atomic load; otherwise it protects the list of
+    /// that a thread notifies, `arc-swap` takes a node for that thread's snapshots, and allocates
+    /// it unless it finds one of a thread that has ended. Without handlers it is one atomic load; otherwise it protects the list of
     /// handlers, which takes about as long as an uncontended lock, and makes one indirect
     /// call a handler. The call of a handler that is for once is a removal as well, and that
     /// of a joinable one takes a lock of its own.

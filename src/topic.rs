@@ -35,14 +35,15 @@ use std::sync::{Arc, Weak};
 use ahash::RandomState;
 
 use crate::cell::Snapshot;
-use crate::concurrency::DashMap;
 use crate::concurrency::atomic::{AtomicUsize, Ordering};
+use crate::concurrency::{DashMap, Ref};
 use crate::crowd::{self, Crowds};
 use crate::interest::{self, Interests};
 use crate::list::List;
 use crate::panic::{Contained, Home, PanicInfo, Payload, Reports, Topic, absorb};
 use crate::registry::{Core, Entry};
 use crate::telemetry::Telemetry;
+use crate::turnstile::Turnstile;
 use crate::{Batch, Builder, Flavor, HandlerId, Interest, Registry};
 
 /// What a key must be. Implemented for every type that fits.
@@ -87,8 +88,8 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Key for K {}
 /// # Lifetime
 ///
 /// Handles and guards do not keep the topics alive. When the last clone is gone, each handle
-/// goes on as a registry of its own, of which nobody is told but the `on_panic` callback. A handler
-/// or a callback that owns a clone of the topics that it is in keeps them alive until it is
+/// goes on as a registry of its own: the `on_panic` callback is still called, `tracing` and `metrics`
+/// are still told, and the other callbacks are gone. A handler or a callback that owns a clone of the topics that it is in keeps them alive until it is
 /// removed. An `on_panic` callback must not own a handle either: it would outlive the topics, and
 /// never go.
 pub struct Topics<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
@@ -121,6 +122,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     pub(crate) fn with(telemetry: Telemetry<K>) -> Self {
         let map = Arc::new_cyclic(|map| Map {
             topics: DashMap::default(),
+            turnstile: Turnstile::new(),
             pruned: AtomicUsize::new(0),
             shared: Arc::new(Shared {
                 map: Weak::clone(map),
@@ -148,11 +150,12 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         let core = Arc::new(Core::new(Arc::clone(&home) as Arc<Home>));
         // Clones go in, because another thread may have made the topic meanwhile: then the
         // key and the core that are dropped inside, under the lock, are not the last ones.
-        let entry = self.map.topics.entry(TopicKey(Arc::clone(&home)));
-        let entry = entry.or_insert_with(|| Arc::clone(&core));
-        let is_new = Arc::ptr_eq(entry.value(), &core);
-        let handle = Handle::of(entry.key(), entry.value());
-        drop(entry);
+        let (handle, is_new) = self.map.alone(&home.topic.key, |topics| {
+            let entry = topics.entry(TopicKey(Arc::clone(&home)));
+            let entry = entry.or_insert_with(|| Arc::clone(&core));
+            let is_new = Arc::ptr_eq(entry.value(), &core);
+            (Handle::of(entry.key(), entry.value()), is_new)
+        });
         if is_new {
             self.map.shared.telemetry.topic_came(&home.topic.key);
         }
@@ -166,7 +169,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let entry = self.map.topics.get(Query::of(&Query(key)))?;
+        let entry = self.map.find(key)?;
         Some(Handle::of(entry.key(), entry.value()))
     }
 
@@ -177,7 +180,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.map.topics.contains_key(Query::of(&Query(key)))
+        self.map.find(key).is_some()
     }
 
     /// [`Registry::unregister`] on the key's topic; `false` if there is none.
@@ -239,13 +242,13 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// How many topics there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.map.topics.len()
+        self.map.all().len()
     }
 
     /// Whether there is no topic.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.map.topics.is_empty()
+        self.map.all().is_empty()
     }
 
     /// The keys of all topics, in no order. Topics that come or go meanwhile may be left out.
@@ -285,7 +288,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     pub fn prune(&self) -> usize {
         let homes = self.collect(|home, _| Arc::clone(&home.0)).into_iter();
         let removed = homes.filter(|home| self.map.prune(&home.topic)).count();
-        self.map.topics.shrink_to_fit();
+        self.map.shrink();
         removed
     }
 
@@ -312,12 +315,14 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// of what was set before: what a bridge needs that subscribes upstream while somebody
     /// listens.
     ///
-    /// For one key the calls alternate, in the order in which it happened, beginning with
-    /// [`Interest::Gained`]; they do not overlap, and none is left out. Topics that have handlers
-    /// already are told of at once, on this thread. As a rule the call is made on the thread that
-    /// registered or removed the handler, before that returns. But if another thread is just
-    /// making a call for the same key, then it makes this one too, later; and so does the
-    /// callback's own thread if the callback registers or removes handlers of that key.
+    /// For one key the calls alternate, beginning with [`Interest::Gained`]; they do not overlap,
+    /// and when all changes have returned, the last call was true. What is gained and lost again
+    /// before the callback is called for it cancels out: nothing queues, however slow the callback
+    /// is. Topics that have handlers already are reported at once, on this thread. As a rule the
+    /// call is made on the thread that registered or removed the handler, before that returns. But
+    /// if another thread is just making a call for the same key, then it makes this one too, later;
+    /// and so does the callback's own thread if the callback registers or removes handlers of that
+    /// key.
     ///
     /// No lock is held while it runs. If it panics, that is [counted](Self::panic_count) and goes
     /// no further. A callback that owns a clone of the topics keeps them alive until it is
@@ -325,7 +330,9 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// is lost after that, and handlers that go with the topics are not told of: the callback goes
     /// with them.
     ///
-    /// A last handler's closure is dropped before its loss is told.
+    /// A last handler's closure is dropped before the loss is reported, unless something still
+    /// holds it then: a dispatch or a pin that runs over an older list, its own call if it removes
+    /// itself, as each `register_once` handler does, or a call of a joinable one.
     ///
     /// While a callback is set, to add a topic's first handler or to remove its last one takes a
     /// lock that all topics share. Nothing else costs anything.
@@ -350,7 +357,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
             let place = &topic.home.topic;
             topic.change(|list| {
                 place.record(0, list.len());
-                None::<(List<_>, fn())>
+                None::<(List<_>, [_; 0])>
             });
             place.tell_interest();
         }
@@ -414,13 +421,13 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let entry = self.map.topics.get(Query::of(&Query(key)))?;
+        let entry = self.map.find(key)?;
         entry.value().cell.load()
     }
 
     /// Something of each topic. `pick` runs under the locks of the map.
     fn collect<R>(&self, pick: impl Fn(&TopicKey<F, K, E>, &Share<F, E>) -> R) -> Vec<R> {
-        let entries = self.map.topics.iter();
+        let entries = self.map.all().iter();
         entries
             .map(|entry| pick(entry.key(), entry.value()))
             .collect()
@@ -465,8 +472,8 @@ pub struct TopicInfo<K> {
     pub key: K,
     /// How many handlers are registered.
     pub handlers: usize,
-    /// How many keep the topic: handles, pins, registries cloned out of a handle, and calls that
-    /// register or remove by key or guard at this moment.
+    /// How many keep the topic: handles, pins, registries cloned out of a handle, and calls at this
+    /// moment that register or remove by key or guard, clear all topics, or set `on_interest`.
     pub handles: usize,
 }
 
@@ -515,7 +522,8 @@ impl<F: Flavor<E>, K: Key + fmt::Debug, E: ?Sized> fmt::Debug for Handle<F, K, E
 type Callback<K> = Box<dyn Fn(&K, &PanicInfo<'_>) + Send + Sync>;
 
 struct Map<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
-    topics: DashMap<TopicKey<F, K, E>, Share<F, E>, RandomState>,
+    topics: Table<F, K, E>,
+    turnstile: Turnstile,
     pruned: AtomicUsize,
     shared: Arc<Shared<F, K, E>>,
 }
@@ -605,7 +613,9 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Topic for Place<F, K, E> {
         if let Some(map) = self.shared.map.upgrade() {
             // Whoever looks the key up holds its shard's lock. That it is free for a moment
             // is all that is asked for.
-            drop(map.topics.get_mut(Query::of(&Query::<K>(&self.key))));
+            map.alone(&self.key, |topics| {
+                drop(topics.get_mut(Query::of(&Query::<K>(&self.key))));
+            });
         }
     }
 }
@@ -616,20 +626,50 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Place<F, K, E> {
     }
 
     fn tell_interest(&self) {
-        let interests = &self.shared.interests;
-        let thrown = interests.tell(self.address(), &self.key);
-        self.shared.absorb(thrown);
+        let Shared { interests, .. } = &*self.shared;
+        interests.tell(self.address(), &self.key, |payload| {
+            self.shared.absorb([payload]);
+        });
     }
 }
 
+type Found<'m, F, K, E> = Ref<'m, TopicKey<F, K, E>, Share<F, E>>;
+type Table<F, K, E> = DashMap<TopicKey<F, K, E>, Share<F, E>, RandomState>;
+
 impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
+    /// Looks a key up. Its shard is locked until what this returns is dropped.
+    #[inline]
+    fn find<Q>(&self, key: &Q) -> Option<Found<'_, F, K, E>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let query = Query(key);
+        let query = Query::of(&query);
+        self.turnstile
+            .before_look_up(|| self.topics.determine_map(query));
+        self.topics.get(query)
+    }
+
+    /// The table, to look at all of its shards.
+    fn all(&self) -> &Table<F, K, E> {
+        self.turnstile.before_look_at_all();
+        &self.topics
+    }
+
+    /// Runs `work`, which locks the key's shard for itself.
+    fn alone<R>(&self, key: &K, work: impl FnOnce(&Table<F, K, E>) -> R) -> R {
+        let shard = self.topics.determine_map(Query::of(&Query::<K>(key)));
+        self.turnstile.with_shard(shard, || work(&self.topics))
+    }
+
     /// Removes the topic of this place's key if it is idle.
     fn prune(&self, place: &Place<F, K, E>) -> bool {
-        let query = Query::<K>(&place.key);
         // What is removed is dropped after the lock is released.
-        let topic = self
-            .topics
-            .remove_if(Query::of(&query), |_, core| core.cell.is_idle());
+        let topic = self.alone(&place.key, |topics| {
+            let query = Query::<K>(&place.key);
+            topics.remove_if(Query::of(&query), |_, core| core.cell.is_idle())
+        });
         if topic.is_some() {
             self.give_back();
             self.shared.telemetry.topic_went(&place.key);
@@ -651,9 +691,13 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
     fn give_back(&self) {
         const EVERY: usize = 1024;
         let pruned = self.pruned.fetch_add(1, Ordering::Relaxed) + 1;
-        if pruned % EVERY == 0 && self.topics.capacity() > 4 * self.topics.len() + EVERY {
-            self.topics.shrink_to_fit();
+        if pruned % EVERY == 0 && self.all().capacity() > 4 * self.topics.len() + EVERY {
+            self.shrink();
         }
+    }
+
+    fn shrink(&self) {
+        self.turnstile.with_all(|| self.topics.shrink_to_fit());
     }
 }
 

@@ -3,11 +3,12 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use topic_registry::{SyncRegistry, TopicRegistry};
+use topic_registry::{Interest, SyncRegistry, TopicRegistry};
 
 struct Counting;
 
@@ -232,6 +233,41 @@ fn topics_that_are_watched_leave_no_memory() {
     assert_eq!((topics.len(), *told.lock().unwrap()), (0, 200_002));
     let grown = grown + growth(|| assert_eq!(topics.prune(), 0));
     assert!(grown < KIB_64, "the heap has grown by {grown} bytes");
+}
+
+/// Each call of the observer makes the next edge, so that one registration comes to all of them.
+#[test]
+fn observers_that_panic_are_counted_and_leave_no_memory_call_by_call() {
+    const CALLS: u64 = 100_000;
+    let topics = TopicRegistry::<String, u64>::new();
+    // The calls so far, those that were not counted when the next came, and the heap at first.
+    let told = Arc::new(Mutex::new((0, 0, LIVE.get())));
+    let (same, seen) = (topics.clone(), Arc::clone(&told));
+    topics.on_interest(move |key, interest| {
+        {
+            let (call, miscounted, heap) = &mut *seen.lock().unwrap();
+            *miscounted += u64::from(same.panic_count() != *call);
+            *call += 1;
+            match *call {
+                1_000 => *heap = LIVE.get(),
+                CALLS => return *heap = LIVE.get() - *heap,
+                _ => {}
+            }
+        }
+        match interest {
+            Interest::Gained => assert!(same.remove(key)),
+            Interest::Lost => _ = same.register(key.as_str(), |_| {}),
+        }
+        resume_unwind(Box::new("told"));
+    });
+    topics.register("a", |_| {});
+    let (calls, miscounted, grown) = *told.lock().unwrap();
+    topics.clear_interest_callback();
+    assert_eq!((calls, topics.panic_count()), (CALLS, CALLS - 1));
+    assert!(
+        miscounted == 0 && grown < KIB_8,
+        "{miscounted} were not counted at once; the heap has grown by {grown} bytes meanwhile"
+    );
 }
 
 #[test]

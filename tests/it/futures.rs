@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use topic_registry::{AsyncRegistry, AsyncTopicRegistry, Delivery, HandlerGuard, PanicOrigin};
 
@@ -104,6 +104,58 @@ fn a_wake_polls_only_the_handler_that_was_woken() {
     assert!(polls <= 3 * HANDLERS, "{polls} polls");
 }
 
+/// They are given wakers of their own only when the task comes back to them.
+#[test]
+fn handlers_that_nobody_wakes_are_polled_once_and_do_not_wake_the_task() {
+    const HANDLERS: usize = 1_000;
+    let (registry, doors) = doors(HANDLERS);
+    let polls = || doors.iter().map(Door::polls).sum::<usize>();
+    let task = Arc::new(Count::default());
+    let mut notify = pin!(registry.notify(&0));
+    assert!(poll(notify.as_mut(), &task).is_pending());
+    assert_eq!((polls(), task.take()), (HANDLERS, 0), "polls, and wakes");
+    for _ in 0..10 {
+        assert!(poll(notify.as_mut(), &task).is_pending());
+    }
+    assert!(polls() <= 2 * HANDLERS, "{} polls in all", polls());
+}
+
+/// Each time that all handlers yield, another task of the only thread gets its turn.
+#[test]
+fn handlers_that_yield_let_other_tasks_run_each_time() {
+    const YIELDS: usize = 5;
+    for handlers in [1, 3, 100] {
+        within("handlers that yield", move || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.build().unwrap();
+            let registry = AsyncRegistry::<u32>::new();
+            for _ in 0..handlers {
+                registry.register(|_| async {
+                    for _ in 0..YIELDS {
+                        tokio::task::yield_now().await;
+                    }
+                });
+            }
+            let turns = Arc::new(AtomicUsize::new(0));
+            let counted = Arc::clone(&turns);
+            let dispatch = runtime.spawn(async move {
+                let before = counted.load(Ordering::Relaxed);
+                assert_eq!(registry.notify(&0).await.called, handlers);
+                counted.load(Ordering::Relaxed) - before
+            });
+            let other = runtime.spawn(async move {
+                loop {
+                    turns.fetch_add(1, Ordering::Relaxed);
+                    tokio::task::yield_now().await;
+                }
+            });
+            let turns = runtime.block_on(dispatch).unwrap();
+            other.abort();
+            assert!(turns >= YIELDS, "{turns} turns beside {handlers} handlers");
+        });
+    }
+}
+
 #[test]
 fn wakes_follow_a_dispatch_to_another_task() {
     let (registry, doors) = doors(3);
@@ -133,6 +185,7 @@ fn stale_and_spurious_wakes_are_harmless() {
     let task = Arc::new(Count::default());
     let mut notify = Box::pin(registry.notify(&0));
     assert!(poll(notify.as_mut(), &task).is_pending());
+    assert!(poll(notify.as_mut(), &task).is_pending(), "nobody woke it");
     let stale = doors[0].waker();
     for _ in 0..5 {
         stale.wake_by_ref();
@@ -593,6 +646,36 @@ fn a_sequential_dispatch_runs_each_handler_once_and_in_order_whichever_wait() {
         assert_eq!((delivery, polls.next()), (Some(200), None));
         assert_eq!(log.take(), (0..200).collect::<Vec<i32>>());
     }
+}
+
+/// By time, because nothing else shows it: what a handler costs does not grow with their number.
+#[test]
+#[ignore = "takes some seconds, and a machine that does little else"]
+fn a_sequential_dispatch_costs_each_handler_that_waits_the_same_however_many_there_are() {
+    let [few, many] = [5_000, 200_000].map(|handlers: u32| {
+        let registry = AsyncRegistry::<u32>::new();
+        registry.update(|batch| {
+            for _ in 0..handlers {
+                batch.register(|_| {
+                    let mut pending = true;
+                    poll_fn(move |_| match std::mem::take(&mut pending) {
+                        true => Poll::Pending,
+                        false => Poll::Ready(()),
+                    })
+                });
+            }
+        });
+        let run = || {
+            let (task, start) = (Arc::new(Count::default()), Instant::now());
+            let mut notify = pin!(registry.notify_sequential(&0));
+            let polls = (0..).position(|_| poll(notify.as_mut(), &task).is_ready());
+            assert_eq!(polls, Some(handlers as usize), "each waits once");
+            start.elapsed() / handlers
+        };
+        (0..5).map(|_| run()).min().expect("it has run")
+    });
+    println!("{few:?} a handler of few, {many:?} of many");
+    assert!(many < 6 * few, "{few:?} a handler of few, {many:?} of many");
 }
 
 #[test]

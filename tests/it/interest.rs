@@ -1,7 +1,7 @@
 //! Who is told that topics gain and lose their handlers, or gather too many.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -256,23 +256,91 @@ fn a_callback_that_forgets_itself_and_whose_destructor_panics_is_contained_and_c
     assert_eq!((topics.len(), topics.panic_count()), (1, 1));
 }
 
+/// An edge and its opposite that nobody was told of yet are none.
 #[test]
-fn what_comes_and_goes_while_the_callback_runs_is_told_edge_by_edge() {
-    within("an interest callback that churns", || {
+fn what_comes_and_goes_while_the_callback_runs_cancels_out() {
+    let stays: fn(&Topics, &str) = |topics, key| {
+        assert!(topics.remove(key));
+        drop(topics.register_guard(key, |_| {}));
+        topics.register(key, |_| {});
+    };
+    let goes: fn(&Topics, &str) = |topics, key| {
+        assert!(topics.remove(key));
+        drop(topics.register_guard(key, |_| {}));
+    };
+    for (churn, expected) in [(stays, vec![Gained]), (goes, vec![Gained, Lost])] {
+        within("an interest callback that churns", move || {
+            let (topics, log) = (Topics::new(), Log::new());
+            let (same, told, first) = (topics.clone(), log.clone(), AtomicBool::new(true));
+            topics.on_interest(move |key, interest| {
+                told.push(interest);
+                if first.swap(false, Ordering::Relaxed) {
+                    churn(&same, key);
+                }
+            });
+            topics.register("a", |_| {});
+            assert_eq!(log.take(), expected);
+            topics.clear_interest_callback();
+        });
+    }
+}
+
+/// Nothing queues for the thread that is making a call.
+#[test]
+fn a_thread_that_is_inside_of_the_callback_does_not_tell_what_others_make_and_undo() {
+    within("a guard that is dropped beside a churn", || {
         let (topics, log) = (Topics::new(), Log::new());
-        let (same, told, first) = (topics.clone(), log.clone(), AtomicBool::new(true));
-        topics.on_interest(move |key, interest| {
+        let (enter, entered) = gate("the callback");
+        let (leave, left) = gate("the churn");
+        let (told, first) = (log.clone(), AtomicBool::new(true));
+        topics.on_interest(move |_, interest| {
             told.push(interest);
-            if first.swap(false, Ordering::Relaxed) {
-                assert!(same.remove(key));
-                drop(same.register_guard(key.clone(), |_| {}));
-                same.register(key.clone(), |_| {});
+            if interest == Lost && first.swap(false, Ordering::Relaxed) {
+                enter();
+                left();
             }
         });
-        topics.register("a", |_| {});
-        assert_eq!(log.take(), [Gained, Lost, Gained, Lost, Gained]);
-        topics.clear_interest_callback();
+        let guard = topics.register_guard("a", |_| {});
+        let same = topics.clone();
+        let churns = thread::spawn(move || {
+            entered();
+            for _ in 0..20_000 {
+                drop(same.register_guard("a", |_| {}));
+            }
+            leave();
+        });
+        drop(guard);
+        churns.join().unwrap();
+        let edges = log.take();
+        assert_eq!(edges.len(), 2, "edges that were told of one guard");
+        assert_eq!(edges, [Gained, Lost]);
     });
+}
+
+#[test]
+fn a_callback_that_panics_is_counted_at_once() {
+    const CALLS: u64 = 6;
+    within(
+        "an interest callback that panics and makes the next edge",
+        || {
+            let (topics, log) = (Topics::new(), Log::new());
+            let (same, counts, calls) = (topics.clone(), log.clone(), AtomicU64::new(0));
+            topics.on_interest(move |key, interest| {
+                counts.push(same.panic_count());
+                if calls.fetch_add(1, Ordering::Relaxed) + 1 < CALLS {
+                    match interest {
+                        Gained => assert!(same.remove(key)),
+                        Lost => drop(same.register(key.clone(), |_| {})),
+                    }
+                }
+                std::panic::panic_any(Bomb("thrown by a callback"));
+            });
+            topics.register("a", |_| {});
+            assert_eq!(log.take(), (0..CALLS).collect::<Vec<_>>());
+            assert_eq!(topics.panic_count(), CALLS);
+            topics.clear_interest_callback();
+        },
+    );
 }
 
 #[test]

@@ -535,6 +535,41 @@ fn joins_beside_a_churn_wait_for_their_own_calls_only_for_long() {
     }
 }
 
+/// What owns a handler must not keep what the handler belongs to.
+#[test]
+fn a_panic_callback_that_owns_a_joinable_goes_with_its_registry() {
+    type Set = fn(OnDrop<Box<dyn Fn() + Send + Sync>>);
+    let sets: [Set; 3] = [
+        |dropped| {
+            let registry = Registry::new();
+            let joinable = registry.register_joinable(|_| {});
+            registry.on_panic(move |_| _ = (&dropped, &joinable));
+        },
+        |dropped| {
+            let handle = TopicRegistry::<String, u32>::new().handle("a");
+            let joinable = handle.register_joinable(|_| {});
+            handle.on_panic(move |_| _ = (&dropped, &joinable));
+        },
+        |dropped| {
+            let topics = TopicRegistry::<String, u32>::new();
+            let joinable = topics.register_joinable("a", |_| {});
+            topics.on_panic(move |_, _| _ = (&dropped, &joinable));
+        },
+    ];
+    let outcomes = sets.map(|set| {
+        let is_dropped = Arc::new(AtomicBool::new(false));
+        let dropped = Arc::clone(&is_dropped);
+        set(OnDrop(Box::new(move || {
+            dropped.store(true, Ordering::Relaxed)
+        })));
+        is_dropped.load(Ordering::Relaxed)
+    });
+    assert_eq!(
+        outcomes, [true; 3],
+        "in a registry, in a topic, of all topics"
+    );
+}
+
 #[test]
 fn errors_are_for_people() {
     for error in [JoinError::Inside, JoinError::Deadlock, JoinError::TimedOut] {

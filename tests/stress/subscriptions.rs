@@ -1,54 +1,15 @@
 //! Subscribing against pruning, from many threads: nothing lost, nothing left.
-//!
-//! Each test runs for a short time by default, and for ten seconds and longer with
-//! `cargo test --release --test stress -- --ignored`.
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use topic_registry::{SyncRegistry, TopicRegistry};
 
+use crate::{LONG, SHORT, race};
+
 type Topics = TopicRegistry<String, u64>;
-
-const SHORT: Duration = Duration::from_millis(500);
-const LONG: Duration = Duration::from_secs(10);
-
-/// Runs `work` on `threads` threads, beside `disturb` on two more, for about `time`; how
-/// often `work` ran.
-fn race(time: Duration, threads: u64, work: impl Fn(u64) + Sync, disturb: impl Fn() + Sync) -> u64 {
-    let (rounds, done, start) = (AtomicU64::new(0), AtomicBool::new(false), Instant::now());
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|thread| {
-                let (work, rounds) = (&work, &rounds);
-                scope.spawn(move || {
-                    while start.elapsed() < time {
-                        work(thread);
-                        rounds.fetch_add(1, Ordering::Relaxed);
-                    }
-                })
-            })
-            .collect();
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
-                    disturb();
-                }
-            });
-        }
-        // Also if one of them has failed, for the disturbers to end.
-        let outcomes: Vec<_> = workers
-            .into_iter()
-            .map(thread::ScopedJoinHandle::join)
-            .collect();
-        done.store(true, Ordering::Relaxed);
-        assert!(outcomes.iter().all(Result::is_ok), "a worker has failed");
-    });
-    rounds.into_inner()
-}
 
 /// A handler that counts the calls for its own thread's events.
 fn counter(thread: u64) -> (Arc<AtomicU64>, impl Fn(&u64) + Send + Sync + 'static) {
