@@ -25,7 +25,7 @@ async fn main() {
     let concurrent = start.elapsed();
     println!(
         "{} handlers in {concurrent:.0?}, the longest wait",
-        delivery.called
+        delivery.called()
     );
 
     println!("one after the other:");
@@ -34,6 +34,6 @@ async fn main() {
     let sequential = start.elapsed();
     println!(
         "{} handlers in {sequential:.0?}, the sum of the waits",
-        delivery.called
+        delivery.called()
     );
 }

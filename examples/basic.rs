@@ -26,7 +26,7 @@ fn main() {
     };
     println!("by handle:");
     let delivery = handle.notify(&reload);
-    println!("{} handlers were called", delivery.called);
+    println!("{} handlers were called", delivery.called());
 
     // ... or whenever it has something to say.
     println!("by key, without the audit:");
@@ -36,6 +36,6 @@ fn main() {
 
     // Keys that nobody listens to have no topic, and get none.
     let delivery = topics.notify("config.delete", &reload);
-    println!("nobody listens: {} handlers were called", delivery.called);
+    println!("nobody listens: {} handlers were called", delivery.called());
     println!("topics: {:?}", topics.keys());
 }

@@ -60,7 +60,7 @@ fn main() {
     // its topic is gone.
     drop(preview);
     println!("without it:");
-    let called = edits.notify("a.md", &edit("a.md")).called + ticks.notify(&2).called;
+    let called = edits.notify("a.md", &edit("a.md")).called() + ticks.notify(&2).called();
     println!(
         "  {called} handlers were called, {} topics are left",
         edits.len()

@@ -132,7 +132,7 @@ fn demonstrate() -> Result<(), Box<dyn Error>> {
         fs::rename(dir.join("draft"), file)?;
         let none = |error| format!("no reload of {} within {PATIENCE:?}: {error}", name(file));
         let delivery = deliveries.recv_timeout(PATIENCE).map_err(none)?;
-        if (delivery.called, delivery.panicked) != (3, panicked) {
+        if (delivery.called(), delivery.panicked()) != (3, panicked) {
             return Err(format!("{} with {content:?}: {delivery:?}", name(file)).into());
         }
     }

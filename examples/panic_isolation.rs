@@ -46,7 +46,8 @@ fn main() {
         let delivery = orders.notify(&order);
         println!(
             "  {} called, {} panicked",
-            delivery.called, delivery.panicked
+            delivery.called(),
+            delivery.panicked()
         );
     }
     println!("panics so far: {}", topics.panic_count());

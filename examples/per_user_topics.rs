@@ -32,7 +32,7 @@ fn main() {
     let messages = TopicRegistry::<UserId, Message>::new();
     let send = |to: UserId, from, text| {
         let delivery = messages.notify(&to, &Message { from, text });
-        println!("  heard by {} of {to}'s devices", delivery.called);
+        println!("  heard by {} of {to}'s devices", delivery.called());
     };
 
     let phone = Session::open(&messages, 7, "phone");

@@ -30,8 +30,8 @@ impl Bank {
         println!("{from} to {to}, {amount}:");
         let checked = self.before.notify(transfer);
         // A hook that panicked has checked nothing.
-        if checked.stopped || checked.panicked != 0 {
-            println!("  refused, after {} of the hooks", checked.called);
+        if checked.stopped() || checked.panicked() != 0 {
+            println!("  refused, after {} of the hooks", checked.called());
             return false;
         }
         *self.accounts.entry(from).or_default() -= amount;

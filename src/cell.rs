@@ -49,13 +49,18 @@ use std::ops::Deref;
 use std::sync::{Arc, PoisonError};
 
 use crate::concurrency::atomic::{AtomicU64, Ordering};
-use crate::concurrency::{ArcSwapAny, Cache, Guard, Mutex, MutexGuard};
+use crate::concurrency::{ArcSwapAny, Cache, Mutex, MutexGuard};
+use crate::lane::{self, Lane};
 use crate::list::List;
 
 // `None` is the empty list, so that a topic without handlers allocates none.
 type Published<T> = Option<Arc<List<T>>>;
 
 pub(crate) struct Cell<T> {
+    // Nobody is inside when a cell is dropped with the lane open: who got there by a handle borrows
+    // it still, and by key it is only found in a map that is borrowed as well, from which it goes
+    // without items.
+    lane: Lane<List<T>>,
     list: ArcSwapAny<Published<T>>,
     // The length of the list, and `OWNER` for each owner.
     counts: AtomicU64,
@@ -66,14 +71,10 @@ pub(crate) struct Cell<T> {
 
 const OWNER: u64 = 1 << 32;
 
-/// A list that stays what it is for as long as this is held.
-///
-/// It owns nothing else: the cell that it came from may go away meanwhile.
-pub(crate) struct Snapshot<T>(Guard<Published<T>>);
-
-impl<T> Cell<T> {
+impl<T: Send + Sync + 'static> Cell<T> {
     pub(crate) fn new() -> Self {
         Self {
+            lane: Lane::new(),
             list: ArcSwapAny::const_empty(),
             counts: AtomicU64::new(0),
             writer: Mutex::new(None),
@@ -106,10 +107,36 @@ impl<T> Cell<T> {
         self.counts.load(Ordering::SeqCst) == 0
     }
 
-    /// The current list, or `None` if it is empty.
+    /// Runs `read` over the current list, unless it is empty. `cell` leads to this cell, and is
+    /// dropped as soon as the list is protected.
     #[inline]
-    pub(crate) fn load(&self) -> Option<Snapshot<T>> {
-        (self.len() != 0).then(|| Snapshot(self.list.load()))
+    pub(crate) fn read<R: Default>(
+        cell: impl Deref<Target = Self>,
+        read: impl FnOnce(&Arc<List<T>>) -> R,
+    ) -> R {
+        if let Some(inside) = cell.lane.enter() {
+            drop(cell);
+            return read(inside.list());
+        }
+        if cell.len() == 0 {
+            return R::default();
+        }
+        Self::read_slowly(cell, read)
+    }
+
+    /// Through `arc_swap`: where lanes are shut, in a dispatch beside a change, and in a thread's
+    /// first one.
+    #[cfg_attr(feature = "fast-lane", cold)]
+    fn read_slowly<R: Default>(
+        cell: impl Deref<Target = Self>,
+        read: impl FnOnce(&Arc<List<T>>) -> R,
+    ) -> R {
+        let list = cell.list.load();
+        drop(cell);
+        // It may be owed a list that it failed to enter. Only now, because nothing of the user's is
+        // dropped under the lock that `cell` may hold.
+        lane::attach_and_collect();
+        list.as_ref().map_or_else(R::default, read)
     }
 
     /// Replaces the list by what `change` makes of it, unless that is `None`. Returns what
@@ -129,6 +156,7 @@ impl<T> Cell<T> {
         let (len, old_len) = (next.len(), self.len());
         assert!((len as u64) < OWNER, "2^32 handlers of one registry");
         let next = (len != 0).then(|| Arc::new(next));
+        let closed = self.lane.close();
         let old = mem::replace(&mut *current, next.clone());
         let count = || {
             let change = (len as u64).wrapping_sub(old_len as u64);
@@ -141,6 +169,10 @@ impl<T> Cell<T> {
         if len < old_len {
             count();
         }
+        if let Some(old) = &old {
+            closed.hand_over(old);
+        }
+        self.lane.open(current.as_ref());
         published(removed.as_ref(), old_len, len);
         // Under the lock: what is in the old list is in the new one too, or in `removed`. After
         // the lock, the next change might remove some of it, and this drop would be the last.
@@ -159,23 +191,9 @@ impl<T> Cell<T> {
     }
 }
 
-impl<T> Snapshot<T> {
-    #[inline]
-    pub(crate) fn list(&self) -> Option<&List<T>> {
-        self.0.as_deref()
-    }
-
-    /// The list as its owner keeps it who keeps it for long: a snapshot takes one of the
-    /// few places that this thread has for them.
-    #[cfg(feature = "async")]
-    pub(crate) fn into_owned(self) -> Option<Arc<List<T>>> {
-        Guard::into_inner(self.0)
-    }
-}
-
 /// Whoever owns a cell and can be pinned.
 pub(crate) trait Owner {
-    type Item;
+    type Item: Send + Sync + 'static;
     fn cell(&self) -> &Cell<Self::Item>;
 }
 

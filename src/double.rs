@@ -65,13 +65,6 @@ impl<T> ArcSwapAny<Option<Arc<T>>> {
     }
 }
 
-impl<P> Guard<P> {
-    #[cfg(feature = "async")]
-    pub(crate) fn into_inner(guard: Self) -> P {
-        guard.0
-    }
-}
-
 impl<P> Deref for Guard<P> {
     type Target = P;
 

@@ -15,11 +15,12 @@ use std::{iter, mem};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use crate::cell::{Owner, Snapshot};
+use crate::cell::{Cell, Owner};
+use crate::delivery::Outcome;
 use crate::list::{List, Position, Ranked};
 use crate::panic::{PanicOrigin, catch};
 use crate::registry::{Entry, sealed};
-use crate::slot::{Handler, Head, Kept, Once, Outcome, Slot};
+use crate::slot::{Handler, Head, Kept, Once, Slot};
 use crate::topic::{Handle, Key, Topics};
 use crate::{Batch, Delivery, Flavor, HandlerGuard, HandlerId, Registry};
 
@@ -36,7 +37,7 @@ use crate::{Batch, Delivery, Flavor, HandlerGuard, HandlerId, Registry};
 ///     let path = path.to_owned();
 ///     async move { println!("{path} was saved") }
 /// });
-/// assert_eq!(saves.notify("app.toml").await.called, 1);
+/// assert_eq!(saves.notify("app.toml").await.called(), 1);
 /// # }
 /// ```
 pub type AsyncRegistry<E> = Registry<AsyncFlavor, E>;
@@ -53,7 +54,7 @@ pub type AsyncRegistry<E> = Registry<AsyncFlavor, E>;
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// let users = AsyncTopicRegistry::<u64, str>::new();
 /// let _guard = users.register_async_fn_guard(7u64, greet);
-/// assert_eq!(users.notify(&7, "Ada").await.called, 1);
+/// assert_eq!(users.notify(&7, "Ada").await.called(), 1);
 /// # }
 /// ```
 pub type AsyncTopicRegistry<K, E> = Topics<AsyncFlavor, K, E>;
@@ -205,33 +206,47 @@ impl<E: ?Sized> Drop for Running<'_, E> {
     }
 }
 
-impl Delivery {
-    /// Counts one more handler.
-    #[inline]
-    fn count(&mut self, outcome: Outcome) {
-        *self += Self::of((1, outcome as u64));
+type Handlers<E> = Arc<List<Entry<AsyncFlavor, E>>>;
+
+/// Where a dispatch finds its handlers.
+trait Source<E: ?Sized + 'static> {
+    /// Runs `read` over the handlers of this moment, unless there are none.
+    fn read<R: Default>(&self, read: impl FnOnce(&Handlers<E>) -> R) -> R;
+}
+
+impl<E: ?Sized + 'static> Source<E> for AsyncRegistry<E> {
+    fn read<R: Default>(&self, read: impl FnOnce(&Handlers<E>) -> R) -> R {
+        Cell::read(self.cell(), read)
     }
 }
 
-type Handlers<E> = Snapshot<Entry<AsyncFlavor, E>>;
+/// A topic, by its key.
+struct ByKey<'q, K: Key, Q: ?Sized, E: ?Sized + 'static>(&'q AsyncTopicRegistry<K, E>, &'q Q);
+
+impl<K, Q, E> Source<E> for ByKey<'_, K, Q, E>
+where
+    K: Key + Borrow<Q>,
+    Q: Hash + Eq + ?Sized,
+    E: ?Sized + 'static,
+{
+    fn read<R: Default>(&self, read: impl FnOnce(&Handlers<E>) -> R) -> R {
+        self.0.read(self.1, read)
+    }
+}
 
 /// Starts every handler, in order but for those that may stop the others, which come first;
 /// and waits for those that are pending after their first poll: only they are worth the
 /// bookkeeping of waiting for several futures at once.
 ///
-/// The snapshot does not outlive that first pass: it takes one of the few places that this
-/// thread has for them.
-async fn concurrently<E: ?Sized + 'static>(
-    load: impl Fn() -> Option<Handlers<E>>,
-    event: &E,
-) -> Delivery {
+/// The list is protected during that first pass, and not longer: that takes one of the few places
+/// that this thread has for it, and the task may move.
+async fn concurrently<E: ?Sized + 'static>(source: &impl Source<E>, event: &E) -> Delivery {
     let (mut delivery, mut pending, mut is_started) = (Delivery::default(), None, false);
     poll_fn(|context| {
         if mem::replace(&mut is_started, true) {
             return Poll::Ready(());
         }
-        pending =
-            load().and_then(|snapshot| start_all(snapshot.list()?, event, context, &mut delivery));
+        pending = source.read(|list| start_all(list, event, context, &mut delivery));
         // They have the waker of this task, and are polled again only when it is woken: with
         // wakers of their own, which they need to be told apart. To poll them for that at once
         // would resume a handler that has yielded, before any other task could run.
@@ -262,7 +277,7 @@ fn start_all<'e, E: ?Sized + 'static>(
         let mut stopping = list.iter().filter(|handler| handler.stops());
         advance(&mut stopping, event, context, delivery);
     }
-    if delivery.stopped {
+    if delivery.stopped() {
         return None;
     }
     let mut pending = None;
@@ -281,22 +296,19 @@ fn start_all<'e, E: ?Sized + 'static>(
 }
 
 /// The handler that the others wait for, the list that it is in, and where it goes on.
-type Waiting<'e, E> = (Running<'e, E>, Arc<List<Entry<AsyncFlavor, E>>>, Position);
+type Waiting<'e, E> = (Running<'e, E>, Handlers<E>, Position);
 
 /// Runs the handlers one after the other, in order. The list becomes owned when it must
 /// outlive a wait, and not before.
-async fn in_sequence<E: ?Sized + 'static>(
-    load: impl Fn() -> Option<Handlers<E>>,
-    event: &E,
-) -> Delivery {
+async fn in_sequence<E: ?Sized + 'static>(source: &impl Source<E>, event: &E) -> Delivery {
     let mut delivery = Delivery::default();
     let mut waiting: Option<Waiting<'_, E>> = None;
     poll_fn(|context| {
         let pending = match waiting.take() {
-            None => load().and_then(|snapshot| {
+            None => source.read(|list| {
                 let mut at = Position::default();
-                let running = go_on(snapshot.list()?, &mut at, event, context, &mut delivery)?;
-                Some((running, snapshot.into_owned()?, at))
+                let running = go_on(list, &mut at, event, context, &mut delivery)?;
+                Some((running, Arc::clone(list), at))
             }),
             Some((mut running, list, mut at)) => match Pin::new(&mut running).poll(context) {
                 Poll::Pending => Some((running, list, at)),
@@ -344,7 +356,7 @@ fn advance<'h, 'e, E: ?Sized + 'static>(
             Ok(outcome) => delivery.count(outcome),
             Err(future) => return Some(Running::new(handler, future)),
         }
-        if delivery.stopped {
+        if delivery.stopped() {
             break;
         }
     }
@@ -506,7 +518,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
         if self.is_empty() {
             return Delivery::default();
         }
-        concurrently(|| self.cell().load(), event).await
+        concurrently(self, event).await
     }
 
     /// Runs the handlers one after the other: each starts when the one before has ended.
@@ -516,7 +528,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
         if self.is_empty() {
             return Delivery::default();
         }
-        in_sequence(|| self.cell().load(), event).await
+        in_sequence(self, event).await
     }
 }
 
@@ -795,7 +807,7 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        concurrently(|| self.snapshot(key), event).await
+        concurrently(&ByKey(self, key), event).await
     }
 
     /// [`AsyncRegistry::notify_sequential`] on the key's topic, which is looked up when this
@@ -805,6 +817,6 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        in_sequence(|| self.snapshot(key), event).await
+        in_sequence(&ByKey(self, key), event).await
     }
 }

@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 
 use crate::HandlerId;
 use crate::concurrency::{Condvar, Mutex, MutexGuard, global, thread_own};
+use crate::delivery::Outcome;
 use crate::guard::Registration;
 use crate::panic::{PanicOrigin, catch};
-use crate::slot::{Head, Outcome};
+use crate::slot::Head;
 
 /// A handler whose removal can be waited for: until no thread is inside it, and its closure
 /// has been dropped.

@@ -1,7 +1,7 @@
 //! The registry without its flavor: storage, removal, counts and panics of one topic.
 
 use std::fmt;
-use std::ops::{AddAssign, ControlFlow};
+use std::ops::ControlFlow;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 
@@ -9,7 +9,7 @@ use crate::cell::{Cell, Owner};
 use crate::guard::{Registration, Remove};
 use crate::list::List;
 use crate::panic::{Callback, Home, PanicInfo, PanicOrigin, Source};
-use crate::slot::{Handler, Head, Outcome};
+use crate::slot::{Handler, Head};
 use crate::{Batch, HandlerGuard, HandlerId};
 
 /// Handlers of one event, and the calls to run them.
@@ -71,58 +71,6 @@ pub(crate) struct Core<F: Flavor<E>, E: ?Sized + 'static> {
     home: Arc<Home>,
 }
 
-/// What a dispatch did.
-///
-/// ```
-/// use topic_registry::{Delivery, SyncRegistry};
-///
-/// let orders = SyncRegistry::<u32>::new();
-/// orders.register(|count| assert_ne!(*count, 0));
-/// let mut all = Delivery::default();
-/// for count in [3, 0] {
-///     all += orders.notify(&count);
-/// }
-/// assert_eq!((all.called, all.panicked, all.stopped), (2, 1, false));
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct Delivery {
-    /// How many handlers were called, those that panicked included.
-    pub called: usize,
-    /// How many of these calls panicked.
-    pub panicked: usize,
-    /// Whether an [interceptor](Registry::register_interceptor) stopped it.
-    pub stopped: bool,
-}
-
-impl Delivery {
-    /// What comes of so many handlers, and of the sum of their outcomes.
-    // Dispatches hand these two around, because three words do not fit into registers.
-    #[inline]
-    pub(crate) fn of((handlers, sum): (usize, u64)) -> Self {
-        let (stop, panic) = (Outcome::Stopped as u64, Outcome::Panicked as u64);
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "neither is more than there are handlers"
-        )]
-        let [skipped, panicked] = [sum % panic, sum % stop / panic].map(|count| count as usize);
-        Self {
-            called: handlers - skipped,
-            panicked,
-            stopped: sum >= stop,
-        }
-    }
-}
-
-/// Adds up what several dispatches did.
-impl AddAssign for Delivery {
-    fn add_assign(&mut self, other: Self) {
-        self.called += other.called;
-        self.panicked += other.panicked;
-        self.stopped |= other.stopped;
-    }
-}
-
 /// A registered handler, as [`Registry::handlers`] lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -162,8 +110,8 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     ///     'q' => ControlFlow::Break(()),
     ///     _ => ControlFlow::Continue(()),
     /// });
-    /// assert!(!keys.notify(&'a').stopped);
-    /// assert!(keys.notify(&'q').stopped);
+    /// assert!(!keys.notify(&'a').stopped());
+    /// assert!(keys.notify(&'q').stopped());
     /// ```
     #[track_caller]
     pub fn register_interceptor<I>(&self, priority: i32, interceptor: I) -> HandlerId
@@ -300,7 +248,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     ///     eprintln!("the handler from {} panicked: {what}", info.registered_at());
     /// });
     /// registry.register(|n| assert!(*n < 10, "{n} is too large"));
-    /// assert_eq!(registry.notify(&12).panicked, 1);
+    /// assert_eq!(registry.notify(&12).panicked(), 1);
     /// ```
     #[track_caller]
     pub fn on_panic(&self, callback: impl Fn(&PanicInfo<'_>) + Send + Sync + 'static) {

@@ -71,21 +71,6 @@ impl<F> Kept for Plain<F> {
     }
 }
 
-/// What came of starting a handler.
-///
-/// As numbers, outcomes can be added up: a sum is the count of those that were skipped, 2^32
-/// for each that panicked, and 2^63 if one stopped. So a dispatch need not branch on each.
-#[derive(Clone, Copy, Debug)]
-#[repr(u64)]
-pub enum Outcome {
-    Called = 0,
-    Skipped = 1,
-    Panicked = 1 << 32,
-    /// Only from handlers of which it is known that they [may](Ranked::stops); the last of its
-    /// dispatch.
-    Stopped = 1 << 63,
-}
-
 /// What all flavors' handlers have in common.
 #[allow(
     private_interfaces,

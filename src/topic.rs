@@ -34,7 +34,7 @@ use std::sync::{Arc, Weak};
 
 use ahash::RandomState;
 
-use crate::cell::Snapshot;
+use crate::cell::Cell;
 use crate::concurrency::atomic::{AtomicUsize, Ordering};
 use crate::concurrency::{DashMap, Ref};
 use crate::crowd::{self, Crowds};
@@ -414,15 +414,22 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         self.map.shared.reports.count()
     }
 
-    /// The handlers of the key's topic, if it has any. Owns no share of the topic.
+    /// Runs `read` over the handlers of the key's topic, if it has any. Owns no share of the
+    /// topic, and has let go of its shard by then.
     #[inline]
-    pub(crate) fn snapshot<Q>(&self, key: &Q) -> Option<Snapshot<Entry<F, E>>>
+    pub(crate) fn read<Q, R: Default>(
+        &self,
+        key: &Q,
+        read: impl FnOnce(&Arc<List<Entry<F, E>>>) -> R,
+    ) -> R
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let entry = self.map.find(key)?;
-        entry.value().cell.load()
+        match self.map.find(key) {
+            Some(entry) => Cell::read(LockedCell(entry), read),
+            None => R::default(),
+        }
     }
 
     /// Something of each topic. `pick` runs under the locks of the map.
@@ -630,6 +637,18 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Place<F, K, E> {
         interests.tell(self.address(), &self.key, |payload| {
             self.shared.absorb([payload]);
         });
+    }
+}
+
+/// The cell of a topic that was looked up: the shard is locked as long as this lives.
+struct LockedCell<'m, F: Flavor<E>, K: Key, E: ?Sized + 'static>(Found<'m, F, K, E>);
+
+impl<F: Flavor<E>, K: Key, E: ?Sized> Deref for LockedCell<'_, F, K, E> {
+    type Target = Cell<Entry<F, E>>;
+
+    #[inline]
+    fn deref(&self) -> &Self::Target {
+        &self.0.value().cell
     }
 }
 

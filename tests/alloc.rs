@@ -73,10 +73,10 @@ fn at_depth(depth: usize, check: impl Fn() + Send + Sync + 'static) {
     innermost.register(move |()| check());
     let outermost = (1..depth).fold(innermost, |inner, _| {
         let outer = SyncRegistry::<()>::new();
-        outer.register(move |()| assert_eq!(inner.notify(&()).panicked, 0));
+        outer.register(move |()| assert_eq!(inner.notify(&()).panicked(), 0));
         outer
     });
-    assert_eq!(outermost.notify(&()).panicked, 0, "the check failed");
+    assert_eq!(outermost.notify(&()).panicked(), 0, "the check failed");
 }
 
 #[test]
@@ -130,6 +130,8 @@ fn notifying_allocates_nothing_beside_writers_and_slow_dispatches() {
             }
         });
         let mut pinned = handle.pin();
+        // This thread's first notification makes what is kept for the thread.
+        handle.notify(&0);
         let count = allocations(|| {
             for event in 0..NOTIFIES as u64 {
                 handle.notify(&event);
@@ -161,7 +163,7 @@ fn come_and_go(topics: &TopicRegistry<String, u64>, key: usize) {
         }
         3 => {
             topics.register_once(name.as_str(), |_| {});
-            assert_eq!(topics.notify(&name, &0).called, 1);
+            assert_eq!(topics.notify(&name, &0).called(), 1);
         }
         4 => {
             let handle = topics.handle(name);
@@ -175,7 +177,7 @@ fn come_and_go(topics: &TopicRegistry<String, u64>, key: usize) {
         }
         6 => {
             let mut pinned = topics.handle(name).pin();
-            assert_eq!(pinned.notify(&0).called, 0);
+            assert_eq!(pinned.notify(&0).called(), 0);
         }
         _ => {
             let bare = SyncRegistry::clone(&topics.handle(name));

@@ -35,7 +35,7 @@ fn notify_by_handle(world: &Arc<World>) {
     let handles: Vec<TopicHandle<_, _>> = (0..FIXED).map(|key| world.topics.handle(key)).collect();
     notify_each(world, |key| {
         let handle = &handles[key];
-        world.notify_by(key, |event| handle.notify(event)).called
+        world.notify_by(key, |event| handle.notify(event)).called()
     });
 }
 
@@ -44,7 +44,7 @@ fn notify_by_pin(world: &Arc<World>) {
     let mut pins: Vec<Pinned<_>> = pins.collect();
     notify_each(world, |key| {
         let pin = &mut pins[key];
-        world.notify_by(key, |event| pin.notify(event)).called
+        world.notify_by(key, |event| pin.notify(event)).called()
     });
 }
 
@@ -52,7 +52,7 @@ fn notify_by_key(world: &Arc<World>) {
     notify_each(world, |key| {
         world
             .notify_by(key, |event| world.topics.notify(&key, event))
-            .called
+            .called()
     });
 }
 
@@ -74,7 +74,7 @@ fn visit(world: &Arc<World>) {
         let delivery = world.notify(key);
         // Who meets it may have called a handler that is for once.
         if key >= WILD {
-            expect("the only handler was called", 1, delivery.called);
+            expect("the only handler was called", 1, delivery.called());
         }
         world.end(registered);
         if key >= WILD {

@@ -132,8 +132,10 @@ impl World {
             fixed.notified.add(1);
         }
         self.ledger.notifications.add(1);
-        self.ledger.delivered.add(delivery.called as u64);
-        self.ledger.delivered_in_vain.add(delivery.panicked as u64);
+        self.ledger.delivered.add(delivery.called() as u64);
+        self.ledger
+            .delivered_in_vain
+            .add(delivery.panicked() as u64);
         delivery
     }
 

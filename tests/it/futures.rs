@@ -99,7 +99,7 @@ fn a_wake_polls_only_the_handler_that_was_woken() {
     let Poll::Ready(delivery) = poll(notify, &task) else {
         panic!("all doors are open");
     };
-    assert_eq!((delivery.called, delivery.panicked), (HANDLERS, 0));
+    assert_eq!((delivery.called(), delivery.panicked()), (HANDLERS, 0));
     let polls: usize = doors.iter().map(Door::polls).sum();
     assert!(polls <= 3 * HANDLERS, "{polls} polls");
 }
@@ -140,7 +140,7 @@ fn handlers_that_yield_let_other_tasks_run_each_time() {
             let counted = Arc::clone(&turns);
             let dispatch = runtime.spawn(async move {
                 let before = counted.load(Ordering::Relaxed);
-                assert_eq!(registry.notify(&0).await.called, handlers);
+                assert_eq!(registry.notify(&0).await.called(), handlers);
                 counted.load(Ordering::Relaxed) - before
             });
             let other = runtime.spawn(async move {
@@ -176,7 +176,7 @@ fn wakes_follow_a_dispatch_to_another_task() {
         assert!(three.take() > 0);
         poll(notify.as_mut(), &three)
     });
-    assert!(matches!(delivery, Poll::Ready(delivery) if delivery.called == 3));
+    assert!(matches!(delivery, Poll::Ready(delivery) if delivery.called() == 3));
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn dropping_a_dispatch_drops_each_pending_future_once_and_leaves_the_registry_us
                 vec!["a", "b", "c"]
             }
         );
-        assert_eq!(now(registry.notify(&1)).called, 3);
+        assert_eq!(now(registry.notify(&1)).called(), 3);
         assert_eq!(log.take(), ["a", "b", "c"]);
     }
 }
@@ -290,9 +290,9 @@ fn the_handlers_are_those_of_the_first_poll() {
     registry.register(|_| async {});
     topics.register("a", |_| async {});
     let (one, two) = of_the_registry;
-    assert_eq!((now(one).called, now(two).called), (1, 1));
+    assert_eq!((now(one).called(), now(two).called()), (1, 1));
     let (one, two) = by_key;
-    assert_eq!((now(one).called, now(two).called), (1, 1));
+    assert_eq!((now(one).called(), now(two).called()), (1, 1));
 }
 
 #[test]
@@ -348,7 +348,7 @@ fn every_way_to_register_keeps_the_priority_and_the_place() {
         ));
     });
     let check = |first_line: u32, guard| {
-        assert_eq!(now(handle.notify(&0)).panicked, 3);
+        assert_eq!(now(handle.notify(&0)).panicked(), 3);
         let line = |n: u32| (n.to_string(), first_line + n, file!());
         assert_eq!(log.take(), [line(2), line(1), line(0)]);
         handle.clear();
@@ -441,8 +441,8 @@ fn handlers_that_borrow_the_event_may_have_a_state() {
     let (one, two) = (log.clone(), log.clone());
     registry.register_async_fn(async move |text| one.push(format!("one {text}")));
     registry.register_async_fn(async move |text: &str| two.push(format!("two {text}")));
-    assert_eq!(now(registry.notify("a")).called, 2);
-    assert_eq!(now(registry.notify_sequential("b")).called, 2);
+    assert_eq!(now(registry.notify("a")).called(), 2);
+    assert_eq!(now(registry.notify_sequential("b")).called(), 2);
     assert_eq!(log.take(), ["one a", "two a", "one b", "two b"]);
 }
 
@@ -563,7 +563,7 @@ fn run_faulty(place: Place, throw: fn(), late: bool) -> (Vec<PanicOrigin>, Optio
     let told = log.take();
     assert_eq!(registry.panic_count(), told.len() as u64);
     let delivery = match outcome {
-        Poll::Ready(delivery) => Some((delivery.called, delivery.panicked)),
+        Poll::Ready(delivery) => Some((delivery.called(), delivery.panicked())),
         Poll::Pending => None,
     };
     (told, delivery)
@@ -584,9 +584,9 @@ fn a_once_handler_whose_dispatch_is_dropped_does_not_come_back() {
     let task = Arc::new(Count::default());
     let mut notify = Box::pin(registry.notify(&1));
     assert!(poll(notify.as_mut(), &task).is_pending());
-    assert_eq!(now(registry.notify(&2)).called, 0);
+    assert_eq!(now(registry.notify(&2)).called(), 0);
     drop(notify);
-    assert_eq!(now(registry.notify(&3)).called, 0);
+    assert_eq!(now(registry.notify(&3)).called(), 0);
     assert_eq!(log.take(), [("started", 1), ("dropped", 0)]);
     assert!(registry.is_empty());
 }
@@ -615,7 +615,7 @@ fn a_sequential_dispatch_skips_what_is_removed_before_its_turn() {
     let Poll::Ready(delivery) = poll(notify, &task) else {
         panic!("the door is open");
     };
-    assert_eq!((delivery.called, log.take()), (2, vec!["third"]));
+    assert_eq!((delivery.called(), log.take()), (2, vec!["third"]));
 }
 
 /// Enough of them for several chunks, some of which wait.
@@ -640,7 +640,7 @@ fn a_sequential_dispatch_runs_each_handler_once_and_in_order_whichever_wait() {
         let mut notify = pin!(registry.notify_sequential(&0));
         let mut polls = 0..=(0..200).filter(|n| waits(*n)).count();
         let delivery = polls.find_map(|_| match poll(notify.as_mut(), &task) {
-            Poll::Ready(delivery) => Some(delivery.called),
+            Poll::Ready(delivery) => Some(delivery.called()),
             Poll::Pending => None,
         });
         assert_eq!((delivery, polls.next()), (Some(200), None));
@@ -729,7 +729,7 @@ fn handlers_that_borrow_the_event_across_awaits() {
             let event = "hello".to_owned();
             let one = registry.notify(&event).await;
             let two = topics.notify_sequential(&7, &event).await;
-            (one.called, one.panicked, two.called, two.panicked)
+            (one.called(), one.panicked(), two.called(), two.panicked())
         });
         assert_eq!(runtime.block_on(task).unwrap(), (4, 0, 4, 0));
         drop(guards);
@@ -770,7 +770,7 @@ fn dispatches_on_a_runtime_call_every_handler() {
                                 0 => handle.notify(&event).await,
                                 _ => handle.notify_sequential(&event).await,
                             };
-                            assert!(delivery.called >= 21 && delivery.panicked == 0);
+                            assert!(delivery.called() >= 21 && delivery.panicked() == 0);
                             drop(own);
                         }
                     })

@@ -35,15 +35,15 @@ fn break_stops_the_rest_and_continue_does_not<S: Subject>() {
     subject.register(0, move |_| late.push("late"));
 
     let delivery = subject.notify(&10);
-    assert_eq!((delivery.called, delivery.panicked), (3, 0));
-    assert!(!delivery.stopped);
+    assert_eq!((delivery.called(), delivery.panicked()), (3, 0));
+    assert!(!delivery.stopped());
     assert_eq!(log.take(), ["early", "late"]);
 
     let delivery = subject.notify(&11);
-    assert!(delivery.stopped);
-    assert_eq!(delivery.panicked, 0);
+    assert!(delivery.stopped());
+    assert_eq!(delivery.panicked(), 0);
     assert_ne!(log.take().last(), Some(&"late"));
-    assert!(!subject.notify(&0).stopped, "the next one is not");
+    assert!(!subject.notify(&0).stopped(), "the next one is not");
 }
 
 fn it_is_a_handler_in_every_other_way<S: Subject>() {
@@ -51,14 +51,14 @@ fn it_is_a_handler_in_every_other_way<S: Subject>() {
     let registry = subject.registry();
     let id = registry.register_interceptor(5, above(0));
     assert_eq!((registry.handler_count(), registry.contains(id)), (1, true));
-    assert_eq!(subject.notify(&1).called, 1);
-    assert!(subject.notify(&1).stopped, "also if it is the only one");
+    assert_eq!(subject.notify(&1).called(), 1);
+    assert!(subject.notify(&1).stopped(), "also if it is the only one");
     assert!(subject.unregister(id) && !subject.unregister(id));
-    assert!(!subject.notify(&1).stopped);
+    assert!(!subject.notify(&1).stopped());
     let guard = registry.guard(registry.register_interceptor(5, above(0)));
-    assert!(subject.notify(&1).stopped);
+    assert!(subject.notify(&1).stopped());
     drop(guard);
-    assert!(!subject.notify(&1).stopped && registry.is_empty());
+    assert!(!subject.notify(&1).stopped() && registry.is_empty());
 }
 
 fn one_that_panics_stops_nothing<S: Subject>() {
@@ -68,8 +68,8 @@ fn one_that_panics_stops_nothing<S: Subject>() {
         .registry()
         .register_interceptor(1, |_| panic!("undecided"));
     let delivery = subject.notify(&0);
-    assert_eq!((delivery.called, delivery.panicked), (2, 1));
-    assert!(!delivery.stopped);
+    assert_eq!((delivery.called(), delivery.panicked()), (2, 1));
+    assert!(!delivery.stopped());
 }
 
 fn the_first_that_stops_is_the_last_that_runs<S: Subject>() {
@@ -86,7 +86,10 @@ fn the_first_that_stops_is_the_last_that_runs<S: Subject>() {
     }
     for (event, called) in [(5, 3), (15, 3), (25, 2), (35, 1)] {
         let delivery = subject.notify(&event);
-        assert_eq!((delivery.called, delivery.stopped), (called, event > 10));
+        assert_eq!(
+            (delivery.called(), delivery.stopped()),
+            (called, event > 10)
+        );
         assert_eq!(log.take(), [30, 20, 10][..called]);
     }
 }
@@ -97,11 +100,11 @@ fn it_stops_its_own_dispatch_only<S: Subject>() {
         let (nested, outcomes) = (subject.clone(), log.clone());
         subject.register(1, move |event| {
             if *event < 20 {
-                outcomes.push(nested.notify(&20).stopped);
+                outcomes.push(nested.notify(&20).stopped());
             }
         });
         subject.registry().register_interceptor(0, above(10));
-        assert!(!subject.notify(&5).stopped);
+        assert!(!subject.notify(&5).stopped());
         assert_eq!(log.take(), [true]);
     });
 }
@@ -113,10 +116,10 @@ fn a_batch_may_bring_one<S: Subject>() {
         .registry()
         .update(|batch| batch.register_interceptor(1, above(0)));
     let delivery = subject.notify(&1);
-    assert_eq!((delivery.called, delivery.stopped), (1, true));
+    assert_eq!((delivery.called(), delivery.stopped()), (1, true));
     subject.registry().update(|batch| batch.unregister(id));
-    assert_eq!(subject.notify(&1).called, 1);
-    assert!(!subject.notify(&1).stopped);
+    assert_eq!(subject.notify(&1).called(), 1);
+    assert!(!subject.notify(&1).stopped());
 }
 
 /// In lists of one chunk and of several, at the front, inside and at the end.
@@ -126,13 +129,13 @@ fn it_is_one_of_many<S: Subject>() {
         let ids: Vec<_> = (0..others).map(|_| subject.register(0, |_| {})).collect();
         let stop = subject.registry().register_interceptor(priority, above(0));
         let delivery = subject.notify(&1);
-        assert!(delivery.stopped);
-        assert!(delivery.called == before + 1 || delivery.called == 1);
-        assert_eq!(subject.notify(&0).called, others + 1);
+        assert!(delivery.stopped());
+        assert!(delivery.called() == before + 1 || delivery.called() == 1);
+        assert_eq!(subject.notify(&0).called(), others + 1);
         for id in ids {
             assert!(subject.unregister(id));
         }
-        assert!(subject.notify(&1).stopped);
+        assert!(subject.notify(&1).stopped());
         assert!(subject.unregister(stop));
     }
 }
@@ -147,7 +150,7 @@ fn deliveries_add_up() {
     for event in [1, 2, 0] {
         sum += registry.notify(&event);
     }
-    assert_eq!((sum.called, sum.panicked, sum.stopped), (7, 1, true));
+    assert_eq!((sum.called(), sum.panicked(), sum.stopped()), (7, 1, true));
 }
 
 #[test]
@@ -155,10 +158,10 @@ fn it_is_registered_by_key() {
     let topics = TopicRegistry::<String, u32>::new();
     let id = topics.register_interceptor("a", 1, above(0));
     topics.register("a", |_| {});
-    assert!(topics.notify("a", &1).stopped);
-    assert!(topics.notify_with("a", || 1_u32).stopped);
+    assert!(topics.notify("a", &1).stopped());
+    assert!(topics.notify_with("a", || 1_u32).stopped());
     assert!(topics.unregister("a", id));
-    assert!(!topics.notify("a", &1).stopped);
+    assert!(!topics.notify("a", &1).stopped());
 }
 
 #[cfg(feature = "async")]
@@ -183,13 +186,13 @@ mod asynchronous {
             is_above(event)
         });
         let delivery = now(registry.notify(&11));
-        assert_eq!((delivery.called, delivery.stopped), (1, true));
+        assert_eq!((delivery.called(), delivery.stopped()), (1, true));
         assert_eq!(log.take(), ["interceptor"]);
-        assert_eq!(now(registry.notify(&1)).called, 2);
+        assert_eq!(now(registry.notify(&1)).called(), 2);
         assert_eq!(log.take(), ["interceptor", "other"]);
         // One by one, they keep to their places.
         let delivery = now(registry.notify_sequential(&11));
-        assert_eq!((delivery.called, delivery.stopped), (2, true));
+        assert_eq!((delivery.called(), delivery.stopped()), (2, true));
         assert_eq!(log.take(), ["other", "interceptor"]);
     }
 
@@ -205,9 +208,9 @@ mod asynchronous {
             std::future::ready(())
         });
         let delivery = registry.notify_sequential(&11).await;
-        assert_eq!((delivery.called, delivery.stopped), (2, true));
+        assert_eq!((delivery.called(), delivery.stopped()), (2, true));
         assert_eq!(log.take().len(), 0);
-        assert_eq!(registry.notify_sequential(&1).await.called, 3);
+        assert_eq!(registry.notify_sequential(&1).await.called(), 3);
         assert_eq!(log.take(), ["late"]);
     }
 }

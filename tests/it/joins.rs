@@ -23,10 +23,10 @@ fn the_closure_has_been_dropped_when_join_returns() {
             let joinable = registry.register_joinable(owning(Arc::clone(&alive)));
             let nested = (1..depth).fold(registry.clone(), |inner, _| {
                 let outer = Registry::new();
-                outer.register(move |event| assert_eq!(inner.notify(event).panicked, 0));
+                outer.register(move |event| assert_eq!(inner.notify(event).panicked(), 0));
                 outer
             });
-            assert_eq!(nested.notify(&0).called, 1);
+            assert_eq!(nested.notify(&0).called(), 1);
             // Joined from inside of a dispatch that runs over the handler, but not in it.
             let (slot, dropped) = (Mutex::new(Some(joinable)), Arc::new(AtomicBool::new(false)));
             let told = Arc::clone(&dropped);
@@ -36,7 +36,7 @@ fn the_closure_has_been_dropped_when_join_returns() {
                     told.store(Arc::strong_count(&alive) == 1, Ordering::Relaxed);
                 }
             });
-            assert_eq!(nested.notify(&0).panicked, 0);
+            assert_eq!(nested.notify(&0).panicked(), 0);
             assert!(dropped.load(Ordering::Relaxed));
             assert_eq!(registry.handler_count(), 1);
         });
@@ -61,7 +61,7 @@ fn occupied() -> (Registry, Joinable, impl FnOnce() + Send, Arc<AtomicBool>) {
     entered();
     let let_out = move || {
         leave();
-        assert_eq!(dispatch.join().unwrap().called, 1);
+        assert_eq!(dispatch.join().unwrap().called(), 1);
     };
     (registry, joinable, let_out, dropped)
 }
@@ -187,7 +187,7 @@ fn inside(body: impl FnOnce() + Send + 'static) -> Joinable {
         let body = body.lock().unwrap().take();
         body.expect("it is called once")();
     });
-    thread::spawn(move || assert_eq!(registry.notify(&0).panicked, 0));
+    thread::spawn(move || assert_eq!(registry.notify(&0).panicked(), 0));
     entered();
     joinable
 }
@@ -253,7 +253,7 @@ fn it_does_not_wait_for_a_slow_sibling_nor_for_a_pin() {
         });
         let mut pinned = registry.pin();
         let notifies = registry.clone();
-        let dispatch = thread::spawn(move || notifies.notify(&0).called);
+        let dispatch = thread::spawn(move || notifies.notify(&0).called());
         entered();
         assert_eq!(joinable.join(), Ok(()));
         assert_eq!(Arc::strong_count(&alive), 1);
@@ -283,7 +283,7 @@ fn from_inside_of_the_handler_it_is_an_error_and_the_handler_is_removed() {
                 *answer.lock().unwrap() = Some(joinable.join());
             }
         }));
-        assert_eq!(registry.notify(&0).panicked, 0);
+        assert_eq!(registry.notify(&0).panicked(), 0);
         assert_eq!(*outcome.lock().unwrap(), Some(Err(JoinError::Inside)));
         assert!(registry.is_empty());
         assert_eq!(
@@ -316,7 +316,7 @@ fn handlers_that_join_each_other_in_a_circle_end_with_an_error() {
             }
             thread::scope(|scope| {
                 for registry in &registries {
-                    scope.spawn(|| assert_eq!(registry.notify(&0).panicked, 0));
+                    scope.spawn(|| assert_eq!(registry.notify(&0).panicked(), 0));
                 }
             });
             let outcomes = std::mem::take(&mut *outcomes.lock().unwrap());
@@ -389,7 +389,7 @@ fn what_a_call_throws_is_dropped_when_join_returns() {
         }));
     });
     let notifies = registry.clone();
-    let dispatch = thread::spawn(move || notifies.notify(&0).panicked);
+    let dispatch = thread::spawn(move || notifies.notify(&0).panicked());
     entered();
     assert_eq!(
         joinable.join_timeout(Duration::ZERO),
@@ -417,7 +417,7 @@ fn removed_in_another_way_its_closure_goes_at_once_and_join_has_nothing_to_wait_
         let joinable = registry.register_joinable(owning(Arc::clone(&alive)));
         remove(&registry, &joinable);
         assert_eq!(Arc::strong_count(&alive), 1);
-        assert_eq!(registry.notify(&0).called, 0);
+        assert_eq!(registry.notify(&0).called(), 0);
         assert_eq!(joinable.join(), Ok(()));
     }
     let alive = Arc::new(());
@@ -430,7 +430,7 @@ fn removed_in_another_way_its_closure_goes_at_once_and_join_has_nothing_to_wait_
 fn dropped_without_a_join_it_is_removed() {
     let topics = TopicRegistry::<String, u32>::new();
     let joinable = topics.register_joinable_with_priority("a", 1, |_| {});
-    assert_eq!(topics.notify("a", &0).called, 1);
+    assert_eq!(topics.notify("a", &0).called(), 1);
     assert!(format!("{joinable:?}").contains("Joinable"));
     drop(joinable);
     assert!(topics.is_empty());
@@ -452,7 +452,7 @@ fn bombs_and_panics_are_contained_and_told() {
         panic!("call");
     });
     let id = joinable.id();
-    assert_eq!(registry.notify(&0).panicked, 1);
+    assert_eq!(registry.notify(&0).panicked(), 1);
     assert_eq!(joinable.join(), Ok(()));
     assert_eq!(
         log.take(),
@@ -469,7 +469,7 @@ fn bombs_and_panics_are_contained_and_told() {
         panic!("call");
     });
     *slot.lock().unwrap() = Some(joinable);
-    assert_eq!(registry.notify(&0).panicked, 1);
+    assert_eq!(registry.notify(&0).panicked(), 1);
     let told: Vec<String> = log.take().into_iter().map(|(_, message)| message).collect();
     assert_eq!(told, ["call", "closure"]);
 }
@@ -480,7 +480,7 @@ fn joins_beside_a_churn(time: Duration, depth: usize) {
     let (registry, start) = (Registry::new(), Instant::now());
     let nested = (1..depth).fold(registry.clone(), |inner, _| {
         let outer = Registry::new();
-        outer.register(move |event| assert_eq!(inner.notify(event).panicked, 0));
+        outer.register(move |event| assert_eq!(inner.notify(event).panicked(), 0));
         outer
     });
     let (done, mut joins, mut longest) = (AtomicBool::new(false), 0, Duration::ZERO);
@@ -488,7 +488,7 @@ fn joins_beside_a_churn(time: Duration, depth: usize) {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    assert_eq!(nested.notify(&0).panicked, 0);
+                    assert_eq!(nested.notify(&0).panicked(), 0);
                 }
             });
         }

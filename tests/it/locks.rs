@@ -172,9 +172,9 @@ fn at_any_depth<S: Subject>() {
         subject.register(0, move |event| match event {
             0 => run(),
             &PROBE => {}
-            depth => assert_eq!(same.notify(&(depth - 1)).panicked, 0),
+            depth => assert_eq!(same.notify(&(depth - 1)).panicked(), 0),
         });
-        assert_eq!(subject.notify(&40).panicked, 0);
+        assert_eq!(subject.notify(&40).panicked(), 0);
         ran();
         subject.clear();
     });

@@ -35,7 +35,7 @@ fn the_order_holds_for_concurrent_registrations<S: Subject>() {
             });
         }
     });
-    assert_eq!(subject.notify(&0).called, 400);
+    assert_eq!(subject.notify(&0).called(), 400);
     let calls = log.take();
     assert!(calls.is_sorted_by_key(|(priority, ..)| std::cmp::Reverse(*priority)));
     for of in 0..4 {

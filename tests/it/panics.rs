@@ -59,7 +59,7 @@ fn the_place_of_registration_is_the_caller<S: Subject>() {
     subject.register(0, |_| panic!("one"));
     let _guard = subject.guard(|_| panic!("two"));
     subject.once(|_| panic!("three"));
-    assert_eq!(subject.notify(&0).panicked, 3);
+    assert_eq!(subject.notify(&0).panicked(), 3);
     assert_eq!(log.take(), [0, 1, 2].map(|n| (file!(), first_line + n)));
 }
 
@@ -71,7 +71,7 @@ fn each_panic_is_counted_and_reported_once<S: Subject>() {
     subject.register(0, |_| panic!("b"));
     for round in 1..=3 {
         let delivery = subject.notify(&0);
-        assert_eq!((delivery.called, delivery.panicked), (3, 2));
+        assert_eq!((delivery.called(), delivery.panicked()), (3, 2));
         assert_eq!(reports.take(), ["a", "b"]);
         assert_eq!(subject.panic_count(), 2 * round);
     }

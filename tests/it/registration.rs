@@ -19,13 +19,13 @@ for_each_subject! {
 
 fn each_handler_gets_each_event<S: Subject>() {
     let (subject, log) = (S::fresh(), Log::new());
-    assert_eq!(subject.notify(&1).called, 0);
+    assert_eq!(subject.notify(&1).called(), 0);
     for name in ["a", "b"] {
         let log = log.clone();
         subject.register(0, move |event| log.push((name, *event)));
     }
-    assert_eq!(subject.notify(&2).called, 2);
-    assert_eq!(subject.notify(&3).called, 2);
+    assert_eq!(subject.notify(&2).called(), 2);
+    assert_eq!(subject.notify(&3).called(), 2);
     assert_eq!(log.take(), [("a", 2), ("b", 2), ("a", 3), ("b", 3)]);
 }
 
@@ -53,16 +53,16 @@ fn a_guard_removes_its_handler<S: Subject>() {
     let guards: Vec<HandlerGuard> = (0..3).map(|_| subject.guard(|_| {})).collect();
     let registry = subject.registry();
     assert!(guards.iter().all(|guard| registry.contains(guard.id())));
-    assert_eq!(subject.notify(&0).called, 3);
+    assert_eq!(subject.notify(&0).called(), 3);
     drop(guards);
     assert!(registry.is_empty());
-    assert_eq!(subject.notify(&0).called, 0);
+    assert_eq!(subject.notify(&0).called(), 0);
 }
 
 fn a_forgotten_guard_leaves_its_handler<S: Subject>() {
     let subject = S::fresh();
     let id = subject.guard(|_| {}).forget();
-    assert_eq!(subject.notify(&0).called, 1);
+    assert_eq!(subject.notify(&0).called(), 1);
     assert!(subject.unregister(id));
 }
 
@@ -78,7 +78,7 @@ fn what_is_unknown_changes_nothing<S: Subject>() {
         assert!(!subject.registry().contains(id));
     }
     assert!(subject.registry().contains(kept));
-    assert_eq!(subject.notify(&0).called, 1);
+    assert_eq!(subject.notify(&0).called(), 1);
 }
 
 /// As they are listed, and as their panics are told of.
@@ -101,7 +101,7 @@ fn every_way_to_register_keeps_the_priority_and_the_place() {
         let expected = priorities.iter().zip(first_line..);
         let expected = expected.map(|(priority, line)| (*priority, (file!(), line)));
         assert_eq!(listed.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
-        assert_eq!(handle.notify(&0).panicked, priorities.len());
+        assert_eq!(handle.notify(&0).panicked(), priorities.len());
         let mut told = log.take();
         told.sort_unstable();
         let listed = handlers
@@ -159,7 +159,7 @@ fn clones_are_the_same_registry() {
     let registry = SyncRegistry::<u32>::default();
     let clone = registry.clone();
     let id = registry.register(|_| {});
-    assert_eq!(clone.notify(&0).called, 1);
+    assert_eq!(clone.notify(&0).called(), 1);
     assert!(clone.unregister(id));
     assert!(registry.is_empty());
 }
@@ -210,7 +210,7 @@ fn any_event_will_do() {
     });
     texts.notify("four");
     let bytes = SyncRegistry::<[u8]>::new();
-    assert_eq!(bytes.notify(&[1, 2]).called, 0);
+    assert_eq!(bytes.notify(&[1, 2]).called(), 0);
     let local = SyncRegistry::<std::rc::Rc<std::cell::Cell<u32>>>::new();
     local.register(|cell| cell.set(cell.get() + 1));
     let event = std::rc::Rc::new(std::cell::Cell::new(1));

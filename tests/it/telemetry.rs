@@ -78,8 +78,8 @@ mod events {
         let id = topics.register("a", |n| assert_eq!(*n, 1, "not one"));
         topics.register("a", |_| {});
         let events = told(|| {
-            assert_eq!(topics.notify("a", &1).panicked, 0);
-            assert_eq!(topics.notify("a", &2).panicked, 1);
+            assert_eq!(topics.notify("a", &1).panicked(), 0);
+            assert_eq!(topics.notify("a", &2).panicked(), 1);
         });
         let [(Level::ERROR, event)] = &events[..] else {
             panic!("{events:?}")
@@ -144,7 +144,7 @@ mod events {
     fn a_registry_without_a_key_has_its_panics_traced_too() {
         let registry = SyncRegistry::<u32>::new();
         registry.register(|_| std::panic::panic_any(0));
-        let events = told(|| assert_eq!(registry.notify(&0).panicked, 1));
+        let events = told(|| assert_eq!(registry.notify(&0).panicked(), 1));
         assert_eq!(events.len(), 1);
         assert_eq!(events[0].1["message"], "a panic without a message");
         assert!(!events[0].1.contains_key("key"));
@@ -165,7 +165,7 @@ mod events {
             fn record_follows_from(&self, _: &Id, _: &Id) {}
             fn event(&self, _: &Event<'_>) {
                 if let Some(topics) = &self.0 {
-                    assert_eq!(topics.notify("a", &0).called, 1);
+                    assert_eq!(topics.notify("a", &0).called(), 1);
                 }
                 panic!("a subscriber");
             }
@@ -176,7 +176,7 @@ mod events {
         topics.register("a", |_| panic!("a handler"));
         subscriber::with_default(Hostile(None), || drop(topics.handle("b")));
         subscriber::with_default(Hostile(Some(topics.clone())), || {
-            assert_eq!(topics.notify("a", &0).panicked, 1);
+            assert_eq!(topics.notify("a", &0).panicked(), 1);
         });
         assert_eq!(
             topics.panic_count(),
@@ -404,7 +404,7 @@ mod numbers {
                 Topics::builder().name("bus").build()
             });
             let guard = topics.register_guard("a", |_| panic!("a handler"));
-            assert_eq!(topics.notify("a", &0).panicked, 1);
+            assert_eq!(topics.notify("a", &0).panicked(), 1);
             drop(guard);
             assert_eq!((topics.len(), topics.panic_count()), (0, 1));
         }

@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Once};
 
 use topic_registry::{
-    Delivery, HandlerGuard, HandlerId, Interest, Joinable, Pinned, SyncRegistry, TopicHandle,
-    TopicRegistry,
+    HandlerGuard, HandlerId, Interest, Joinable, Pinned, SyncRegistry, TopicHandle, TopicRegistry,
 };
 
 /// A few, so that what happens meets.
@@ -399,13 +398,8 @@ impl World {
                 None => self.topics.handle(key).pin().notify(&0),
             },
         };
-        let Delivery {
-            called,
-            panicked,
-            stopped,
-            ..
-        } = delivery;
-        assert_eq!((called, panicked, stopped), self.model.notify(key));
+        let delivered = (delivery.called(), delivery.panicked(), delivery.stopped());
+        assert_eq!(delivered, self.model.notify(key));
     }
 
     fn batch(&mut self, key: Key, adds: &[(i8, Does)], removes: &[Pick], clear: bool) {

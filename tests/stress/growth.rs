@@ -26,14 +26,14 @@ struct Ways {
 }
 
 const WAYS: [(&str, fn(&mut Ways) -> usize); 4] = [
-    ("pin", |ways| ways.pinned.notify(&0).called),
-    ("handle", |ways| ways.handle.notify(&0).called),
+    ("pin", |ways| ways.pinned.notify(&0).called()),
+    ("handle", |ways| ways.handle.notify(&0).called()),
     ("nested", |ways| {
         ways.nested.notify(&());
         ways.called_by_nested.load(Ordering::Relaxed)
     }),
     ("key", |ways| {
-        ways.topics.notify(ways.handle.key(), &0).called
+        ways.topics.notify(ways.handle.key(), &0).called()
     }),
 ];
 
@@ -42,7 +42,7 @@ impl Ways {
         let (handle, called) = (topics.handle(key), Arc::new(AtomicUsize::new(0)));
         let (same, innermost) = (handle.clone(), SyncRegistry::new());
         let told = Arc::clone(&called);
-        innermost.register(move |()| told.store(same.notify(&0).called, Ordering::Relaxed));
+        innermost.register(move |()| told.store(same.notify(&0).called(), Ordering::Relaxed));
         let nested = (1..12).fold(innermost, |inner, _| {
             let outer = SyncRegistry::new();
             outer.register(move |()| _ = inner.notify(&()));

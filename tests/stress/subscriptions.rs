@@ -28,7 +28,7 @@ fn subscribers_hear_their_own_notification(time: Duration) {
     let subscribe = |thread| {
         let (count, handler) = counter(thread);
         let id = topics.register("key", handler);
-        assert!(topics.notify("key", &thread).called >= 1);
+        assert!(topics.notify("key", &thread).called() >= 1);
         assert_eq!(count.load(Ordering::Relaxed), 1, "a notification was lost");
         assert!(topics.unregister("key", id), "a registration was lost");
     };
@@ -128,10 +128,10 @@ fn look_ups_drop_nothing_under_their_lock(time: Duration) {
         });
         let nested = (0..8).fold(innermost, |inner, _| {
             let outer = SyncRegistry::<()>::new();
-            outer.register(move |()| assert_eq!(inner.notify(&()).panicked, 0));
+            outer.register(move |()| assert_eq!(inner.notify(&()).panicked(), 0));
             outer
         });
-        assert_eq!(nested.notify(&()).panicked, 0);
+        assert_eq!(nested.notify(&()).panicked(), 0);
     };
     let dropped = Arc::new(AtomicU64::new(0));
     let churn = || {

@@ -53,7 +53,7 @@ fn delivery_resumes_when_the_server_is_back_and_nothing_is_doubled() {
     while away.elapsed() < AWAY {
         let published = talk.ask();
         assert!(!published.is_queued);
-        assert_eq!(published.local.called, 1);
+        assert_eq!(published.local.called(), 1);
         thread::sleep(Duration::from_millis(1));
     }
 

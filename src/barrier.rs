@@ -1,0 +1,166 @@
+//! A pair of memory barriers: a light one that costs a dispatch nothing, and a heavy one that
+//! makes every thread of the process pass a full barrier.
+//!
+//! What the pair gives: of a thread that stores, passes the light barrier and loads, and another
+//! one that stores, passes the heavy barrier and loads, at least one sees the other's store.
+//! Light is a barrier for the compiler only. The heavy one interrupts the other threads that
+//! run, so that each of them passes a full barrier somewhere in its program. If that is behind the
+//! light barrier, the thread's store is visible when the heavy barrier returns. If it is before,
+//! the thread's load comes after it, and sees what was stored before the heavy barrier.
+//!
+//! It is `membarrier(2)`, `PRIVATE_EXPEDITED`, on Linux and Android, and
+//! `FlushProcessWriteBuffers` on Windows. Elsewhere, and where the system refuses, there is none.
+#![allow(
+    unsafe_code,
+    reason = "system calls; each block has its argument beside it"
+)]
+
+use crate::concurrency::atomic::{AtomicU8, Ordering};
+use crate::concurrency::global;
+
+// Whether there are heavy barriers. Relaxed: it only says what to try.
+global!(STATE: AtomicU8 = AtomicU8::new(UNKNOWN));
+
+const UNKNOWN: u8 = 0;
+const READY: u8 = 1;
+const REFUSED: u8 = 2;
+
+/// Returns whether the process has heavy barriers. Asks the system the first time, which can take
+/// milliseconds in a process with threads.
+pub(crate) fn register() -> bool {
+    if STATE.load(Ordering::Relaxed) == UNKNOWN {
+        let state = if system::register() { READY } else { REFUSED };
+        // Another thread may have had a barrier refused meanwhile, which is for good.
+        let _ = STATE.compare_exchange(UNKNOWN, state, Ordering::Relaxed, Ordering::Relaxed);
+    }
+    is_registered()
+}
+
+/// Returns whether the process has heavy barriers, as far as is known.
+pub(crate) fn is_registered() -> bool {
+    STATE.load(Ordering::Relaxed) == READY
+}
+
+/// The light barrier.
+#[inline]
+pub(crate) fn light() {
+    system::light();
+}
+
+/// The heavy barrier. Returns `false` if the system refuses it: then nothing is known of the
+/// other threads, and there will be no heavy barriers any more.
+#[must_use]
+pub(crate) fn heavy() -> bool {
+    // A refusal may come from a filter for system calls that was installed meanwhile, or from a
+    // system that has forgotten the registration.
+    let passed = system::heavy() || (system::register() && system::heavy());
+    if !passed {
+        STATE.store(REFUSED, Ordering::Relaxed);
+    }
+    passed
+}
+
+/// What sequentially consistent accesses give by themselves, but not where interleavings are
+/// explored: `loom` takes them for acquire and release.
+#[inline]
+pub(crate) fn sequential() {
+    #[cfg(any(loom, shuttle))]
+    crate::concurrency::atomic::fence(Ordering::SeqCst);
+}
+
+/// Has heavy barriers refused from now on, for scenarios of that.
+#[cfg(any(loom, shuttle))]
+pub(crate) use system::refuse;
+
+#[cfg(not(any(loom, shuttle, miri)))]
+#[inline]
+fn compiler_barrier() {
+    std::sync::atomic::compiler_fence(Ordering::SeqCst);
+}
+
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(any(loom, shuttle, miri))
+))]
+mod system {
+    pub(super) use super::compiler_barrier as light;
+
+    // From `linux/membarrier.h`.
+    const PRIVATE_EXPEDITED: i32 = 1 << 3;
+    const REGISTER_PRIVATE_EXPEDITED: i32 = 1 << 4;
+
+    pub(super) fn register() -> bool {
+        membarrier(REGISTER_PRIVATE_EXPEDITED)
+    }
+
+    pub(super) fn heavy() -> bool {
+        membarrier(PRIVATE_EXPEDITED)
+    }
+
+    fn membarrier(command: i32) -> bool {
+        // SAFETY: it takes no pointers, and changes nothing but how this process is scheduled.
+        unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
+    }
+}
+
+#[cfg(all(windows, not(any(loom, shuttle, miri))))]
+mod system {
+    pub(super) use super::compiler_barrier as light;
+
+    pub(super) fn register() -> bool {
+        true
+    }
+
+    pub(super) fn heavy() -> bool {
+        // SAFETY: it takes nothing and returns nothing.
+        unsafe { windows_sys::Win32::System::Threading::FlushProcessWriteBuffers() };
+        true
+    }
+}
+
+#[cfg(not(any(
+    windows,
+    target_os = "linux",
+    target_os = "android",
+    loom,
+    shuttle,
+    miri
+)))]
+mod system {
+    pub(super) use super::compiler_barrier as light;
+
+    pub(super) fn register() -> bool {
+        false
+    }
+
+    pub(super) fn heavy() -> bool {
+        false
+    }
+}
+
+/// Full fences on both sides give the same, and can be explored.
+#[cfg(any(loom, shuttle, miri))]
+mod system {
+    use crate::concurrency::atomic::{AtomicBool, Ordering, fence};
+    use crate::concurrency::global;
+
+    global!(REFUSES: AtomicBool = AtomicBool::new(false));
+
+    #[cfg(any(loom, shuttle))]
+    pub(crate) fn refuse() {
+        REFUSES.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn light() {
+        fence(Ordering::SeqCst);
+    }
+
+    pub(super) fn register() -> bool {
+        !REFUSES.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn heavy() -> bool {
+        fence(Ordering::SeqCst);
+        !REFUSES.load(Ordering::Relaxed)
+    }
+}

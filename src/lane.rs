@@ -1,0 +1,428 @@
+//! The fast lane: a way to the current list that costs a dispatch no locked instruction.
+//!
+//! `arc_swap` stays the truth. Beside it, each cell has a lane: one word, which is null while
+//! there is no list or the lane is closed, else the address of the current list: *cold*, or, with
+//! its lowest bit set, *hot*. A dispatch announces the list in a slot of its thread's record, so
+//! that writers know that it is in use, and looks at the lane again. That is a hazard pointer.
+//! On a cold lane, the announcement is a locked instruction; on a hot one it is a plain store,
+//! because a writer that replaces a hot word makes all threads pass a barrier before it looks
+//! at the slots.
+//!
+//! ```text
+//! enter    word = lane.load                  null: through arc_swap
+//!          hot:  slot.store(list); light barrier
+//!          cold: slot.swap(list)
+//!          lane.load == word, else clear the slot and go through arc_swap
+//! leave    slot.store(0); light barrier; if record.owes: collect
+//! heat     lane.compare_exchange(word, word | HOT), each 256th time that a thread enters a cold lane
+//! change   (under the writer lock) was = lane.swap(null); publish through arc_swap;
+//!          if was is hot: heavy barrier; for each record that announces the old list:
+//!          put a share of it into record.owed, set record.owes; if there was one: heavy barrier, and
+//!          take back the shares of records that do not announce it any more; lane.store(new list)
+//! ```
+//!
+//! # Why a list stays alive while it is in use
+//!
+//! *Cold.* The announcement, the second look, the writer's swap of the lane and its look at the
+//! slot are sequentially consistent. In their one order, either the writer's look comes after the
+//! announcement, and sees it; or its swap comes before the second look, which then sees another
+//! word.
+//!
+//! *Hot.* If the dispatch stored to its slot before its thread passed the writer's barrier, the
+//! writer sees the slot. If it stored later, its second look came later too, and sees another
+//! word. The whole word is compared: it was hot when it was looked at again, so that its writer
+//! passes the barrier. A dispatch that announced a cold word is seen either way, also if the word was heated
+//! after that.
+//!
+//! *The same address again.* If the old list was freed and a new one has its address, the second
+//! look sees the current list of this cell, which the slot announces.
+//!
+//! *A new record* is pushed before its thread announces anything. A writer that does not see the record
+//! would not have seen the slot: the same argument.
+//!
+//! # Why no share is left behind
+//!
+//! A dispatch clears its slot and then looks at `owes`, a writer sets `owes` and then looks at the
+//! slot again, with the pair of barriers between. So the writer sees the slot empty and takes its
+//! share back, or the dispatch sees `owes` and collects, or both; `owed` is locked, so that one
+//! of them has it. Stores to slots are releases: a writer that sees a later value, and lets go of the
+//! list, comes after the reads of the dispatch.
+//!
+//! # Why a lane is closed while a change is published
+//!
+//! A lane and `arc_swap` are two places. A thread that saw the new list in the one must not see the
+//! old list in the other afterwards. So no list can be had from the lane from before the new
+//! one can be had from `arc_swap` until after that.
+//!
+//! # What a refused barrier does
+//!
+//! Without the first one, nobody knows who is inside: a share of the list is leaked. Without the
+//! second one, the share stays where its thread finds it the next time. Lanes are not opened any
+//! more, in no cell, and `arc_swap` carries on.
+#![allow(
+    unsafe_code,
+    reason = "a list from its address, a record from its address; each block has its argument beside it"
+)]
+
+use std::cell::Cell;
+use std::mem::{self, ManuallyDrop};
+use std::ptr;
+use std::sync::{Arc, PoisonError};
+
+use crate::barrier;
+use crate::concurrency::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use crate::concurrency::{Mutex, MutexGuard, global, thread_own};
+
+/// The mark of a hot word.
+const HOT: usize = 1;
+
+/// How many lists a thread can announce at once: so deep can dispatches nest before they go through
+/// `arc_swap`.
+const SLOTS: usize = if cfg!(any(loom, shuttle)) { 2 } else { 8 };
+
+/// Each time that a thread has entered so many cold lanes, it heats one. Writers pay a barrier
+/// for a hot lane, so it should have saved its cost by then: it takes as long as some 50 to 1,500
+/// announcements on a cold lane.
+const HEAT_EVERY: u32 = if cfg!(any(loom, shuttle, miri, hot_lanes)) {
+    1
+} else {
+    256
+};
+
+/// The way to a list of type `L`. It owns nothing: the cell that it is in owns the list.
+pub(crate) struct Lane<L>(AtomicPtr<L>);
+
+/// A list in use: it stays alive until this is dropped, whatever comes of the cell.
+pub(crate) struct Inside<L> {
+    // Not a share: it is not counted, and not given back.
+    list: ManuallyDrop<Arc<L>>,
+    _announced: Announced,
+}
+
+/// A lane that was closed for a change, as it was before.
+#[must_use = "those who are inside must be handed the old list"]
+pub(crate) struct Closed(usize);
+
+impl<L> Lane<L> {
+    pub(crate) fn new() -> Self {
+        const { assert!(align_of::<L>() > HOT, "an address has room for the mark") };
+        Self(AtomicPtr::new(ptr::null_mut()))
+    }
+
+    /// The current list, if the lane is open and this thread has a slot left.
+    ///
+    /// Runs nothing of the user's: what this thread is owed is [collected](collect) by others.
+    #[inline]
+    pub(crate) fn enter(&self) -> Option<Inside<L>> {
+        let word = self.0.load(Ordering::SeqCst);
+        if word.is_null() {
+            return None;
+        }
+        let record = record_of_thread()?;
+        let slot = record.free_slot()?;
+        let list = word.map_addr(|address| address & !HOT);
+        if word.addr() == list.addr() {
+            slot.swap(list.addr(), Ordering::SeqCst);
+            barrier::sequential();
+        } else {
+            slot.store(list.addr(), Ordering::Release);
+            barrier::light();
+        }
+        if self.0.load(Ordering::SeqCst) != word {
+            slot.store(0, Ordering::Release);
+            return None;
+        }
+        if word.addr() == list.addr() {
+            self.heat(word, record);
+        }
+        // SAFETY: the address of a list that an `Arc` owned when the lane was opened. It owns it still,
+        // because the slot announced it before the lane was looked at again: see above.
+        let list = ManuallyDrop::new(unsafe { Arc::from_raw(list) });
+        Some(Inside {
+            list,
+            _announced: Announced { record, slot },
+        })
+    }
+
+    /// Heats the lane if this thread has met enough cold ones. The list is announced, in a way
+    /// that needs no barrier to be seen.
+    #[inline]
+    fn heat(&self, word: *mut L, record: &Record) {
+        let entered = record.entered_cold.load(Ordering::Relaxed).wrapping_add(1);
+        record.entered_cold.store(entered, Ordering::Relaxed);
+        if entered % HEAT_EVERY == 0 {
+            let hot = word.map_addr(|address| address | HOT);
+            // It may have been heated or replaced meanwhile. Relaxed: it publishes nothing new, and
+            // continues the release of the store that opened the lane.
+            let _ = self
+                .0
+                .compare_exchange(word, hot, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Closes the lane for a change. Called under the writer lock, as the rest.
+    pub(crate) fn close(&self) -> Closed {
+        let word = self.0.swap(ptr::null_mut(), Ordering::SeqCst);
+        barrier::sequential();
+        Closed(word.addr())
+    }
+
+    /// Opens the lane to the list that was published, unless the system has no heavy barriers.
+    pub(crate) fn open(&self, list: Option<&Arc<L>>) {
+        if let Some(list) = list.filter(|_| barrier::register()) {
+            // Release, for the first look in `enter`, and after the list was published. That there is
+            // no order with other locations is made up for by `arc_swap`: who finds the lane closed
+            // goes there.
+            self.0
+                .store(Arc::as_ptr(list).cast_mut(), Ordering::Release);
+        }
+    }
+}
+
+impl Closed {
+    /// Sees to it that the old list, which was behind the lane, outlives all who are inside.
+    pub(crate) fn hand_over<L: Send + Sync + 'static>(self, list: &Arc<L>) {
+        if self.0 == 0 {
+            return;
+        }
+        if self.0 & HOT != 0 && !barrier::heavy() {
+            mem::forget(Arc::clone(list));
+            return;
+        }
+        let address = Arc::as_ptr(list).addr();
+        let mut others_are_inside = false;
+        for record in records().filter(|record| record.announces(address)) {
+            record.owe(Arc::<L>::clone(list));
+            // This thread needs no barrier to know its own slots.
+            others_are_inside |= !is_own(record);
+        }
+        if others_are_inside && barrier::heavy() {
+            let owing = |record: &&Record| record.owes.load(Ordering::Relaxed);
+            for record in records().filter(owing) {
+                record.take_back(address);
+            }
+        }
+    }
+}
+
+impl<L> Inside<L> {
+    #[inline]
+    pub(crate) fn list(&self) -> &Arc<L> {
+        &self.list
+    }
+}
+
+/// A share of a list of whatever type.
+trait Share: Send + Sync {}
+
+impl<L: Send + Sync> Share for L {}
+
+fn address(list: &Arc<dyn Share>) -> usize {
+    Arc::as_ptr(list).addr()
+}
+
+/// A slot in use. It remembers its record: stackful coroutines may leave in any order, and on
+/// another thread.
+struct Announced {
+    record: &'static Record,
+    slot: &'static AtomicUsize,
+}
+
+impl Drop for Announced {
+    #[inline]
+    fn drop(&mut self) {
+        self.slot.store(0, Ordering::Release);
+        self.record.collect_if_owed();
+    }
+}
+
+/// What a thread announces, and what it is owed.
+// Aligned so that no two of them share a cache line, nor a pair that is fetched together.
+#[repr(C, align(128))]
+struct Record {
+    /// Addresses of lists in use; 0 if free.
+    slots: [AtomicUsize; SLOTS],
+    /// Whether something is in `owed`.
+    owes: AtomicBool,
+    /// Whether a thread has it.
+    is_used: AtomicBool,
+    /// How many cold lanes were entered, by the threads that had it.
+    entered_cold: AtomicU32,
+    /// Shares of replaced lists that are announced here, or were.
+    owed: Mutex<Vec<Arc<dyn Share>>>,
+    next: AtomicPtr<Record>,
+}
+
+impl Record {
+    fn new() -> Self {
+        Self {
+            slots: std::array::from_fn(|_| AtomicUsize::new(0)),
+            owes: AtomicBool::new(false),
+            is_used: AtomicBool::new(true),
+            entered_cold: AtomicU32::new(0),
+            owed: Mutex::new(Vec::new()),
+            next: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    // Relaxed: only its own thread fills slots; that another one frees one, it need not know at once.
+    #[inline]
+    fn free_slot(&'static self) -> Option<&'static AtomicUsize> {
+        self.slots
+            .iter()
+            .find(|slot| slot.load(Ordering::Relaxed) == 0)
+    }
+
+    fn announces(&self, list: usize) -> bool {
+        let mut slots = self.slots.iter();
+        slots.any(|slot| slot.load(Ordering::SeqCst) == list)
+    }
+
+    fn owe(&self, list: Arc<dyn Share>) {
+        let mut owed = self.owed();
+        owed.push(list);
+        self.owes.store(true, Ordering::Relaxed);
+    }
+
+    /// Collects what is owed here, after a slot was cleared.
+    #[inline]
+    fn collect_if_owed(&self) {
+        // For the heavy barrier between `owes` and the second look at the slots in `hand_over`.
+        barrier::light();
+        if self.owes.load(Ordering::Relaxed) {
+            self.collect();
+        }
+    }
+
+    /// Lets go of the lists that are owed here and not in use any more. Their closures may be
+    /// dropped with them, so no lock is held.
+    #[cold]
+    fn collect(&self) {
+        while let Some(list) = self.take(|list| !self.announces(address(list))) {
+            drop(list);
+        }
+    }
+
+    /// Takes a share back that its dispatch has no use for any more, if it was not collected.
+    fn take_back(&self, list: usize) {
+        if !self.announces(list) {
+            // Not the last one: the caller has another.
+            drop(self.take(|owed| address(owed) == list));
+        }
+    }
+
+    fn take(&self, what: impl FnMut(&Arc<dyn Share>) -> bool) -> Option<Arc<dyn Share>> {
+        let mut owed = self.owed();
+        let list = owed.iter().position(what).map(|at| owed.swap_remove(at));
+        self.owes.store(!owed.is_empty(), Ordering::Relaxed);
+        list
+    }
+
+    fn owed(&self) -> MutexGuard<'_, Vec<Arc<dyn Share>>> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// The newest of all records.
+global!(RECORDS: Records = Records(AtomicPtr::new(ptr::null_mut())));
+
+struct Records(AtomicPtr<Record>);
+
+/// Records are never freed, but where runs are explored: there, each run has its own.
+#[cfg(any(loom, shuttle))]
+impl Drop for Records {
+    fn drop(&mut self) {
+        let mut address = self.0.load(Ordering::Relaxed);
+        while !address.is_null() {
+            // SAFETY: it was leaked, and all threads of the run have ended.
+            let record = unsafe { Box::from_raw(address) };
+            address = record.next.load(Ordering::Relaxed);
+        }
+    }
+}
+
+// The record of this thread. It has no destructor, so that dispatches need not ask whether it
+// has run.
+thread_own!(RECORD: Cell<Option<&'static Record>> = Cell::new(None));
+
+// Gives the record back when the thread ends.
+thread_own!(GIVES_BACK: GivesBack = GivesBack);
+
+struct GivesBack;
+
+impl Drop for GivesBack {
+    fn drop(&mut self) {
+        if let Some(record) = RECORD.with(Cell::take) {
+            // For the next thread's acquire, which then sees the slots as this one left them.
+            record.is_used.store(false, Ordering::Release);
+        }
+    }
+}
+
+#[inline]
+fn record_of_thread() -> Option<&'static Record> {
+    if cfg!(any(loom, shuttle)) {
+        attach();
+    }
+    RECORD.with(Cell::get)
+}
+
+fn is_own(record: &Record) -> bool {
+    RECORD
+        .with(Cell::get)
+        .is_some_and(|own| ptr::eq(own, record))
+}
+
+/// Gives this thread its record, if it has none, and collects what it is owed. To be called where
+/// destructors may run, by a dispatch that could not enter: so a thread has all that it needs
+/// for both ways after its first one.
+pub(crate) fn attach_and_collect() {
+    attach();
+    if let Some(record) = RECORD.with(Cell::get) {
+        record.collect_if_owed();
+    }
+}
+
+/// A thread that ends gets none any more, if it has given its own back.
+fn attach() {
+    if RECORD.with(Cell::get).is_none()
+        && barrier::is_registered()
+        && GIVES_BACK.try_with(|_| ()).is_ok()
+    {
+        RECORD.with(|record| record.set(Some(claim())));
+    }
+}
+
+/// A record of a thread that has ended, or a new one.
+fn claim() -> &'static Record {
+    let is_free = |record: &&Record| {
+        !record.is_used.load(Ordering::Relaxed) && !record.is_used.swap(true, Ordering::Acquire)
+    };
+    if let Some(record) = records().find(is_free) {
+        return record;
+    }
+    let record: &'static Record = Box::leak(Box::new(Record::new()));
+    let address = ptr::from_ref(record).cast_mut();
+    let mut newest = RECORDS.0.load(Ordering::SeqCst);
+    loop {
+        record.next.store(newest, Ordering::Relaxed);
+        // It publishes the record, and has its place before the announcements in the one order.
+        match RECORDS
+            .0
+            .compare_exchange(newest, address, Ordering::SeqCst, Ordering::SeqCst)
+        {
+            Ok(_) => return record,
+            Err(newer) => newest = newer,
+        }
+    }
+}
+
+fn records() -> impl Iterator<Item = &'static Record> {
+    let newest = RECORDS.0.load(Ordering::SeqCst);
+    // SAFETY: an address in the chain is null, or that of a record that was leaked.
+    let record = |address: *mut Record| unsafe { address.as_ref() };
+    std::iter::successors(record(newest), move |last| {
+        // Relaxed: set before the record was published.
+        record(last.next.load(Ordering::Relaxed))
+    })
+}
