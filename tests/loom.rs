@@ -85,7 +85,6 @@ fn a_dispatch_does_not_start_what_was_removed() {
 
 #[test]
 fn what_happened_before_is_seen() {
-    explore("counted", interleavings::count_beside_a_registration);
     explore("registered first", || {
         interleavings::register_before_a_notification(0);
     });
@@ -101,6 +100,28 @@ fn what_happened_before_is_seen() {
 }
 
 #[test]
+fn what_was_seen_once_is_seen_by_every_way_to_notify() {
+    for (first, way) in ["pin", "handle", "key"].into_iter().enumerate() {
+        explore(&format!("called by {way} first"), move || {
+            interleavings::call_beside_a_registration(first);
+        });
+    }
+}
+
+#[test]
+fn a_closure_goes_with_its_removal() {
+    explore("two removals", || interleavings::remove_beside_removals(1));
+    for (what, other) in interleavings::BESIDE_A_REMOVAL {
+        explore(&format!("removal beside {what}"), move || {
+            interleavings::remove_beside(other);
+        });
+    }
+    explore_up_to(Some(2), "three removals", || {
+        interleavings::remove_beside_removals(2);
+    });
+}
+
+#[test]
 fn no_destructor_runs_under_a_lock() {
     explore("destructor and look-up", || {
         interleavings::destructors_beside_look_ups(1);
@@ -111,12 +132,15 @@ fn no_destructor_runs_under_a_lock() {
 }
 
 #[test]
-fn interest_is_told_in_order_and_nothing_is_left_out() {
+fn interest_is_told_in_order_and_ends_with_what_is() {
     explore_up_to(Some(6), "two subscribers' edges", || {
         interleavings::edges_beside_edges(2);
     });
     explore_up_to(Some(4), "edge beside an edge", || {
         interleavings::edge_beside_an_edge();
+    });
+    explore_up_to(Some(4), "edge beside one that is undone", || {
+        interleavings::edge_beside_one_that_is_undone();
     });
     explore(
         "watch and register",

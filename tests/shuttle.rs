@@ -43,10 +43,24 @@ fn a_dispatch_does_not_start_what_was_removed() {
 
 #[test]
 fn what_happened_before_is_seen() {
-    explore(interleavings::count_beside_a_registration);
     explore(|| interleavings::register_before_a_notification(0));
     explore(|| interleavings::register_before_a_notification(65));
     explore(|| interleavings::remove_before_a_notification(65));
+}
+
+#[test]
+fn what_was_seen_once_is_seen_by_every_way_to_notify() {
+    for first in 0..3 {
+        explore(move || interleavings::call_beside_a_registration(first));
+    }
+}
+
+#[test]
+fn a_closure_goes_with_its_removal() {
+    explore(|| interleavings::remove_beside_removals(3));
+    for (_, other) in interleavings::BESIDE_A_REMOVAL {
+        explore(move || interleavings::remove_beside(other));
+    }
 }
 
 #[test]
@@ -55,9 +69,10 @@ fn no_destructor_runs_under_a_lock() {
 }
 
 #[test]
-fn interest_is_told_in_order_and_nothing_is_left_out() {
+fn interest_is_told_in_order_and_ends_with_what_is() {
     explore(|| interleavings::edges_beside_edges(4));
     explore(interleavings::edge_beside_an_edge);
+    explore(interleavings::edge_beside_one_that_is_undone);
     explore(interleavings::watch_beside_a_registration);
     explore(interleavings::watch_beside_a_removal);
 }

@@ -2,14 +2,20 @@
 //! random. A thread that waits for a lock that it holds itself is found by both.
 
 #[cfg(loom)]
-use loom::{sync::atomic::AtomicBool, thread};
+use loom::{
+    sync::atomic::AtomicBool,
+    thread::{self, ThreadId},
+};
 #[cfg(shuttle)]
-use shuttle::{sync::atomic::AtomicBool, thread};
+use shuttle::{
+    sync::atomic::AtomicBool,
+    thread::{self, ThreadId},
+};
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use topic_registry::{Interest, JoinError, SyncRegistry, TopicHandle, TopicRegistry};
+use topic_registry::{HandlerId, Interest, JoinError, SyncRegistry, TopicHandle, TopicRegistry};
 
 type Topics = TopicRegistry<u8, u32>;
 
@@ -216,20 +222,92 @@ fn happened_before(others: usize, change: fn(&TopicHandle<u8, u32>)) {
     ]);
 }
 
-/// Whoever counts a handler also calls it.
-pub(crate) fn count_beside_a_registration() {
-    let topic = Topics::new().handle(0);
-    let (mut pinned, counter) = (topic.pin(), topic.clone());
+/// A handler that was called by one way to notify, beginning with the one at `first`, is counted
+/// from then on, and called by every other way.
+pub(crate) fn call_beside_a_registration(first: usize) {
+    let topics = Topics::new();
+    let topic = topics.handle(0);
+    let (mut pinned, handle) = (topic.pin(), topic.clone());
     together(vec![
         Box::new(move || {
             topic.register(|_| {});
         }),
         Box::new(move || {
-            let count = counter.handler_count();
-            assert!(counter.notify(&0).called() >= count);
-            assert!(pinned.notify(&0).called() >= count);
+            let mut seen = 0;
+            for way in (first..).take(3) {
+                let called = match way % 3 {
+                    0 => pinned.notify(&0).called,
+                    1 => handle.notify(&0).called,
+                    _ => topics.notify(&0, &0).called,
+                };
+                assert!(called >= seen, "less was called than before");
+                seen = called;
+                assert!(
+                    handle.handler_count() >= seen,
+                    "what was called is not counted"
+                );
+            }
         }),
     ]);
+}
+
+/// What a closure owns: it notes which thread drops it.
+struct Dropped(Arc<Mutex<Option<ThreadId>>>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        let before = self.0.lock().unwrap().replace(thread::current().id());
+        assert_eq!(before, None, "dropped twice");
+        // What else goes with it may meanwhile be removed by others.
+        thread::yield_now();
+    }
+}
+
+/// Registers a handler; returns what removes it, and makes sure that its closure went with it.
+fn removal(registry: &SyncRegistry<u32>) -> Box<dyn FnOnce() + Send> {
+    let by = Arc::new(Mutex::new(None));
+    let owned = Dropped(Arc::clone(&by));
+    let guard = registry.register_guard(move |_| _ = &owned);
+    Box::new(move || {
+        drop(guard);
+        let by = by.lock().unwrap().take();
+        assert_eq!(
+            by,
+            Some(thread::current().id()),
+            "not dropped by its removal"
+        );
+    })
+}
+
+/// A closure goes with its removal from a topic, beside so many others that do.
+pub(crate) fn remove_beside_removals(others: usize) {
+    let topics = Topics::new();
+    let topic = topics.handle(0);
+    together((0..=others).map(|_| removal(&topic)).collect());
+    assert!(topic.is_empty());
+}
+
+/// What a thread may do beside a removal that neither dispatches nor pins, to a registry with a
+/// handler that stays.
+pub(crate) const BESIDE_A_REMOVAL: [(&str, fn(&SyncRegistry<u32>, HandlerId)); 3] = [
+    ("a registration", |registry, _| {
+        registry.register(|_| {});
+    }),
+    ("contains", |registry, stays| {
+        assert!(registry.contains(stays));
+    }),
+    ("handlers", |registry, _| {
+        assert_ne!(registry.handlers().len(), 0);
+    }),
+];
+
+/// A closure goes with its removal, beside a writer that adds to it or somebody who looks.
+pub(crate) fn remove_beside(other: fn(&SyncRegistry<u32>, HandlerId)) {
+    let registry = SyncRegistry::new();
+    let stays = registry.register(|_| {});
+    let (removes, same) = (removal(&registry), registry.clone());
+    together(vec![removes, Box::new(move || other(&same, stays))]);
+    assert!(registry.contains(stays));
 }
 
 /// Uses its topic when it is dropped, in the way that takes most locks.
@@ -285,7 +363,7 @@ fn check_edges(edges: &Edges, is_empty: bool) {
     assert_eq!(edges.len() % 2 == 0, is_empty, "{edges:?}");
 }
 
-/// Edges are told in their order, and all of them, whoever makes them.
+/// Edges are told in their order, whoever makes them, and the last one is what is.
 pub(crate) fn edges_beside_edges(subscribers: usize) {
     let (topics, edges) = (Topics::new(), Edges::default());
     watch(&topics, &edges);
@@ -314,6 +392,30 @@ pub(crate) fn edge_beside_an_edge() {
     check_edges(&edges, false);
     topics.clear();
     check_edges(&edges, true);
+}
+
+/// An edge that the observer makes and undoes while it is told of another one is not told, nor
+/// is more told than what comes to stay meanwhile.
+pub(crate) fn edge_beside_one_that_is_undone() {
+    let (topics, edges) = (Topics::new(), Edges::default());
+    let (told, same, first) = (Arc::clone(&edges), topics.clone(), AtomicBool::new(true));
+    topics.on_interest(move |key, interest| {
+        told.lock().unwrap().push(interest);
+        if interest == Interest::Lost && first.swap(false, Ordering::SeqCst) {
+            drop(same.register_guard(*key, |_| {}));
+        }
+    });
+    let (guard, other) = (topics.register_guard(0, |_| {}), topics.clone());
+    together(vec![
+        Box::new(move || drop(guard)),
+        Box::new(move || {
+            other.register(0, |_| {});
+        }),
+    ]);
+    topics.clear_interest_callback();
+    check_edges(&edges, false);
+    let edges = edges.lock().unwrap();
+    assert!(edges.len() <= 3, "one was undone: {edges:?}");
 }
 
 /// A callback that is set while a first handler comes, or the last one goes, is told of what is.
