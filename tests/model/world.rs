@@ -501,7 +501,7 @@ fn index(at: Pick, len: usize) -> usize {
     usize::from(at) % len
 }
 
-fn pick<T>(of: &[T], at: Pick) -> Option<&T> {
+pub(crate) fn pick<T>(of: &[T], at: Pick) -> Option<&T> {
     (!of.is_empty()).then(|| &of[index(at, of.len())])
 }
 

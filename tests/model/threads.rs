@@ -1,0 +1,385 @@
+//! Random sequences for several threads on a few keys, which they share. What each of them does to
+//! its own handlers it knows for certain, whatever the others do: which of them its notifications
+//! call, and in which order; what it can count and find; and when their closures are dropped.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Barrier, Mutex, OnceLock};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+use topic_registry::{Batch, HandlerGuard, HandlerId, Interest, Joinable, SyncFlavor};
+use topic_registry::{TopicHandle, TopicRegistry};
+
+use crate::world::{Key, Pick, Way, pick};
+
+type Topics = TopicRegistry<Key, usize>;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum How {
+    Always,
+    Guarded,
+    Joinable,
+    /// Its destructor registers and removes another one of the same key.
+    ReentersInItsDrop,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Register(Key, i8, How),
+    Remove(Pick),
+    Batch(Key, Vec<i8>, Vec<Pick>),
+    Handle(Key),
+    DropHandle(Pick),
+    /// Sees that everything can be asked for that is known for certain of this key.
+    Look(Key),
+    Notify(Key, Way),
+}
+
+/// What threads do side by side, each of them its own steps; all of them have returned before the
+/// next phase begins. If no step notifies, then a removed closure goes with its removal; else
+/// at the end of the phase at the latest.
+pub(crate) type Phase = Vec<Vec<Step>>;
+
+/// How often a thread does its steps in a phase, so that they meet those of others.
+const ROUNDS: usize = 8;
+
+/// A handler, to the thread that registered it.
+struct Own {
+    key: Key,
+    priority: i8,
+    id: HandlerId,
+    keep: Keep,
+    dropped_by: Arc<OnceLock<ThreadId>>,
+}
+
+enum Keep {
+    Id,
+    Guard(HandlerGuard),
+    Joinable(Joinable),
+}
+
+/// What a closure owns.
+struct Closure {
+    topics: Topics,
+    key: Key,
+    reenters: bool,
+    dropped_by: Arc<OnceLock<ThreadId>>,
+}
+
+impl Drop for Closure {
+    fn drop(&mut self) {
+        if self.reenters {
+            drop(self.topics.register_guard(self.key, |_| {}));
+        }
+        let twice = self.dropped_by.set(thread::current().id()).is_err();
+        assert!(!twice, "dropped twice");
+    }
+}
+
+/// One thread of them, and all that it knows for certain.
+struct Actor {
+    /// Its number, and the event that its handlers note.
+    number: usize,
+    topics: Topics,
+    calls: Arc<Mutex<Vec<HandlerId>>>,
+    /// Those that are registered, in the order of registration.
+    own: Vec<Own>,
+    /// Those that were removed.
+    removed: Vec<Own>,
+    handles: Vec<TopicHandle<Key, usize>>,
+}
+
+impl Actor {
+    fn new(number: usize, topics: &Topics) -> Self {
+        Self {
+            number,
+            topics: topics.clone(),
+            calls: Arc::default(),
+            own: Vec::new(),
+            removed: Vec::new(),
+            handles: Vec::new(),
+        }
+    }
+
+    /// Its handlers of a key, in the order in which they run.
+    fn own_of(&self, key: Key) -> Vec<HandlerId> {
+        let mut own: Vec<_> = self.own.iter().filter(|own| own.key == key).collect();
+        own.sort_by_key(|own| Reverse(own.priority));
+        own.iter().map(|own| own.id).collect()
+    }
+
+    fn step(&mut self, step: &Step, is_quiet: bool) {
+        match step {
+            Step::Register(key, priority, how) => self.register(*key, *priority, *how),
+            Step::Remove(at) => {
+                if !self.own.is_empty() {
+                    let own = self.own.remove(usize::from(*at) % self.own.len());
+                    self.remove(own, is_quiet);
+                }
+            }
+            Step::Batch(key, adds, removes) => self.batch(*key, adds, removes, is_quiet),
+            Step::Handle(key) => self.handles.push(self.topics.handle(*key)),
+            Step::DropHandle(at) => {
+                if !self.handles.is_empty() {
+                    let at = usize::from(*at) % self.handles.len();
+                    drop(self.handles.swap_remove(at));
+                }
+            }
+            Step::Look(key) => self.look(*key),
+            Step::Notify(key, way) => self.notify(*key, *way),
+        }
+    }
+
+    /// A closure that notes the calls for this thread's events by the id that it is given.
+    fn closure(&self, key: Key, how: How) -> (Noting, Arc<OnceLock<ThreadId>>, Slot) {
+        let (dropped_by, slot) = (Arc::new(OnceLock::new()), Slot::default());
+        let owned = Closure {
+            topics: self.topics.clone(),
+            key,
+            reenters: matches!(how, How::ReentersInItsDrop),
+            dropped_by: Arc::clone(&dropped_by),
+        };
+        let (number, calls, id) = (self.number, Arc::clone(&self.calls), Arc::clone(&slot));
+        let noting = move |event: &usize| {
+            let _ = &owned;
+            if *event == number {
+                let id = *id.get().expect("it notifies when it has registered");
+                calls.lock().unwrap().push(id);
+            }
+        };
+        (Box::new(noting), dropped_by, slot)
+    }
+
+    fn register(&mut self, key: Key, priority: i8, how: How) {
+        let (noting, dropped_by, slot) = self.closure(key, how);
+        let (topics, at) = (&self.topics, i32::from(priority));
+        let (id, keep) = match how {
+            How::Always | How::ReentersInItsDrop => {
+                (topics.register_with_priority(key, at, noting), Keep::Id)
+            }
+            How::Guarded => {
+                let guard = topics.register_guard_with_priority(key, at, noting);
+                (guard.id(), Keep::Guard(guard))
+            }
+            How::Joinable => {
+                let joinable = topics.register_joinable_with_priority(key, at, noting);
+                (joinable.id(), Keep::Joinable(joinable))
+            }
+        };
+        slot.set(id).expect("it has one id");
+        self.own.push(Own {
+            key,
+            priority,
+            id,
+            keep,
+            dropped_by,
+        });
+    }
+
+    fn remove(&mut self, mut own: Own, is_quiet: bool) {
+        match std::mem::replace(&mut own.keep, Keep::Id) {
+            Keep::Id => assert!(
+                self.topics.unregister(&own.key, own.id),
+                "it was registered"
+            ),
+            Keep::Guard(guard) => drop(guard),
+            Keep::Joinable(joinable) => {
+                assert_eq!(joinable.join(), Ok(()));
+                assert!(own.dropped_by.get().is_some(), "join waits for that");
+            }
+        }
+        self.note_removed(own, is_quiet);
+    }
+
+    fn note_removed(&mut self, own: Own, is_quiet: bool) {
+        if is_quiet {
+            let this = thread::current().id();
+            assert_eq!(
+                own.dropped_by.get(),
+                Some(&this),
+                "a closure outlived its removal"
+            );
+        }
+        assert!(!self.topics.unregister(&own.key, own.id), "it was removed");
+        self.removed.push(own);
+    }
+
+    fn batch(&mut self, key: Key, adds: &[i8], removes: &[Pick], is_quiet: bool) {
+        let mut goes: Vec<_> = removes
+            .iter()
+            .filter_map(|at| pick(&self.own, *at))
+            .collect();
+        goes.retain(|own| own.key == key && matches!(own.keep, Keep::Id));
+        let goes: Vec<_> = goes.iter().map(|own| own.id).collect();
+        let closures: Vec<_> = adds
+            .iter()
+            .map(|_| self.closure(key, How::Always))
+            .collect();
+        let own = self
+            .topics
+            .update(key, |batch: &mut Batch<'_, SyncFlavor, usize>| {
+                for (at, id) in goes.iter().enumerate() {
+                    assert_eq!(batch.unregister(*id), !goes[..at].contains(id));
+                }
+                let adds = adds.iter().zip(closures);
+                let add = |(priority, (noting, dropped_by, slot)): (&i8, (Noting, _, Slot))| {
+                    let id = batch.register_with_priority((*priority).into(), noting);
+                    slot.set(id).expect("it has one id");
+                    Own {
+                        key,
+                        priority: *priority,
+                        id,
+                        keep: Keep::Id,
+                        dropped_by,
+                    }
+                };
+                adds.map(add).collect::<Vec<_>>()
+            });
+        let (gone, left) = std::mem::take(&mut self.own)
+            .into_iter()
+            .partition::<Vec<_>, _>(|own| goes.contains(&own.id));
+        self.own = left;
+        self.own.extend(own);
+        for own in gone {
+            self.note_removed(own, is_quiet);
+        }
+    }
+
+    fn look(&self, key: Key) {
+        let own = self.own_of(key);
+        let topic = self.topics.get(&key);
+        let listed = topic.as_ref().map_or(Vec::new(), |topic| topic.handlers());
+        let listed = listed.iter().map(|info| info.id);
+        let listed: Vec<_> = listed.filter(|id| own.contains(id)).collect();
+        assert_eq!(listed, own, "its own are listed in their order");
+        let count = topic.as_ref().map_or(0, |topic| topic.handler_count());
+        assert!(
+            count >= own.len(),
+            "{count} are counted, {} are its own",
+            own.len()
+        );
+        let contains = |id| topic.as_ref().is_some_and(|topic| topic.contains(id));
+        assert!(own.iter().all(|id| contains(*id)));
+        assert!(!self.removed.iter().any(|own| contains(own.id)));
+        let topics = self.topics.topics();
+        let listed = topics.iter().find(|topic| topic.key == key);
+        let count = listed.map_or(0, |topic| topic.handlers);
+        assert!(
+            count >= own.len(),
+            "{count} are listed, {} are its own",
+            own.len()
+        );
+    }
+
+    fn notify(&self, key: Key, way: Way) {
+        let delivery = match way {
+            Way::Key => self.topics.notify(&key, &self.number),
+            Way::Handle => self.topics.handle(key).notify(&self.number),
+            Way::Pin => self.topics.handle(key).pin().notify(&self.number),
+        };
+        let own = self.own_of(key);
+        let called = std::mem::take(&mut *self.calls.lock().unwrap());
+        assert_eq!(
+            called, own,
+            "its own are called in their order, and no others"
+        );
+        assert!(delivery.called >= own.len() && delivery.panicked == 0);
+    }
+
+    /// What holds when nothing is under way any more.
+    fn check(&self) {
+        let is_dropped = |own: &Own| own.dropped_by.get().is_some();
+        assert!(self.removed.iter().all(is_dropped), "a closure is left");
+        assert!(!self.own.iter().any(is_dropped), "a closure is gone");
+    }
+}
+
+type Noting = Box<dyn Fn(&usize) + Send + Sync>;
+type Slot = Arc<OnceLock<HandlerId>>;
+
+/// Has each actor do its steps, on a thread of its own.
+fn run_phase(actors: &mut [Actor], phase: &Phase) {
+    let is_quiet = !phase
+        .iter()
+        .flatten()
+        .any(|step| matches!(step, Step::Notify(..)));
+    let start = Barrier::new(actors.len());
+    let run = |actor: &mut Actor, steps: &[Step]| {
+        start.wait();
+        for step in steps.iter().cycle().take(ROUNDS * steps.len()) {
+            actor.step(step, is_quiet);
+        }
+    };
+    thread::scope(|scope| {
+        let pairs = actors.iter_mut().zip(phase);
+        let threads: Vec<_> = pairs
+            .map(|(actor, steps)| scope.spawn(|| run(actor, steps)))
+            .collect();
+        for outcome in threads.into_iter().map(thread::ScopedJoinHandle::join) {
+            outcome.unwrap_or_else(|payload| panic::resume_unwind(payload));
+        }
+    });
+}
+
+/// Runs the phases one after the other; at the end nothing is left.
+fn run_all(phases: &[Phase]) {
+    let (topics, edges) = (Topics::new(), Arc::new(Mutex::new(BTreeMap::new())));
+    let told = Arc::clone(&edges);
+    topics.on_interest(move |key, interest| {
+        let before = told.lock().unwrap().insert(*key, interest);
+        assert_ne!(
+            before.unwrap_or(Interest::Lost),
+            interest,
+            "edges alternate"
+        );
+    });
+    let threads = phases.iter().map(Vec::len).max().unwrap_or(0);
+    let mut actors: Vec<_> = (0..threads)
+        .map(|number| Actor::new(number, &topics))
+        .collect();
+    for phase in phases {
+        run_phase(&mut actors[..phase.len()], phase);
+        actors.iter().for_each(Actor::check);
+        for (key, last) in &*edges.lock().unwrap() {
+            let count = topics.get(key).map_or(0, |topic| topic.handler_count());
+            let own: usize = actors.iter().map(|actor| actor.own_of(*key).len()).sum();
+            assert_eq!(
+                (count, *last == Interest::Gained),
+                (own, own != 0),
+                "{key:?}"
+            );
+        }
+    }
+    for actor in &mut actors {
+        for own in std::mem::take(&mut actor.own) {
+            actor.remove(own, true);
+        }
+        actor.handles.clear();
+        actor.check();
+    }
+    assert!(topics.is_empty(), "a topic is left");
+    assert_eq!(
+        topics.panic_count(),
+        0,
+        "dropped twice, or edges that do not alternate"
+    );
+}
+
+/// Runs them, within a time.
+pub(crate) fn run(phases: &[Phase]) {
+    let (sender, receiver) = mpsc::channel();
+    let same = phases.to_vec();
+    thread::spawn(move || {
+        // The receiver is gone if the time was up.
+        let _ = sender.send(panic::catch_unwind(AssertUnwindSafe(|| run_all(&same))));
+    });
+    match receiver.recv_timeout(Duration::from_secs(60)) {
+        Ok(Ok(())) => {}
+        Ok(Err(payload)) => panic::resume_unwind(payload),
+        Err(RecvTimeoutError::Timeout) => panic!("hung: {phases:?}"),
+        Err(RecvTimeoutError::Disconnected) => unreachable!("it catches what it throws"),
+    }
+}
