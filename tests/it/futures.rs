@@ -658,9 +658,11 @@ fn a_sequential_dispatch_costs_each_handler_that_waits_the_same_however_many_the
             for _ in 0..handlers {
                 batch.register(|_| {
                     let mut pending = true;
-                    poll_fn(move |_| match std::mem::take(&mut pending) {
-                        true => Poll::Pending,
-                        false => Poll::Ready(()),
+                    poll_fn(move |_| {
+                        if std::mem::take(&mut pending) {
+                            return Poll::Pending;
+                        }
+                        Poll::Ready(())
                     })
                 });
             }
@@ -668,7 +670,7 @@ fn a_sequential_dispatch_costs_each_handler_that_waits_the_same_however_many_the
         let run = || {
             let (task, start) = (Arc::new(Count::default()), Instant::now());
             let mut notify = pin!(registry.notify_sequential(&0));
-            let polls = (0..).position(|_| poll(notify.as_mut(), &task).is_ready());
+            let polls = (0..=handlers).position(|_| poll(notify.as_mut(), &task).is_ready());
             assert_eq!(polls, Some(handlers as usize), "each waits once");
             start.elapsed() / handlers
         };

@@ -560,7 +560,7 @@ fn a_panic_callback_that_owns_a_joinable_goes_with_its_registry() {
         let is_dropped = Arc::new(AtomicBool::new(false));
         let dropped = Arc::clone(&is_dropped);
         set(OnDrop(Box::new(move || {
-            dropped.store(true, Ordering::Relaxed)
+            dropped.store(true, Ordering::Relaxed);
         })));
         is_dropped.load(Ordering::Relaxed)
     });

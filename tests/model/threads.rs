@@ -44,7 +44,7 @@ pub(crate) enum Step {
 pub(crate) type Phase = Vec<Vec<Step>>;
 
 /// How often a thread does its steps in a phase, so that they meet those of others.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 32;
 
 /// A handler, to the thread that registered it.
 struct Own {

@@ -25,9 +25,12 @@ struct Ways {
     called_by_nested: Arc<AtomicUsize>,
 }
 
-const WAYS: [(&str, fn(&mut Ways) -> usize); 4] = [
-    ("pin", |ways| ways.pinned.notify(&0).called()),
-    ("handle", |ways| ways.handle.notify(&0).called()),
+/// A way to notify, by name; how many handlers it called.
+type Way = (&'static str, fn(&mut Ways) -> usize);
+
+const WAYS: [Way; 4] = [
+    ("pin", |ways| ways.pinned.notify(&0).called),
+    ("handle", |ways| ways.handle.notify(&0).called),
     ("nested", |ways| {
         ways.nested.notify(&());
         ways.called_by_nested.load(Ordering::Relaxed)

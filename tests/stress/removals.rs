@@ -49,13 +49,13 @@ fn closures_go_with_their_removal<S: Send + Sync + 'static>(
             let start = Instant::now();
             thread::scope(|scope| {
                 let others = scope.spawn(|| {
-                    let mut late = Late::of(meanwhile);
+                    let mut late = Tally::of(meanwhile);
                     while !done.load(Ordering::Relaxed) {
                         late.count(other(&subject, id));
                     }
                     late
                 });
-                let mut late: Vec<_> = removals.iter().map(|(how, _)| Late::of(how)).collect();
+                let mut late: Vec<_> = removals.iter().map(|(how, _)| Tally::of(how)).collect();
                 while start.elapsed() < time {
                     for ((_, remove), late) in removals.iter().zip(&mut late) {
                         late.count(remove(&subject, id));
@@ -76,14 +76,14 @@ fn closures_go_with_their_removal<S: Send + Sync + 'static>(
 
 /// How often something was done, and left a closure behind.
 #[derive(Debug)]
-struct Late {
+struct Tally {
     #[expect(dead_code, reason = "it is printed")]
     what: &'static str,
     times: u64,
     late: u64,
 }
 
-impl Late {
+impl Tally {
     fn of(what: &'static str) -> Self {
         Self {
             what,
