@@ -287,9 +287,11 @@ pub(crate) fn remove_beside_removals(others: usize) {
     assert!(topic.is_empty());
 }
 
-/// What a thread may do beside a removal that neither dispatches nor pins, to a registry with a
-/// handler that stays.
-pub(crate) const BESIDE_A_REMOVAL: [(&str, fn(&SyncRegistry<u32>, HandlerId)); 3] = [
+/// What a thread may do beside a removal that neither dispatches nor pins, by name: to a registry
+/// and a handler of it that stays.
+type Beside = (&'static str, fn(&SyncRegistry<u32>, HandlerId));
+
+pub(crate) const BESIDE_A_REMOVAL: [Beside; 3] = [
     ("a registration", |registry, _| {
         registry.register(|_| {});
     }),
