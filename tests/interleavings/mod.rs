@@ -236,9 +236,9 @@ pub(crate) fn call_beside_a_registration(first: usize) {
             let mut seen = 0;
             for way in (first..).take(3) {
                 let called = match way % 3 {
-                    0 => pinned.notify(&0).called,
-                    1 => handle.notify(&0).called,
-                    _ => topics.notify(&0, &0).called,
+                    0 => pinned.notify(&0).called(),
+                    1 => handle.notify(&0).called(),
+                    _ => topics.notify(&0, &0).called(),
                 };
                 assert!(called >= seen, "less was called than before");
                 seen = called;

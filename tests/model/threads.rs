@@ -286,7 +286,7 @@ impl Actor {
             called, own,
             "its own are called in their order, and no others"
         );
-        assert!(delivery.called >= own.len() && delivery.panicked == 0);
+        assert!(delivery.called() >= own.len() && delivery.panicked() == 0);
     }
 
     /// What holds when nothing is under way any more.

@@ -29,8 +29,8 @@ struct Ways {
 type Way = (&'static str, fn(&mut Ways) -> usize);
 
 const WAYS: [Way; 4] = [
-    ("pin", |ways| ways.pinned.notify(&0).called),
-    ("handle", |ways| ways.handle.notify(&0).called),
+    ("pin", |ways| ways.pinned.notify(&0).called()),
+    ("handle", |ways| ways.handle.notify(&0).called()),
     ("nested", |ways| {
         ways.nested.notify(&());
         ways.called_by_nested.load(Ordering::Relaxed)
