@@ -4,13 +4,17 @@
 //! something is left out there: a `Vec` of closures cannot remove by id, a channel has no
 //! priorities, and only ours and the hand-made map have keys.
 
+pub mod cases;
 pub mod futures;
 pub mod keys;
+pub mod measure;
 pub mod ours;
 pub mod peers;
+pub mod protocol;
 pub mod threads;
 pub mod told;
 pub mod work;
+pub mod worker;
 
 use std::hint::black_box;
 

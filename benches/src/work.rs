@@ -58,6 +58,20 @@ pub fn churning<S: Churn>(beside: u64, place: Place) -> Work {
     })
 }
 
+/// Notifies one handler so often, and then registers another and removes it.
+#[must_use]
+pub fn changing<S: Churn>(dispatches: u64) -> Work {
+    let mut subject = S::with_handlers(1);
+    Work::new(move |times| {
+        for _ in 0..times {
+            for event in 0..dispatches {
+                notify_once(&mut subject, black_box(&event));
+            }
+            subject.churn(black_box(Place::End.priority()));
+        }
+    })
+}
+
 /// Registers some handlers together beside so many others, and removes them together.
 #[must_use]
 pub fn churning_at_once(handlers: u64, beside: u64) -> Work {

@@ -1,60 +1,96 @@
-//! Measures ours and the peers in turn, in one process, and says what came of it.
+//! Measures ours and the peers, in several placements of the same code and in two profiles, and
+//! says what came of it.
 //!
 //! ```text
-//! cargo run --release -p benches --bin compare             # also rewrites docs/PERFORMANCE.md
-//! cargo run --release -p benches --bin compare -- --quick  # rougher, and writes nothing
+//! cargo run --release -p benches --bin compare                 # also rewrites docs/PERFORMANCE.md
+//! cargo run --release -p benches --bin compare -- --only TEXT  # rows that contain it; writes nothing
+//! cargo run --release -p benches --bin compare -- --quick      # rougher, and writes nothing
 //! ```
 
-mod bytes;
-mod cases;
-mod measure;
+mod link;
 mod plots;
+mod programs;
 mod report;
+mod session;
+mod table;
 
 use std::env;
 use std::error::Error;
+use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Instant;
 
-use indicatif::ProgressBar;
+use session::Session;
 
-use cases::{Case, Row};
-use measure::Plan;
+/// What stops a run.
+type Failed = Box<dyn Error>;
 
-#[global_allocator]
-static ALLOCATOR: bytes::Counting = bytes::Counting;
+/// How much is measured.
+enum Extent {
+    Full,
+    /// In full, but only the rows whose name contains this.
+    Only(String),
+    Quick,
+}
 
 fn main() -> ExitCode {
-    let arguments: Vec<_> = env::args_os().skip(1).collect();
-    let (plan, topics) = match arguments.as_slice() {
-        [] => (Plan::FULL, 1_000_000),
-        [only] if only == "--quick" => (Plan::QUICK, 100_000),
-        _ => {
-            eprintln!("usage: compare [--quick]");
-            return ExitCode::from(2);
-        }
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    // `rustc` runs this program as its linker.
+    if let Some(directory) = link::asked_for(&arguments) {
+        return link::run(&arguments, &directory);
+    }
+    let Some(extent) = extent(&arguments) else {
+        eprintln!("usage: compare [--quick | --only TEXT]");
+        return ExitCode::from(2);
     };
-    let rows = measured(&cases::all(), &plan, topics);
-    report::print(&rows);
-    if arguments.is_empty() {
-        if let Err(error) = publish(&rows) {
+    match compare(&extent) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("compare: no row has that in its name");
+            ExitCode::from(2)
+        }
+        Err(error) => {
             eprintln!("compare: {error}");
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
     }
-    ExitCode::SUCCESS
 }
 
-fn publish(rows: &[Row]) -> Result<(), Box<dyn Error>> {
-    report::write(rows)?;
-    plots::draw()
+fn extent(arguments: &[OsString]) -> Option<Extent> {
+    match arguments {
+        [] => Some(Extent::Full),
+        [quick] if quick == "--quick" => Some(Extent::Quick),
+        [only, text] if only == "--only" => Some(Extent::Only(text.to_str()?.into())),
+        _ => None,
+    }
 }
 
-/// The cases that are timed, then those that are weighed.
-fn measured(cases: &[Case], plan: &Plan, topics: u64) -> Vec<Row> {
-    let bar = ProgressBar::new(cases.len() as u64);
-    let timed = bar.wrap_iter(cases.iter()).map(|case| case.measure(plan));
-    let mut rows: Vec<Row> = timed.collect();
-    bar.finish_and_clear();
-    rows.extend(cases::weigh(topics));
-    rows
+/// Whether there was anything to measure.
+fn compare(extent: &Extent) -> Result<bool, Failed> {
+    let start = Instant::now();
+    let session = match extent {
+        Extent::Quick => Session::quick()?,
+        Extent::Full | Extent::Only(_) => Session::full()?,
+    };
+    let only = match extent {
+        Extent::Only(text) => text,
+        Extent::Full | Extent::Quick => "",
+    };
+    let rows = session.rows(only)?;
+    if rows.is_empty() {
+        return Ok(false);
+    }
+    report::print(&rows);
+    if matches!(extent, Extent::Full) {
+        let curves = session.curves()?;
+        report::print_nanoseconds(&curves);
+        report::write(&rows, &curves)?;
+        plots::draw(&curves)?;
+    }
+    eprintln!(
+        "{} placements, {:.0?}",
+        session.placements(),
+        start.elapsed()
+    );
+    Ok(true)
 }

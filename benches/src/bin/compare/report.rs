@@ -1,95 +1,147 @@
-//! The table: on the terminal, and in docs/PERFORMANCE.md between two comments.
+//! The tables: on the terminal, and in docs/PERFORMANCE.md between comments.
 
-use std::error::Error;
-use std::fmt::Write;
 use std::path::PathBuf;
 use std::{fs, thread};
 
-use crate::cases::Row;
+use benches::cases::counted;
+use benches::protocol::Curve;
+
+use crate::Failed;
+use crate::programs::Profile;
+use crate::table::{Curves, Row, Spread, Summary};
 
 const DOCUMENT: &str = "PERFORMANCE.md";
-const BEGIN: &str = "<!-- table -->\n";
-const END: &str = "<!-- /table -->";
 
-/// Something in the directory of the documents.
+/// The numbers of handlers in the table of nanoseconds.
+const HANDLERS: [u32; 4] = [0, 1, 4, 16];
+
+/// Lines of cells, the first of which is the head.
+type Cells = Vec<Vec<String>>;
+
+/// Returns where something in the directory of the documents is.
 pub(crate) fn document(name: &str) -> PathBuf {
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
     PathBuf::from(docs).join(name)
 }
 
+/// Shows the ratios.
 pub(crate) fn print(rows: &[Row]) {
-    let lines: Vec<[String; 7]> = lines(rows);
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
-    let widths = [0, 1, 2, 3, 4, 5, 6].map(|column| width(column).unwrap_or(0));
-    for line in &lines {
-        let cells = line.iter().zip(widths);
-        let line = cells.fold(String::new(), |line, (cell, width)| {
+    show(&ratios(rows));
+}
+
+/// Shows the nanoseconds.
+pub(crate) fn print_nanoseconds(curves: &Curves) {
+    println!();
+    show(&nanoseconds(curves));
+}
+
+/// Puts both into the document.
+pub(crate) fn write(rows: &[Row], curves: &Curves) -> Result<(), Failed> {
+    let path = document(DOCUMENT);
+    let old = fs::read_to_string(&path)?;
+    let ratios = markdown(&ratios(rows), "|---|---|--:|--:|--:|--:|--:|---|");
+    let nanoseconds = markdown(&nanoseconds(curves), "|---|--:|--:|--:|--:|");
+    let new = replaced(&old, "table", &format!("{}\n\n{ratios}", machine()))?;
+    let new = replaced(&new, "nanoseconds", &nanoseconds)?;
+    Ok(fs::write(&path, new)?)
+}
+
+fn replaced(document: &str, mark: &str, by: &str) -> Result<String, Failed> {
+    let (begin, end) = (format!("<!-- {mark} -->\n"), format!("<!-- /{mark} -->"));
+    let missing = || format!("{DOCUMENT} has no {} ... {end}", begin.trim_end());
+    let (before, rest) = document.split_once(&begin).ok_or_else(missing)?;
+    let (_, after) = rest.split_once(&end).ok_or_else(missing)?;
+    Ok(format!("{before}{begin}\n{by}\n{end}{after}"))
+}
+
+fn show(cells: &Cells) {
+    let columns = cells.first().map_or(0, Vec::len);
+    let width = |column: usize| {
+        let widths = cells.iter().map(|line| line[column].chars().count());
+        widths.max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for line in cells {
+        let padded = line.iter().zip(&widths);
+        let line = padded.fold(String::new(), |line, (cell, width)| {
             format!("{line}{cell:<width$}  ")
         });
         println!("{}", line.trim_end());
     }
 }
 
-/// Puts the table into the document.
-pub(crate) fn write(rows: &[Row]) -> Result<(), Box<dyn Error>> {
-    let path = document(DOCUMENT);
-    let old = fs::read_to_string(&path)?;
-    let marked = || format!("{DOCUMENT} has no {} ... {END}", BEGIN.trim_end());
-    let (before, rest) = old.split_once(BEGIN).ok_or_else(marked)?;
-    let (_, after) = rest.split_once(END).ok_or_else(marked)?;
-    let table = markdown(rows);
-    fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}"))?;
-    Ok(())
+fn markdown(cells: &Cells, rule: &str) -> String {
+    let mut lines: Vec<String> = cells
+        .iter()
+        .map(|line| format!("| {} |\n", line.join(" | ")))
+        .collect();
+    lines.insert(1, format!("{rule}\n"));
+    lines.concat()
 }
 
-fn markdown(rows: &[Row]) -> String {
-    let mut lines = lines(rows)
-        .into_iter()
-        .map(|line| format!("| {} |\n", line.join(" | ")));
-    let head = lines.next().unwrap_or_default();
-    let rule = "|---|---|--:|--:|--:|--:|---|\n";
-    let mut table = format!("\n{}\n\n{head}{rule}", machine());
-    table.extend(lines);
-    table.push('\n');
-    table
-}
-
-/// The head and a line for each row.
-fn lines(rows: &[Row]) -> Vec<[String; 7]> {
+fn ratios(rows: &[Row]) -> Cells {
     let head = [
         "what",
         "against",
         "ours",
         "theirs",
-        "ratio (10 % to 90 %)",
+        "ratio (range)",
+        "fat LTO: ratio (range)",
         "at most",
         "met",
     ];
-    let mut lines = vec![head.map(String::from)];
-    lines.extend(rows.iter().map(line));
-    lines
+    let mut cells = vec![head.map(String::from).to_vec()];
+    cells.extend(rows.iter().map(line));
+    cells
 }
 
-fn line(row: &Row) -> [String; 7] {
-    let mut ratio = format!("{:.3}", row.ratio);
-    if let Some([low, high]) = row.spread {
-        // Writing to a string does not fail.
-        let _ = write!(ratio, " ({low:.3} to {high:.3})");
-    }
-    let (target, met) = match row.target {
-        Some(target) if row.ratio <= target => (format!("{target:.2}"), "yes"),
-        Some(target) => (format!("{target:.2}"), "no"),
-        None => (String::new(), ""),
+fn line(row: &Row) -> Vec<String> {
+    let [release, lto] = Profile::ALL.map(|profile| row.summary(profile));
+    let quantity = |of: fn(&Summary) -> f64| {
+        let value = release.as_ref().map(of);
+        value.map_or(String::new(), |value| quantity(value, &row.pair.unit))
     };
-    [
-        row.what.clone(),
-        row.against.into(),
-        quantity(row.ours, row.unit),
-        quantity(row.theirs, row.unit),
-        ratio,
-        target,
-        met.into(),
+    let ratio = |summary: &Option<Summary>| {
+        let spread = summary.as_ref().map(|summary| &summary.ratio);
+        spread.map_or(String::new(), |spread| ranged(spread, 3))
+    };
+    let at_most = row.pair.at_most.map(|ratio| format!("{ratio:.3}"));
+    let met = row.is_met().map(|met| if met { "yes" } else { "no" });
+    vec![
+        row.pair.what.clone(),
+        row.pair.against.clone(),
+        quantity(|summary| summary.ours),
+        quantity(|summary| summary.theirs),
+        ratio(&release),
+        ratio(&lto),
+        at_most.unwrap_or_default(),
+        met.unwrap_or_default().into(),
     ]
+}
+
+/// What everybody takes, in the default profile.
+fn nanoseconds(curves: &Curves) -> Cells {
+    let mut head = vec![String::from("nanoseconds")];
+    head.extend(HANDLERS.map(|handlers| counted(handlers.into())));
+    let mut cells = vec![head];
+    for line in curves.lines(Curve::Notify) {
+        let cell = |at| ranged(&curves.at(Curve::Notify, line, at), 1);
+        let mut of_line = vec![line.to_owned()];
+        of_line.extend(HANDLERS.map(cell));
+        cells.push(of_line);
+    }
+    cells
+}
+
+/// The median, and the range unless it is nothing.
+fn ranged(spread: &Spread, decimals: usize) -> String {
+    let [median, low, high] = [spread.median, spread.range[0], spread.range[1]]
+        .map(|value| format!("{value:.decimals$}"));
+    if low == high {
+        median
+    } else {
+        format!("{median} ({low} to {high})")
+    }
 }
 
 fn quantity(value: f64, unit: &str) -> String {

@@ -4,6 +4,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use benches::keys::{Keyed, name};
+use benches::ours::Topics;
+use benches::protocol::{Pair, row_name};
+
+use crate::{HandMade, MAP};
 
 /// The system's allocator. It only looks at one flag while nobody weighs anything.
 pub(crate) struct Counting;
@@ -35,12 +39,71 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// What weighs one side, if so many topics come and go.
+type Weigh = fn(u64) -> f64;
+
+/// Weighs ours and the hand-made map.
+pub(crate) fn rows(only: &str, topics: u64) -> impl Iterator<Item = Pair> {
+    let rows: [(String, Option<f64>, [Weigh; 2]); 4] = [
+        (
+            "a topic, 0 handlers".into(),
+            Some(1.0),
+            [
+                |_| a_topic::<Topics>(COUNT, 0),
+                |_| a_topic::<HandMade>(COUNT, 0),
+            ],
+        ),
+        (
+            "a topic, 1 handler".into(),
+            Some(1.0),
+            [
+                |_| a_topic::<Topics>(COUNT, 1),
+                |_| a_topic::<HandMade>(COUNT, 1),
+            ],
+        ),
+        (
+            format!("{topics} topics that come and go, at most"),
+            None,
+            [
+                |n| come_and_gone::<Topics>(n).peak,
+                |n| come_and_gone::<HandMade>(n).peak,
+            ],
+        ),
+        (
+            format!("{topics} topics that come and go, at the end"),
+            None,
+            [
+                |n| come_and_gone::<Topics>(n).kept,
+                |n| come_and_gone::<HandMade>(n).kept,
+            ],
+        ),
+    ];
+    let asked = rows
+        .into_iter()
+        .filter(move |(what, ..)| row_name(what, MAP).contains(only));
+    asked.map(move |(what, at_most, sides)| {
+        let [ours, theirs] = sides.map(|side| side(topics));
+        Pair {
+            what,
+            against: MAP.into(),
+            unit: "bytes".into(),
+            at_most,
+            ours,
+            theirs,
+            ratio: ours / theirs,
+        }
+    })
+}
+
+/// So many topics are weighed together.
+const COUNT: u32 = 100_000;
+
 /// What some work did to the heap.
-pub(crate) struct Weight {
+struct Weight {
     /// How many bytes it asked for and has not given back.
-    pub(crate) kept: f64,
+    kept: f64,
     /// The most that it had at any time.
-    pub(crate) peak: f64,
+    peak: f64,
 }
 
 /// Weighs what `work` returns, before that is dropped.
@@ -74,7 +137,7 @@ pub(crate) fn a_topic<M: Keyed>(count: u32, handlers: u64) -> f64 {
 }
 
 /// So many topics of one handler are made, all of them are notified, and all are dropped.
-pub(crate) fn come_and_gone<M: Keyed>(count: u64) -> Weight {
+fn come_and_gone<M: Keyed>(count: u64) -> Weight {
     weigh(|| {
         let topics = M::default();
         for n in 0..count {

@@ -1,0 +1,180 @@
+//! The worker of `compare`: what it sets side by side, and how fast ours shall be.
+
+mod bytes;
+mod curves;
+
+use std::hash::RandomState;
+use std::process::ExitCode;
+
+use benches::cases::{Cases, REGISTRY_IO};
+use benches::futures::{self, ready, sequential, woken};
+use benches::keys::{coming_and_going, in_turn};
+use benches::protocol::Request;
+use benches::threads::sharing;
+use benches::{Place, ours, peers, told, worker};
+
+#[global_allocator]
+static ALLOCATOR: bytes::Counting = bytes::Counting;
+
+const MAP: &str = "map of registry-io";
+const MAP_AHASH: &str = "map of registry-io, ahash";
+const VEC: &str = "`Vec` of closures";
+
+type HandMade = peers::HandMade<RandomState>;
+
+fn main() -> ExitCode {
+    worker::run(|request, answers| match request {
+        Request::Rows {
+            only,
+            steady,
+            quick,
+        } => worker::write(cases().measure(only, *steady, *quick), answers),
+        Request::Bytes { only, topics } => worker::write(bytes::rows(only, *topics), answers),
+        Request::Curve(curve) => worker::write(curves::points(*curve), answers),
+    })
+}
+
+fn cases() -> Cases {
+    let mut cases = Cases::default();
+    notifications(&mut cases);
+    pins(&mut cases);
+    by_key(&mut cases);
+    other_peers(&mut cases);
+    changes(&mut cases);
+    asynchronous(&mut cases);
+    several_threads(&mut cases);
+    cases
+}
+
+fn notifications(cases: &mut Cases) {
+    use ours::{Handle, Registry};
+    use peers::RegistryIo;
+    for (handlers, ratio) in [(0, 0.3), (1, 0.55), (4, 0.8), (16, 0.95), (64, 0.92)] {
+        let case = cases.notify::<Handle, RegistryIo>("handle", handlers, REGISTRY_IO);
+        case.at_most(ratio);
+    }
+    for (handlers, ratio) in [(1_000, 1.0), (10_000, 1.1)] {
+        let case = cases.notify::<Handle, RegistryIo>("handle", handlers, REGISTRY_IO);
+        case.at_most(ratio).steady();
+    }
+    for handlers in [0, 1, 4, 16, 64] {
+        cases.notify::<Registry, RegistryIo>("registry", handlers, REGISTRY_IO);
+    }
+    for handlers in [1_000, 10_000] {
+        let case = cases.notify::<Registry, RegistryIo>("registry", handlers, REGISTRY_IO);
+        case.steady();
+    }
+    let without = "handle without these";
+    let case = cases.notify::<told::Handle, Handle>("handle, tracing and metrics", 4, without);
+    case.at_most(1.05);
+}
+
+fn pins(cases: &mut Cases) {
+    use ours::Pin;
+    use peers::{BareVec, RegistryIo};
+    for (handlers, ratio) in [(0, 0.2), (1, 0.3), (4, 0.65), (16, 0.9)] {
+        let case = cases.notify::<Pin, RegistryIo>("pin", handlers, REGISTRY_IO);
+        case.at_most(ratio);
+    }
+    for (handlers, ratio) in [(1, 1.4), (4, 0.95), (16, 0.95)] {
+        let case = cases.notify::<Pin, BareVec>("pin", handlers, VEC);
+        case.at_most(ratio);
+    }
+}
+
+fn by_key(cases: &mut Cases) {
+    use ours::{ByKey, Topics};
+    for (handlers, ratio) in [(0, 0.55), (1, 0.88), (4, 0.9)] {
+        let case = cases.notify::<ByKey, peers::ByKeyAhash>("by key", handlers, MAP_AHASH);
+        case.at_most(ratio);
+    }
+    for handlers in [0, 1, 4] {
+        cases.notify::<ByKey, peers::ByKey>("by key", handlers, MAP);
+    }
+    let count = 100_000;
+    let topics = cases.add(
+        format!("by key, 1 handler, {count} topics in turn"),
+        MAP,
+        move || in_turn::<Topics>(count),
+        move || in_turn::<HandMade>(count),
+    );
+    topics.steady();
+    cases.add(
+        "make a topic with a handler, and drop it",
+        MAP,
+        || coming_and_going::<Topics>(1_000),
+        || coming_and_going::<HandMade>(1_000),
+    );
+}
+
+fn other_peers(cases: &mut Cases) {
+    use ours::Handle;
+    use peers::{BareVec, Broadcast, LockedVec, Signals};
+    for handlers in [1, 4] {
+        cases.notify::<Handle, Signals>("handle", handlers, "signals2");
+        cases.notify::<Handle, Broadcast>("handle", handlers, "tokio broadcast");
+        cases.notify::<Handle, LockedVec>("handle", handlers, "`RwLock<Vec>`");
+        cases.notify::<Handle, BareVec>("handle", handlers, VEC);
+    }
+}
+
+fn changes(cases: &mut Cases) {
+    use ours::Handle;
+    use peers::RegistryIo;
+    for (dispatches, ratio) in [(10, 1.55), (100, 1.3), (2_000, 0.7), (20_000, 0.6)] {
+        cases
+            .change::<Handle, RegistryIo>(dispatches)
+            .at_most(ratio);
+    }
+    let targets = [
+        (0, 1.4),
+        (16, 1.2),
+        (100, 0.5),
+        (1_000, 0.08),
+        (10_000, 0.025),
+    ];
+    for (place, slower) in [(Place::End, 1.0), (Place::Middle, 1.5)] {
+        for (beside, ratio) in targets {
+            let case = cases.churn::<Handle, RegistryIo>(beside, place);
+            case.at_most(ratio * slower);
+            if beside >= 1_000 {
+                case.steady();
+            }
+        }
+    }
+}
+
+fn asynchronous(cases: &mut Cases) {
+    use futures::{Ours, RegistryIo};
+    for (handlers, ratio) in [(1, 0.85), (4, 0.55), (16, 0.4)] {
+        let sides = [ready::<Ours>, ready::<RegistryIo>];
+        cases
+            .futures("ready at once", handlers, sides)
+            .at_most(ratio);
+    }
+    for (handlers, ratio) in [(1, 0.6), (4, 1.0)] {
+        let sides = [sequential::<Ours>, sequential::<RegistryIo>];
+        cases.futures("in sequence", handlers, sides).at_most(ratio);
+    }
+    for (handlers, ratio) in [(16, 1.45), (1_000, 0.05)] {
+        let sides = [woken::<Ours>, woken::<RegistryIo>];
+        let case = cases.futures("woken one by one", handlers, sides);
+        case.at_most(ratio).steady();
+    }
+}
+
+fn several_threads(cases: &mut Cases) {
+    let both = || sharing::<ours::Handle>(2);
+    let what = "two threads on one handle, 4 handlers";
+    let theirs = || sharing::<peers::RegistryIo>(2);
+    cases.add(what, REGISTRY_IO, both, theirs).at_most(0.95);
+    let one = || sharing::<ours::Handle>(1);
+    // 1.8 times the notifications.
+    cases.add(what, "one thread", both, one).at_most(1.0 / 1.8);
+    cases.add(
+        "two threads by key, 4 handlers",
+        MAP_AHASH,
+        || sharing::<ours::ByKey>(2),
+        || sharing::<peers::ByKeyAhash>(2),
+    );
+}
