@@ -10,9 +10,9 @@ fn main() -> ExitCode {
     worker::run(|request, answers| match request {
         Request::Rows {
             only,
-            steady,
+            costly,
             quick,
-        } => worker::write(cases().measure(only, *steady, *quick), answers),
+        } => worker::write(cases().measure(only, *costly, *quick), answers),
         _ => Err("it has only rows".into()),
     })
 }

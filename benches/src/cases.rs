@@ -16,7 +16,7 @@ pub struct Case {
     what: String,
     against: &'static str,
     at_most: Option<f64>,
-    steady: bool,
+    costly: bool,
     sides: [Make; 2],
 }
 
@@ -31,9 +31,9 @@ impl Case {
         self
     }
 
-    /// Says that it hardly depends on where the code is: the data decides, or it takes long.
-    pub fn steady(&mut self) -> &mut Self {
-        self.steady = true;
+    /// Says that it is costly to make or to run: each placement measures it in one pass only.
+    pub fn costly(&mut self) -> &mut Self {
+        self.costly = true;
         self
     }
 
@@ -52,9 +52,8 @@ impl Case {
         }
     }
 
-    /// What is steady is also costly to make.
     fn plan(&self, quick: bool) -> Plan {
-        let (makes, time) = match (quick, self.steady) {
+        let (makes, time) = match (quick, self.costly) {
             (false, false) => (6, 15),
             (false, true) => (2, 30),
             (true, false) => (3, 1),
@@ -81,7 +80,7 @@ impl Cases {
             what: what.into(),
             against,
             at_most: None,
-            steady: false,
+            costly: false,
             sides: [Box::new(ours), Box::new(theirs)],
         };
         self.0.push(case);
@@ -140,11 +139,11 @@ impl Cases {
     }
 
     /// Measures those whose name contains `only`, one after the other.
-    pub fn measure(&self, only: &str, steady: bool, quick: bool) -> impl Iterator<Item = Pair> {
+    pub fn measure(&self, only: &str, costly: bool, quick: bool) -> impl Iterator<Item = Pair> {
         let asked = self
             .0
             .iter()
-            .filter(move |case| steady || !case.steady)
+            .filter(move |case| costly || !case.costly)
             .filter(move |case| row_name(&case.what, case.against).contains(only));
         asked.map(move |case| case.measure(quick))
     }

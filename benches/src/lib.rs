@@ -104,8 +104,8 @@ pub(crate) fn fill(handlers: u64, mut register: impl FnMut(i32, u64)) {
 }
 
 /// One call, compiled into the loop around it as it would be at a user's. What it returns is
-/// used.
+/// used where it is: to move it would be a cost of this program's.
 #[inline]
 pub fn notify_once<N: Notify>(subject: &mut N, event: &u64) {
-    black_box(subject.call(event));
+    black_box(&subject.call(event));
 }

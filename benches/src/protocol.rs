@@ -10,8 +10,8 @@ pub enum Request {
     Rows {
         /// Only the rows whose [name](row_name) contains this.
         only: String,
-        /// Also the rows that hardly depend on where the code is.
-        steady: bool,
+        /// Also the rows that are costly to measure.
+        costly: bool,
         /// Roughly, in no time.
         quick: bool,
     },

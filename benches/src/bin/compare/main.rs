@@ -68,13 +68,13 @@ fn extent(arguments: &[OsString]) -> Option<Extent> {
 /// Whether there was anything to measure.
 fn compare(extent: &Extent) -> Result<bool, Failed> {
     let start = Instant::now();
-    let session = match extent {
-        Extent::Quick => Session::quick()?,
-        Extent::Full | Extent::Only(_) => Session::full()?,
-    };
-    let only = match extent {
-        Extent::Only(text) => text,
-        Extent::Full | Extent::Quick => "",
+    let (session, only) = match extent {
+        Extent::Full => {
+            report::check()?;
+            (Session::full()?, "")
+        }
+        Extent::Only(text) => (Session::full()?, text.as_str()),
+        Extent::Quick => (Session::quick()?, ""),
     };
     let rows = session.rows(only)?;
     if rows.is_empty() {

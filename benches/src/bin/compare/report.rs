@@ -12,6 +12,10 @@ use crate::table::{Curves, Row, Spread, Summary};
 
 const DOCUMENT: &str = "PERFORMANCE.md";
 
+/// The marks around the tables.
+const RATIOS: &str = "table";
+const NANOSECONDS: &str = "nanoseconds";
+
 /// The numbers of handlers in the table of nanoseconds.
 const HANDLERS: [u32; 4] = [0, 1, 4, 16];
 
@@ -35,14 +39,22 @@ pub(crate) fn print_nanoseconds(curves: &Curves) {
     show(&nanoseconds(curves));
 }
 
+/// Fails unless both have their place in the document.
+pub(crate) fn check() -> Result<(), Failed> {
+    let old = fs::read_to_string(document(DOCUMENT))?;
+    [RATIOS, NANOSECONDS]
+        .iter()
+        .try_for_each(|mark| replaced(&old, mark, "").map(drop))
+}
+
 /// Puts both into the document.
 pub(crate) fn write(rows: &[Row], curves: &Curves) -> Result<(), Failed> {
     let path = document(DOCUMENT);
     let old = fs::read_to_string(&path)?;
     let ratios = markdown(&ratios(rows), "|---|---|--:|--:|--:|--:|--:|---|");
     let nanoseconds = markdown(&nanoseconds(curves), "|---|--:|--:|--:|--:|");
-    let new = replaced(&old, "table", &format!("{}\n\n{ratios}", machine()))?;
-    let new = replaced(&new, "nanoseconds", &nanoseconds)?;
+    let new = replaced(&old, RATIOS, &format!("{}\n\n{ratios}", machine()))?;
+    let new = replaced(&new, NANOSECONDS, &nanoseconds)?;
     Ok(fs::write(&path, new)?)
 }
 

@@ -12,8 +12,8 @@ use crate::table::{Curves, Row, Table};
 /// meets only some of the samples of each.
 const PASSES: usize = 2;
 
-/// In so many placements that is measured which hardly depends on them.
-const STEADY: usize = 3;
+/// In so many placements the plots are measured whose lines hardly depend on them.
+const FEW: usize = 3;
 
 /// The workers of a run.
 pub(crate) struct Session {
@@ -70,7 +70,7 @@ impl Session {
         for ((pass, at), worker) in progress(&asks) {
             let request = Request::Rows {
                 only: only.into(),
-                steady: *pass == 0 && *at < STEADY,
+                costly: *pass == 0,
                 quick: self.quick,
             };
             table.add(worker.profile, *at, worker.placements[*at].ask(&request)?);
@@ -89,8 +89,8 @@ impl Session {
         let worker = self.reference();
         let places = [
             (Curve::Notify, worker.placements.len()),
-            (Curve::Churn, STEADY),
-            (Curve::Threads, STEADY),
+            (Curve::Churn, FEW),
+            (Curve::Threads, FEW),
             (Curve::Bytes, 1),
         ];
         let of_curve = |(curve, count)| {

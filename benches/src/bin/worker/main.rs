@@ -26,9 +26,9 @@ fn main() -> ExitCode {
     worker::run(|request, answers| match request {
         Request::Rows {
             only,
-            steady,
+            costly,
             quick,
-        } => worker::write(cases().measure(only, *steady, *quick), answers),
+        } => worker::write(cases().measure(only, *costly, *quick), answers),
         Request::Bytes { only, topics } => worker::write(bytes::rows(only, *topics), answers),
         Request::Curve(curve) => worker::write(curves::points(*curve), answers),
     })
@@ -49,20 +49,27 @@ fn cases() -> Cases {
 fn notifications(cases: &mut Cases) {
     use ours::{Handle, Registry};
     use peers::RegistryIo;
-    for (handlers, ratio) in [(0, 0.3), (1, 0.55), (4, 0.8), (16, 0.95), (64, 0.92)] {
+    let targets = [
+        (0, 0.3),
+        (1, 0.55),
+        (4, 0.8),
+        (16, 0.95),
+        (64, 0.92),
+        (1_000, 1.0),
+        (10_000, 1.1),
+    ];
+    for (handlers, ratio) in targets {
         let case = cases.notify::<Handle, RegistryIo>("handle", handlers, REGISTRY_IO);
         case.at_most(ratio);
+        if handlers > 1_000 {
+            case.costly();
+        }
     }
-    for (handlers, ratio) in [(1_000, 1.0), (10_000, 1.1)] {
-        let case = cases.notify::<Handle, RegistryIo>("handle", handlers, REGISTRY_IO);
-        case.at_most(ratio).steady();
-    }
-    for handlers in [0, 1, 4, 16, 64] {
-        cases.notify::<Registry, RegistryIo>("registry", handlers, REGISTRY_IO);
-    }
-    for handlers in [1_000, 10_000] {
+    for (handlers, _) in targets {
         let case = cases.notify::<Registry, RegistryIo>("registry", handlers, REGISTRY_IO);
-        case.steady();
+        if handlers > 1_000 {
+            case.costly();
+        }
     }
     let without = "handle without these";
     let case = cases.notify::<told::Handle, Handle>("handle, tracing and metrics", 4, without);
@@ -98,7 +105,7 @@ fn by_key(cases: &mut Cases) {
         move || in_turn::<Topics>(count),
         move || in_turn::<HandMade>(count),
     );
-    topics.steady();
+    topics.costly();
     cases.add(
         "make a topic with a handler, and drop it",
         MAP,
@@ -138,7 +145,7 @@ fn changes(cases: &mut Cases) {
             let case = cases.churn::<Handle, RegistryIo>(beside, place);
             case.at_most(ratio * slower);
             if beside >= 1_000 {
-                case.steady();
+                case.costly();
             }
         }
     }
@@ -159,7 +166,7 @@ fn asynchronous(cases: &mut Cases) {
     for (handlers, ratio) in [(16, 1.45), (1_000, 0.05)] {
         let sides = [woken::<Ours>, woken::<RegistryIo>];
         let case = cases.futures("woken one by one", handlers, sides);
-        case.at_most(ratio).steady();
+        case.at_most(ratio).costly();
     }
 }
 
