@@ -109,8 +109,25 @@ impl<T: Send + Sync + 'static> Cell<T> {
 
     /// Runs `read` over the current list, unless it is empty. `cell` leads to this cell, and is
     /// dropped as soon as the list is protected.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read<R: Default>(
+        cell: impl Deref<Target = Self>,
+        read: impl FnOnce(&Arc<List<T>>) -> R,
+    ) -> R {
+        if let Some(inside) = cell.lane.enter_hot() {
+            drop(cell);
+            return read(inside.list());
+        }
+        if cell.lane.is_empty() {
+            return R::default();
+        }
+        Self::read_slowly(cell, read)
+    }
+
+    /// Where the lane is not hot: in a nested dispatch, beside a change, in a thread's first one, and
+    /// where lanes are shut. Kept apart, so that the rest is compiled into the caller.
+    #[cfg_attr(feature = "fast-lane", inline(never))]
+    fn read_slowly<R: Default>(
         cell: impl Deref<Target = Self>,
         read: impl FnOnce(&Arc<List<T>>) -> R,
     ) -> R {
@@ -118,19 +135,6 @@ impl<T: Send + Sync + 'static> Cell<T> {
             drop(cell);
             return read(inside.list());
         }
-        if cell.len() == 0 {
-            return R::default();
-        }
-        Self::read_slowly(cell, read)
-    }
-
-    /// Through `arc_swap`: where lanes are shut, in a dispatch beside a change, and in a thread's
-    /// first one.
-    #[cfg_attr(feature = "fast-lane", cold)]
-    fn read_slowly<R: Default>(
-        cell: impl Deref<Target = Self>,
-        read: impl FnOnce(&Arc<List<T>>) -> R,
-    ) -> R {
         let list = cell.list.load();
         drop(cell);
         // It may be owed a list that it failed to enter. Only now, because nothing of the user's is

@@ -1,28 +1,46 @@
 //! [`Delivery`]: what a dispatch did, as numbers that can be added up.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::ops::AddAssign;
 
 /// What came of starting a handler.
 ///
-/// As numbers, outcomes can be added up: a sum is the number of handlers that were skipped, 2^32
-/// for each that panicked, and 2^63 if one stopped the dispatch. So a dispatch need not branch on
-/// each.
+/// As numbers, outcomes can be added up: a sum is 1 for each handler that was called, 2^32 more for
+/// each that panicked, and 2^63 more if one stopped the dispatch. So a dispatch need not branch on
+/// each, nor count.
 #[derive(Clone, Copy, Debug)]
 #[repr(u64)]
+#[allow(
+    unreachable_pub,
+    reason = "in sealed traits: outside the crate nobody can name it"
+)]
 pub enum Outcome {
-    Called = 0,
-    Skipped = 1,
-    Panicked = PANICKED,
+    Skipped = 0,
+    Called = CALLED,
+    Panicked = CALLED + PANICKED,
     /// Only from handlers of which it is known that they may stop a dispatch; the last of its
     /// dispatch.
-    Stopped = STOPPED,
+    Stopped = CALLED + STOPPED,
 }
 
+const CALLED: u64 = 1;
 const PANICKED: u64 = 1 << 32;
 const STOPPED: u64 = 1 << 63;
-const MOST_PANICS: u64 = STOPPED / PANICKED - 1;
+
+/// What outcomes add up to, of fewer than 2^31 handlers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sum(u64);
+
+impl Sum {
+    #[inline]
+    pub(crate) fn and(self, outcome: Outcome) -> Self {
+        Self(self.0 + outcome as u64)
+    }
+
+    pub(crate) fn is_stopped(self) -> bool {
+        self.0 >= STOPPED
+    }
+}
 
 /// What a dispatch did: how many handlers it called, how many of them panicked, and whether one
 /// stopped it.
@@ -39,44 +57,27 @@ const MOST_PANICS: u64 = STOPPED / PANICKED - 1;
 /// assert_eq!((all.called(), all.panicked(), all.stopped()), (2, 1, false));
 /// ```
 // Two numbers, because they come back in registers; three would go through memory.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Delivery {
-    handlers: usize,
-    sum: u64,
+    called: usize,
+    /// The upper half of the sum: how many panicked, and above these `STOPPED`.
+    rest: u64,
 }
 
 impl Delivery {
-    /// Decodes the sum of the outcomes of that many handlers, which are fewer than 2^32.
-    #[inline]
-    pub(crate) fn of(handlers: usize, sum: u64) -> Self {
-        Self { handlers, sum }
-    }
-
-    /// Counts one more handler of a dispatch.
-    #[inline]
-    pub(crate) fn count(&mut self, outcome: Outcome) {
-        self.handlers += 1;
-        self.sum += outcome as u64;
-    }
-
-    /// Adds a later part of the same dispatch.
-    #[inline]
-    pub(crate) fn followed_by(self, later: Self) -> Self {
-        Self::of(self.handlers + later.handlers, self.sum + later.sum)
-    }
-
     /// Returns how many handlers were called, those that panicked included.
     #[must_use]
     #[inline]
     pub fn called(self) -> usize {
-        self.handlers - (self.sum % PANICKED) as usize
+        self.called
     }
 
-    /// Returns how many of these calls panicked. A sum of deliveries counts up to 2^31 - 1.
+    /// Returns how many of these calls panicked; of more than 2^31 - 1, in a sum of deliveries, that
+    /// many.
     #[must_use]
     #[inline]
     pub fn panicked(self) -> usize {
-        (self.sum % STOPPED / PANICKED) as usize
+        (self.rest % Self::STOPPED) as usize
     }
 
     /// Returns whether an [interceptor](crate::Registry::register_interceptor) stopped the
@@ -84,38 +85,32 @@ impl Delivery {
     #[must_use]
     #[inline]
     pub fn stopped(self) -> bool {
-        self.sum >= STOPPED
+        self.rest >= Self::STOPPED
     }
 
-    fn fields(self) -> (usize, usize, bool) {
-        (self.called(), self.panicked(), self.stopped())
+    const STOPPED: u64 = STOPPED / PANICKED;
+}
+
+/// Decodes a sum of outcomes.
+impl From<Sum> for Delivery {
+    #[inline]
+    fn from(Sum(sum): Sum) -> Self {
+        Self {
+            called: (sum % PANICKED) as usize,
+            rest: sum / PANICKED,
+        }
     }
 }
 
 /// Adds up what several dispatches did: a sum was stopped if one of them was.
 impl AddAssign for Delivery {
     fn add_assign(&mut self, other: Self) {
-        let panicked = self.sum % STOPPED / PANICKED + other.sum % STOPPED / PANICKED;
-        let stopped = (self.sum | other.sum) & STOPPED;
+        let panicked = self.panicked() as u64 + other.panicked() as u64;
+        let stopped = (self.rest | other.rest) & Self::STOPPED;
         *self = Self {
-            handlers: self.called() + other.called(),
-            sum: panicked.min(MOST_PANICS) * PANICKED + stopped,
+            called: self.called + other.called,
+            rest: panicked.min(Self::STOPPED - 1) | stopped,
         };
-    }
-}
-
-// By what it says: handlers that were skipped make no difference.
-impl PartialEq for Delivery {
-    fn eq(&self, other: &Self) -> bool {
-        self.fields() == other.fields()
-    }
-}
-
-impl Eq for Delivery {}
-
-impl Hash for Delivery {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.fields().hash(state);
     }
 }
 
@@ -131,41 +126,41 @@ impl fmt::Debug for Delivery {
 
 #[cfg(test)]
 mod tests {
+    use super::Outcome::{Called, Panicked, Skipped, Stopped};
     use super::*;
 
     fn delivery(outcomes: &[Outcome]) -> Delivery {
-        let mut delivery = Delivery::default();
+        let mut sum = Sum::default();
         for outcome in outcomes {
-            delivery.count(*outcome);
+            sum = sum.and(*outcome);
         }
-        delivery
+        sum.into()
+    }
+
+    fn decoded(delivery: Delivery) -> (usize, usize, bool) {
+        (delivery.called(), delivery.panicked(), delivery.stopped())
     }
 
     #[test]
     fn each_outcome_is_decoded_by_itself() {
-        use Outcome::{Called, Panicked, Skipped, Stopped};
-        assert_eq!(delivery(&[]).fields(), (0, 0, false));
-        assert_eq!(delivery(&[Called, Skipped, Called]).fields(), (2, 0, false));
-        assert_eq!(
-            delivery(&[Panicked, Skipped, Panicked]).fields(),
-            (2, 2, false)
-        );
-        assert_eq!(
-            delivery(&[Panicked, Called, Stopped]).fields(),
-            (3, 1, true)
-        );
-        assert_eq!(delivery(&[Called, Skipped]), delivery(&[Called]));
-        assert_ne!(delivery(&[Panicked]), delivery(&[Called]));
+        let of = |outcomes: &[Outcome]| decoded(delivery(outcomes));
+        assert_eq!(of(&[]), (0, 0, false));
+        assert_eq!(of(&[Called, Skipped, Called]), (2, 0, false));
+        assert_eq!(of(&[Panicked, Skipped, Panicked]), (2, 2, false));
+        assert_eq!(of(&[Panicked, Called, Stopped]), (3, 1, true));
     }
 
     #[test]
     fn a_sum_says_what_all_did_and_does_not_overflow() {
-        use Outcome::{Panicked, Skipped, Stopped};
-        let mut sum = delivery(&[Stopped]);
-        sum += delivery(&[Stopped, Skipped, Panicked]);
-        assert_eq!(sum.fields(), (3, 1, true));
-        let mut many = Delivery::of(5, MOST_PANICS * PANICKED);
-        many += delivery(&[Panicked]);
-        assert_eq!(many.fields(), (6, (1 << 31) - 1, false));
+        let mut all = delivery(&[Stopped]);
+        all += delivery(&[Panicked, Skipped, Stopped]);
+        assert_eq!(decoded(all), (3, 1, true));
+        let most = (1 << 31) - 1;
+        let mut many = Delivery {
+            called: 5,
+            rest: most as u64,
+        };
+        many += delivery(&[Panicked, Called]);
+        assert_eq!(decoded(many), (7, most, false));
     }
 }

@@ -16,7 +16,7 @@ use std::{iter, mem};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::cell::{Cell, Owner};
-use crate::delivery::Outcome;
+use crate::delivery::{Outcome, Sum};
 use crate::list::{List, Position, Ranked};
 use crate::panic::{PanicOrigin, catch};
 use crate::registry::{Entry, sealed};
@@ -241,12 +241,12 @@ where
 /// The list is protected during that first pass, and not longer: that takes one of the few places
 /// that this thread has for it, and the task may move.
 async fn concurrently<E: ?Sized + 'static>(source: &impl Source<E>, event: &E) -> Delivery {
-    let (mut delivery, mut pending, mut is_started) = (Delivery::default(), None, false);
+    let (mut sum, mut pending, mut is_started) = (Sum::default(), None, false);
     poll_fn(|context| {
         if mem::replace(&mut is_started, true) {
             return Poll::Ready(());
         }
-        pending = source.read(|list| start_all(list, event, context, &mut delivery));
+        pending = source.read(|list| start_all(list, event, context, &mut sum));
         // They have the waker of this task, and are polled again only when it is woken: with
         // wakers of their own, which they need to be told apart. To poll them for that at once
         // would resume a handler that has yielded, before any other task could run.
@@ -258,10 +258,10 @@ async fn concurrently<E: ?Sized + 'static>(source: &impl Source<E>, event: &E) -
     .await;
     if let Some(mut pending) = pending {
         while let Some(outcome) = pending.next().await {
-            delivery.count(outcome);
+            sum = sum.and(outcome);
         }
     }
-    delivery
+    sum.into()
 }
 
 /// Calls every handler, and polls its future once; those that are pending then.
@@ -269,15 +269,15 @@ fn start_all<'e, E: ?Sized + 'static>(
     list: &List<Entry<AsyncFlavor, E>>,
     event: &'e E,
     context: &mut Context<'_>,
-    delivery: &mut Delivery,
+    sum: &mut Sum,
 ) -> Option<FuturesUnordered<Running<'e, E>>> {
     let some_stop = list.stops() != 0;
     if some_stop {
         // They have no futures that could be pending.
         let mut stopping = list.iter().filter(|handler| handler.stops());
-        advance(&mut stopping, event, context, delivery);
+        advance(&mut stopping, event, context, sum);
     }
-    if delivery.stopped() {
+    if sum.is_stopped() {
         return None;
     }
     let mut pending = None;
@@ -286,7 +286,7 @@ fn start_all<'e, E: ?Sized + 'static>(
             continue;
         }
         match handler.start(event, context) {
-            Ok(outcome) => delivery.count(outcome),
+            Ok(outcome) => *sum = sum.and(outcome),
             Err(future) => pending
                 .get_or_insert_with(FuturesUnordered::new)
                 .push(Running::new(handler, future)),
@@ -301,20 +301,20 @@ type Waiting<'e, E> = (Running<'e, E>, Handlers<E>, Position);
 /// Runs the handlers one after the other, in order. The list becomes owned when it must
 /// outlive a wait, and not before.
 async fn in_sequence<E: ?Sized + 'static>(source: &impl Source<E>, event: &E) -> Delivery {
-    let mut delivery = Delivery::default();
+    let mut sum = Sum::default();
     let mut waiting: Option<Waiting<'_, E>> = None;
     poll_fn(|context| {
         let pending = match waiting.take() {
             None => source.read(|list| {
                 let mut at = Position::default();
-                let running = go_on(list, &mut at, event, context, &mut delivery)?;
+                let running = go_on(list, &mut at, event, context, &mut sum)?;
                 Some((running, Arc::clone(list), at))
             }),
             Some((mut running, list, mut at)) => match Pin::new(&mut running).poll(context) {
                 Poll::Pending => Some((running, list, at)),
                 Poll::Ready(outcome) => {
-                    delivery.count(outcome);
-                    let running = go_on(&list, &mut at, event, context, &mut delivery);
+                    sum = sum.and(outcome);
+                    let running = go_on(&list, &mut at, event, context, &mut sum);
                     running.map(|running| (running, list, at))
                 }
             },
@@ -328,7 +328,7 @@ async fn in_sequence<E: ?Sized + 'static>(source: &impl Source<E>, event: &E) ->
         }
     })
     .await;
-    delivery
+    sum.into()
 }
 
 /// Runs the handlers from a position on, one after the other, until one is pending or stops.
@@ -337,10 +337,10 @@ fn go_on<'e, E: ?Sized + 'static>(
     at: &mut Position,
     event: &'e E,
     context: &mut Context<'_>,
-    delivery: &mut Delivery,
+    sum: &mut Sum,
 ) -> Option<Running<'e, E>> {
     let mut handlers = iter::from_fn(|| list.next(at));
-    advance(&mut handlers, event, context, delivery)
+    advance(&mut handlers, event, context, sum)
 }
 
 /// Runs handlers one after the other, until one is pending or stops.
@@ -349,14 +349,14 @@ fn advance<'h, 'e, E: ?Sized + 'static>(
     handlers: &mut impl Iterator<Item = &'h Entry<AsyncFlavor, E>>,
     event: &'e E,
     context: &mut Context<'_>,
-    delivery: &mut Delivery,
+    sum: &mut Sum,
 ) -> Option<Running<'e, E>> {
     for handler in handlers {
         match handler.start(event, context) {
-            Ok(outcome) => delivery.count(outcome),
+            Ok(outcome) => *sum = sum.and(outcome),
             Err(future) => return Some(Running::new(handler, future)),
         }
-        if delivery.stopped() {
+        if sum.is_stopped() {
             break;
         }
     }

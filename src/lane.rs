@@ -1,29 +1,29 @@
 //! The fast lane: a way to the current list that costs a dispatch no locked instruction.
 //!
-//! `arc_swap` stays the truth. Beside it, each cell has a lane: one word, which is null while
-//! there is no list or the lane is closed, else the address of the current list: *cold*, or, with
-//! its lowest bit set, *hot*. A dispatch announces the list in a slot of its thread's record, so
-//! that writers know that it is in use, and looks at the lane again. That is a hazard pointer.
-//! On a cold lane, the announcement is a locked instruction; on a hot one it is a plain store,
-//! because a writer that replaces a hot word makes all threads pass a barrier before it looks
-//! at the slots.
+//! `arc_swap` stays the truth. Beside it, each cell has a lane, which is one word: null if there is
+//! no list; `CLOSED` while a change is published, and where lanes stay shut; else the address of the
+//! current list, which is *cold*, or marked as *warm* or *hot*. A dispatch announces the list in a slot
+//! of its thread's record, so that writers know that it is in use, and looks at the lane again. That
+//! is a hazard pointer. On a hot lane, the announcement is a plain store, because a writer that
+//! replaces a hot word makes all threads pass a barrier before it looks at the slots. On any other, it
+//! is a locked instruction.
 //!
 //! ```text
-//! enter    word = lane.load                  null: through arc_swap
-//!          hot:  slot.store(list); light barrier
-//!          cold: slot.swap(list)
-//!          lane.load == word, else clear the slot and go through arc_swap
+//! enter    word = lane.load                  null: nothing to do; CLOSED: through arc_swap
+//!          hot: slot.store(list); light barrier          else: slot.swap(list)
+//!          lane.load == word, or clear the slot and go through arc_swap
 //! leave    slot.store(0); light barrier; if record.owes: collect
-//! heat     lane.compare_exchange(word, word | HOT), each 256th time that a thread enters a cold lane
-//! change   (under the writer lock) was = lane.swap(null); publish through arc_swap;
-//!          if was is hot: heavy barrier; for each record that announces the old list:
-//!          put a share of it into record.owed, set record.owes; if there was one: heavy barrier, and
-//!          take back the shares of records that do not announce it any more; lane.store(new list)
+//! heat     each 128th time that a thread enters a lane that is not hot: from cold to warm, or
+//!          from warm to hot
+//! change   (under the writer lock) was = lane.swap(CLOSED); publish through arc_swap;
+//!          if was is hot: heavy barrier; for each record that announces the old list: put a share
+//!          of it into record.owed, set record.owes; if there was one: heavy barrier, and take
+//!          back the shares of records that do not announce it any more; lane.store(new list)
 //! ```
 //!
 //! # Why a list stays alive while it is in use
 //!
-//! *Cold.* The announcement, the second look, the writer's swap of the lane and its look at the
+//! *Not hot.* The announcement, the second look, the writer's swap of the lane and its look at the
 //! slot are sequentially consistent. In their one order, either the writer's look comes after the
 //! announcement, and sees it; or its swap comes before the second look, which then sees another
 //! word.
@@ -31,8 +31,7 @@
 //! *Hot.* If the dispatch stored to its slot before its thread passed the writer's barrier, the
 //! writer sees the slot. If it stored later, its second look came later too, and sees another
 //! word. The whole word is compared: it was hot when it was looked at again, so that its writer
-//! passes the barrier. A dispatch that announced a cold word is seen either way, also if the word was heated
-//! after that.
+//! passes the barrier. A dispatch that announced a word which was not hot yet is seen either way.
 //!
 //! *The same address again.* If the old list was freed and a new one has its address, the second
 //! look sees the current list of this cell, which the slot announces.
@@ -76,18 +75,23 @@ use crate::concurrency::{Mutex, MutexGuard, global, thread_own};
 /// The mark of a hot word.
 const HOT: usize = 1;
 
+/// The mark of a word that is about to become hot.
+const WARM: usize = 2;
+
+/// The word of a closed lane: a mark without an address, and not hot.
+const CLOSED: usize = WARM;
+
 /// How many lists a thread can announce at once: so deep can dispatches nest before they go through
 /// `arc_swap`.
 const SLOTS: usize = if cfg!(any(loom, shuttle)) { 2 } else { 8 };
 
-/// Each time that a thread has entered so many cold lanes, it heats one. Writers pay a barrier
-/// for a hot lane, so it should have saved its cost by then: it takes as long as some 50 to 1,500
-/// announcements on a cold lane.
-const HEAT_EVERY: u32 = if cfg!(any(loom, shuttle, miri, hot_lanes)) {
-    1
-} else {
-    256
-};
+/// Each time that a thread has entered lanes that are not hot so often, it heats the one at hand. Two
+/// steps make a lane hot, so one whose list changes sooner stays cold, and its writers pay no barrier.
+/// A barrier takes as long as some 60 to 5,000 of the locked instructions that it saves.
+const HEAT_EVERY: u32 = if IS_EAGER { 1 } else { 128 };
+
+/// Whether one step makes a lane hot, for all that exists to be explored.
+const IS_EAGER: bool = cfg!(any(loom, shuttle, miri, hot_lanes));
 
 /// The way to a list of type `L`. It owns nothing: the cell that it is in owns the list.
 pub(crate) struct Lane<L>(AtomicPtr<L>);
@@ -96,100 +100,151 @@ pub(crate) struct Lane<L>(AtomicPtr<L>);
 pub(crate) struct Inside<L> {
     // Not a share: it is not counted, and not given back.
     list: ManuallyDrop<Arc<L>>,
-    _announced: Announced,
+    #[expect(dead_code, reason = "it is kept, and dropped")]
+    announced: Announced,
 }
 
 /// A lane that was closed for a change, as it was before.
-#[must_use = "those who are inside must be handed the old list"]
-pub(crate) struct Closed(usize);
+#[must_use = "dispatches that are inside need the old list"]
+pub(crate) struct Closed {
+    /// 0 if it was closed already, or there was none.
+    list: usize,
+    was_hot: bool,
+}
 
 impl<L> Lane<L> {
     pub(crate) fn new() -> Self {
-        const { assert!(align_of::<L>() > HOT, "an address has room for the mark") };
+        const {
+            assert!(
+                align_of::<L>() > HOT | WARM,
+                "an address has room for the marks"
+            );
+        };
         Self(AtomicPtr::new(ptr::null_mut()))
     }
 
-    /// The current list, if the lane is open and this thread has a slot left.
+    /// Returns whether there is no list.
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.load(Ordering::SeqCst).is_null()
+    }
+
+    /// The current list, if the lane is hot and this thread announces no other list.
     ///
-    /// Runs nothing of the user's: what this thread is owed is [collected](collect) by others.
-    #[inline]
+    /// Neither this nor [`enter`](Self::enter) runs anything of the user's: what this thread is
+    /// owed is [collected](attach_and_collect) by others.
+    #[inline(always)]
+    pub(crate) fn enter_hot(&self) -> Option<Inside<L>> {
+        let word = self.0.load(Ordering::SeqCst);
+        if word.addr() & HOT == 0 {
+            return None;
+        }
+        let record = RECORD.with(Cell::get)?;
+        let slot = &record.slots[0];
+        if slot.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
+        let list = list_of(word);
+        slot.store(list.addr(), Ordering::Release);
+        barrier::light();
+        self.look_again(word, Announced { record, slot })
+    }
+
+    /// The current list, if the lane is open and this thread has a slot left.
     pub(crate) fn enter(&self) -> Option<Inside<L>> {
         let word = self.0.load(Ordering::SeqCst);
-        if word.is_null() {
+        if list_of(word).is_null() {
             return None;
         }
         let record = record_of_thread()?;
         let slot = record.free_slot()?;
-        let list = word.map_addr(|address| address & !HOT);
-        if word.addr() == list.addr() {
-            slot.swap(list.addr(), Ordering::SeqCst);
-            barrier::sequential();
-        } else {
+        let list = list_of(word);
+        let is_hot = word.addr() & HOT != 0;
+        if is_hot {
             slot.store(list.addr(), Ordering::Release);
             barrier::light();
+        } else {
+            slot.swap(list.addr(), Ordering::SeqCst);
+            barrier::sequential();
         }
-        if self.0.load(Ordering::SeqCst) != word {
-            slot.store(0, Ordering::Release);
-            return None;
-        }
-        if word.addr() == list.addr() {
+        let inside = self.look_again(word, Announced { record, slot })?;
+        if !is_hot {
             self.heat(word, record);
         }
-        // SAFETY: the address of a list that an `Arc` owned when the lane was opened. It owns it still,
-        // because the slot announced it before the lane was looked at again: see above.
-        let list = ManuallyDrop::new(unsafe { Arc::from_raw(list) });
-        Some(Inside {
-            list,
-            _announced: Announced { record, slot },
-        })
+        Some(inside)
     }
 
-    /// Heats the lane if this thread has met enough cold ones. The list is announced, in a way
-    /// that needs no barrier to be seen.
+    /// The list behind a word, which was announced in a slot: unless the lane has changed.
+    #[inline]
+    fn look_again(&self, word: *mut L, announced: Announced) -> Option<Inside<L>> {
+        if self.0.load(Ordering::SeqCst) != word {
+            announced.give_up();
+            return None;
+        }
+        let list = list_of(word);
+        // SAFETY: the address of a list that an `Arc` owned when the lane was opened. It owns it
+        // still, because the slot announced it before the lane was looked at again: see above.
+        let list = ManuallyDrop::new(unsafe { Arc::from_raw(list) });
+        Some(Inside { list, announced })
+    }
+
+    /// Heats the lane if it is its turn. The list is announced in a way that needs no barrier to be
+    /// seen.
     #[inline]
     fn heat(&self, word: *mut L, record: &Record) {
-        let entered = record.entered_cold.load(Ordering::Relaxed).wrapping_add(1);
-        record.entered_cold.store(entered, Ordering::Relaxed);
+        let entered = record.entered.load(Ordering::Relaxed).wrapping_add(1);
+        record.entered.store(entered, Ordering::Relaxed);
         if entered % HEAT_EVERY == 0 {
-            let hot = word.map_addr(|address| address | HOT);
+            let is_warm = word.addr() & WARM != 0;
+            let mark = if is_warm || IS_EAGER { HOT } else { WARM };
+            let heated = list_of(word).map_addr(|address| address | mark);
             // It may have been heated or replaced meanwhile. Relaxed: it publishes nothing new, and
             // continues the release of the store that opened the lane.
             let _ = self
                 .0
-                .compare_exchange(word, hot, Ordering::Relaxed, Ordering::Relaxed);
+                .compare_exchange(word, heated, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 
     /// Closes the lane for a change. Called under the writer lock, as the rest.
     pub(crate) fn close(&self) -> Closed {
-        let word = self.0.swap(ptr::null_mut(), Ordering::SeqCst);
+        let closed = ptr::without_provenance_mut(CLOSED);
+        let word = self.0.swap(closed, Ordering::SeqCst);
         barrier::sequential();
-        Closed(word.addr())
+        Closed {
+            list: list_of(word).addr(),
+            was_hot: word.addr() & HOT != 0,
+        }
     }
 
     /// Opens the lane to the list that was published, unless the system has no heavy barriers.
     pub(crate) fn open(&self, list: Option<&Arc<L>>) {
-        if let Some(list) = list.filter(|_| barrier::register()) {
-            // Release, for the first look in `enter`, and after the list was published. That there is
-            // no order with other locations is made up for by `arc_swap`: who finds the lane closed
-            // goes there.
-            self.0
-                .store(Arc::as_ptr(list).cast_mut(), Ordering::Release);
-        }
+        let word = match list {
+            None => ptr::null_mut(),
+            Some(list) if barrier::register() => Arc::as_ptr(list).cast_mut(),
+            Some(_) => return,
+        };
+        // Release, for the first look of a dispatch, and after the list was published. It needs no
+        // order with other locations: a dispatch that finds the lane still closed goes through
+        // `arc_swap`.
+        self.0.store(word, Ordering::Release);
     }
 }
 
 impl Closed {
     /// Sees to it that the old list, which was behind the lane, outlives all who are inside.
     pub(crate) fn hand_over<L: Send + Sync + 'static>(self, list: &Arc<L>) {
-        if self.0 == 0 {
+        let Self {
+            list: address,
+            was_hot,
+        } = self;
+        if address == 0 {
             return;
         }
-        if self.0 & HOT != 0 && !barrier::heavy() {
+        if was_hot && !barrier::heavy() {
             mem::forget(Arc::clone(list));
             return;
         }
-        let address = Arc::as_ptr(list).addr();
         let mut others_are_inside = false;
         for record in records().filter(|record| record.announces(address)) {
             record.owe(Arc::<L>::clone(list));
@@ -212,6 +267,12 @@ impl<L> Inside<L> {
     }
 }
 
+/// The list that a word is about, without a mark.
+#[inline]
+fn list_of<L>(word: *mut L) -> *mut L {
+    word.map_addr(|address| address & !(HOT | WARM))
+}
+
 /// A share of a list of whatever type.
 trait Share: Send + Sync {}
 
@@ -226,6 +287,15 @@ fn address(list: &Arc<dyn Share>) -> usize {
 struct Announced {
     record: &'static Record,
     slot: &'static AtomicUsize,
+}
+
+impl Announced {
+    /// Clears the slot, and leaves it to others to collect.
+    #[cold]
+    fn give_up(self) {
+        self.slot.store(0, Ordering::Release);
+        mem::forget(self);
+    }
 }
 
 impl Drop for Announced {
@@ -246,8 +316,8 @@ struct Record {
     owes: AtomicBool,
     /// Whether a thread has it.
     is_used: AtomicBool,
-    /// How many cold lanes were entered, by the threads that had it.
-    entered_cold: AtomicU32,
+    /// How often lanes were entered that are not hot, by the threads that had it.
+    entered: AtomicU32,
     /// Shares of replaced lists that are announced here, or were.
     owed: Mutex<Vec<Arc<dyn Share>>>,
     next: AtomicPtr<Record>,
@@ -259,7 +329,7 @@ impl Record {
             slots: std::array::from_fn(|_| AtomicUsize::new(0)),
             owes: AtomicBool::new(false),
             is_used: AtomicBool::new(true),
-            entered_cold: AtomicU32::new(0),
+            entered: AtomicU32::new(0),
             owed: Mutex::new(Vec::new()),
             next: AtomicPtr::new(ptr::null_mut()),
         }

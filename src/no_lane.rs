@@ -1,11 +1,17 @@
-//! Stands in for the fast lane without the feature `fast-lane`: a lane that is never open.
-#![allow(clippy::unused_self, reason = "as the fast lane has it")]
+//! Stands in for the fast lane without the feature `fast-lane`: it only tells whether there is a
+//! list at all.
 
 use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-pub(crate) struct Lane<L>(PhantomData<fn() -> L>);
+use crate::concurrency::atomic::{AtomicBool, Ordering};
+
+pub(crate) struct Lane<L> {
+    // Set before a list is published, and cleared after the empty one was.
+    has_list: AtomicBool,
+    list: PhantomData<fn() -> L>,
+}
 
 pub(crate) struct Inside<L>(Infallible, PhantomData<L>);
 
@@ -13,22 +19,41 @@ pub(crate) struct Closed;
 
 impl<L> Lane<L> {
     pub(crate) fn new() -> Self {
-        Self(PhantomData)
+        Self {
+            has_list: AtomicBool::new(false),
+            list: PhantomData,
+        }
     }
 
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.has_list.load(Ordering::SeqCst)
+    }
+
+    #[expect(clippy::unused_self, reason = "as the fast lane has it")]
+    #[inline]
+    pub(crate) fn enter_hot(&self) -> Option<Inside<L>> {
+        None
+    }
+
+    #[expect(clippy::unused_self, reason = "as the fast lane has it")]
     #[inline]
     pub(crate) fn enter(&self) -> Option<Inside<L>> {
         None
     }
 
     pub(crate) fn close(&self) -> Closed {
+        self.has_list.store(true, Ordering::SeqCst);
         Closed
     }
 
-    pub(crate) fn open(&self, _list: Option<&Arc<L>>) {}
+    pub(crate) fn open(&self, list: Option<&Arc<L>>) {
+        self.has_list.store(list.is_some(), Ordering::SeqCst);
+    }
 }
 
 impl Closed {
+    #[expect(clippy::unused_self, reason = "as the fast lane has it")]
     pub(crate) fn hand_over<L>(self, _list: &Arc<L>) {}
 }
 

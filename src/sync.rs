@@ -3,13 +3,13 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash;
+use std::mem;
 use std::ops::ControlFlow;
 use std::panic::Location;
 use std::sync::{Arc, Weak};
-use std::{mem, slice};
 
 use crate::cell::{Cell, Owner, Pin};
-use crate::delivery::Outcome;
+use crate::delivery::{Outcome, Sum};
 use crate::join::{Entrance, Gate};
 use crate::list::List;
 use crate::panic::{PanicOrigin, catch};
@@ -89,8 +89,9 @@ impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
 
 /// A handler as a dispatch sees it.
 pub trait SyncHandler<E: ?Sized>: slot::Handler {
-    /// Calls the closure unless the handler was removed, and reports its panic.
-    fn call(&self, event: &E) -> Outcome;
+    /// Calls the closure unless the handler was removed, and reports its panic. Returns the sum
+    /// with what came of it: so handed from call to call, it takes a dispatch no register.
+    fn call(&self, event: &E, sum: Sum) -> Sum;
 }
 
 impl<E, C> SyncHandler<E> for Slot<C>
@@ -99,17 +100,17 @@ where
     C: Kept<Closure: Fn(&E) -> Outcome> + Send + Sync,
 {
     #[inline]
-    fn call(&self, event: &E) -> Outcome {
+    fn call(&self, event: &E, sum: Sum) -> Sum {
         let Some(closure) = self.live() else {
-            return Outcome::Skipped;
+            return sum.and(Outcome::Skipped);
         };
-        match catch(|| closure(event)) {
+        sum.and(match catch(|| closure(event)) {
             Ok(outcome) => outcome,
             Err(payload) => {
                 self.head.report(PanicOrigin::Call, payload);
                 Outcome::Panicked
             }
-        }
+        })
     }
 }
 
@@ -223,7 +224,7 @@ impl<E: ?Sized> SyncRegistry<E> {
     /// handlers, which takes about as long as an uncontended lock, and makes one indirect
     /// call a handler. The call of a handler that is for once is a removal as well, and that
     /// of a joinable one takes a lock of its own.
-    #[inline]
+    #[inline(always)]
     pub fn notify(&self, event: &E) -> Delivery {
         Cell::read(self.cell(), |list| dispatch(list, event))
     }
@@ -341,11 +342,19 @@ impl<E: ?Sized> Batch<'_, SyncFlavor, E> {
 type Handler<E> = Entry<SyncFlavor, E>;
 
 /// Calls the handlers in order.
-#[inline]
+#[inline(always)]
 fn dispatch<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) -> Delivery {
+    Delivery::from(match list {
+        List::One(handler) => handler.call(event, Sum::default()),
+        list => call_many(list, event),
+    })
+}
+
+/// Kept apart, so that [`dispatch`] is compiled into its caller.
+#[inline(never)]
+fn call_many<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) -> Sum {
     match list {
-        List::One(handler) => call_each(slice::from_ref(handler), event),
-        List::Short { items, stops: 0 } => call_each(items, event),
+        List::Short { items, stops: 0 } => call_each(items, event, Sum::default()),
         List::Long { chunks, stops: 0 } => call_chunks(chunks, event),
         list => call_until_stopped(list, event),
     }
@@ -354,34 +363,36 @@ fn dispatch<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) -> Delivery
 /// Calls them by fours: a loop with one call in it depends on where its branches are placed, and
 /// is slower at its best.
 #[inline]
-fn call_each<E: ?Sized + 'static>(handlers: &[Handler<E>], event: &E) -> Delivery {
-    let call = |handler: &Handler<E>| handler.call(event) as u64;
-    let (mut sum, mut fours) = (0, handlers.chunks_exact(4));
+fn call_each<E: ?Sized + 'static>(handlers: &[Handler<E>], event: &E, mut sum: Sum) -> Sum {
+    let mut fours = handlers.chunks_exact(4);
     for four in &mut fours {
-        sum += call(&four[0]) + call(&four[1]) + call(&four[2]) + call(&four[3]);
+        sum = four[0].call(event, sum);
+        sum = four[1].call(event, sum);
+        sum = four[2].call(event, sum);
+        sum = four[3].call(event, sum);
     }
-    let rest: u64 = fours.remainder().iter().map(call).sum();
-    Delivery::of(handlers.len(), sum + rest)
+    let rest = fours.remainder().iter();
+    rest.fold(sum, |sum, handler| handler.call(event, sum))
 }
 
 /// Kept apart, so that the loop of loops costs short lists no registers.
 #[inline(never)]
-fn call_chunks<E: ?Sized + 'static>(chunks: &[Arc<[Handler<E>]>], event: &E) -> Delivery {
-    let all = chunks.iter().map(|chunk| call_each(chunk, event));
-    all.fold(Delivery::default(), Delivery::followed_by)
+fn call_chunks<E: ?Sized + 'static>(chunks: &[Arc<[Handler<E>]>], event: &E) -> Sum {
+    let chunks = chunks.iter();
+    chunks.fold(Sum::default(), |sum, chunk| call_each(chunk, event, sum))
 }
 
 /// Calls the handlers in order, up to the first that stops.
 #[inline(never)]
-fn call_until_stopped<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) -> Delivery {
-    let mut delivery = Delivery::default();
+fn call_until_stopped<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) -> Sum {
+    let mut sum = Sum::default();
     for handler in list.iter() {
-        delivery.count(handler.call(event));
-        if delivery.stopped() {
+        sum = handler.call(event, sum);
+        if sum.is_stopped() {
             break;
         }
     }
-    delivery
+    sum
 }
 
 /// A [`SyncRegistry`] together with its handlers as of the last call, for a producer that

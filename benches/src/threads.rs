@@ -12,7 +12,7 @@ const HANDLERS: u64 = 4;
 
 /// So many times more is run than was asked for: a batch must be long beside what it takes
 /// to start its threads.
-const LONGER: u32 = 10;
+const LONGER: u32 = 4;
 
 /// One subject that all of the threads notify.
 #[must_use]
