@@ -49,8 +49,8 @@ use std::ops::Deref;
 use std::sync::{Arc, PoisonError};
 
 use crate::concurrency::atomic::{AtomicU64, Ordering};
-use crate::concurrency::{ArcSwapAny, Cache, Mutex, MutexGuard};
-use crate::lane::{self, Lane};
+use crate::concurrency::{ArcSwapAny, Cache, Guard, Mutex, MutexGuard};
+use crate::lane::{self, Inside, Lane};
 use crate::list::List;
 
 // `None` is the empty list, so that a topic without handlers allocates none.
@@ -107,40 +107,42 @@ impl<T: Send + Sync + 'static> Cell<T> {
         self.counts.load(Ordering::SeqCst) == 0
     }
 
-    /// Runs `read` over the current list, unless it is empty. `cell` leads to this cell, and is
-    /// dropped as soon as the list is protected.
+    /// Runs `read` over the current list, unless it is empty.
     #[inline(always)]
-    pub(crate) fn read<R: Default>(
-        cell: impl Deref<Target = Self>,
-        read: impl FnOnce(&Arc<List<T>>) -> R,
-    ) -> R {
-        if let Some(inside) = cell.lane.enter_hot() {
-            drop(cell);
+    pub(crate) fn read<R: Default>(&self, read: impl FnOnce(&Arc<List<T>>) -> R) -> R {
+        if let Some(inside) = self.lane.enter_hot() {
             return read(inside.list());
         }
-        if cell.lane.is_empty() {
+        if self.lane.is_empty() {
             return R::default();
         }
-        Self::read_slowly(cell, read)
+        self.read_slowly(read)
+    }
+
+    /// Kept apart, so that the rest is compiled into the caller.
+    #[cfg_attr(feature = "fast-lane", inline(never))]
+    fn read_slowly<R: Default>(&self, read: impl FnOnce(&Arc<List<T>>) -> R) -> R {
+        self.protect_slowly().read(read)
+    }
+
+    /// The current list, unless it is empty: it stays what it is as long as this is held, whatever
+    /// comes of the cell. For look-ups by key, which do not keep the topic.
+    #[inline]
+    pub(crate) fn protect(&self) -> Option<Protected<T>> {
+        match self.lane.enter_hot() {
+            Some(inside) => Some(Protected::Inside(inside)),
+            None if self.lane.is_empty() => None,
+            None => Some(self.protect_slowly()),
+        }
     }
 
     /// Where the lane is not hot: in a nested dispatch, beside a change, in a thread's first one, and
-    /// where lanes are shut. Kept apart, so that the rest is compiled into the caller.
-    #[cfg_attr(feature = "fast-lane", inline(never))]
-    fn read_slowly<R: Default>(
-        cell: impl Deref<Target = Self>,
-        read: impl FnOnce(&Arc<List<T>>) -> R,
-    ) -> R {
-        if let Some(inside) = cell.lane.enter() {
-            drop(cell);
-            return read(inside.list());
+    /// where lanes are shut.
+    fn protect_slowly(&self) -> Protected<T> {
+        match self.lane.enter() {
+            Some(inside) => Protected::Inside(inside),
+            None => Protected::Loaded(self.list.load()),
         }
-        let list = cell.list.load();
-        drop(cell);
-        // It may be owed a list that it failed to enter. Only now, because nothing of the user's is
-        // dropped under the lock that `cell` may hold.
-        lane::attach_and_collect();
-        list.as_ref().map_or_else(R::default, read)
     }
 
     /// Replaces the list by what `change` makes of it, unless that is `None`. Returns what
@@ -192,6 +194,27 @@ impl<T: Send + Sync + 'static> Cell<T> {
 
     fn lock(&self) -> MutexGuard<'_, Published<T>> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A list that is protected, by the lane or by `arc_swap`.
+pub(crate) enum Protected<T> {
+    Inside(Inside<List<T>>),
+    Loaded(Guard<Published<T>>),
+}
+
+impl<T> Protected<T> {
+    /// Runs `read` over the list, unless it is empty. Not under a lock: the thread may be owed a
+    /// list that it failed to enter, and drops it here.
+    #[inline]
+    pub(crate) fn read<R: Default>(self, read: impl FnOnce(&Arc<List<T>>) -> R) -> R {
+        match self {
+            Self::Inside(inside) => read(inside.list()),
+            Self::Loaded(list) => {
+                lane::attach_and_collect();
+                list.as_ref().map_or_else(R::default, read)
+            }
+        }
     }
 }
 

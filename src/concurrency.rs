@@ -9,9 +9,8 @@ mod imports {
     pub(crate) use std::sync::atomic;
     pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
 
-    pub(crate) use arc_swap::{ArcSwapAny, Cache};
-    pub(crate) use dashmap::DashMap;
-    pub(crate) use dashmap::mapref::one::Ref;
+    pub(crate) use arc_swap::{ArcSwapAny, Cache, Guard};
+    pub(crate) use dashmap::{DashMap, SharedValue};
 }
 
 #[cfg(loom)]
@@ -20,7 +19,7 @@ mod imports {
     pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
     pub(crate) use loom::{lazy_static, thread_local};
 
-    pub(crate) use crate::double::{ArcSwapAny, Cache, DashMap, Ref};
+    pub(crate) use crate::double::{ArcSwapAny, Cache, DashMap, Guard, SharedValue};
 }
 
 #[cfg(all(shuttle, not(loom)))]
@@ -29,7 +28,7 @@ mod imports {
     pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
     pub(crate) use shuttle::{lazy_static, thread_local};
 
-    pub(crate) use crate::double::{ArcSwapAny, Cache, DashMap, Ref};
+    pub(crate) use crate::double::{ArcSwapAny, Cache, DashMap, Guard, SharedValue};
 }
 
 pub(crate) use imports::*;

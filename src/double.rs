@@ -7,8 +7,6 @@
 
 #![expect(clippy::ref_option, reason = "as the originals have it")]
 
-use std::borrow::Borrow;
-use std::hash::Hash;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -90,117 +88,121 @@ where
     }
 }
 
-/// A map of one shard. Whoever only reads locks it like a writer: that finds less to explore,
-/// and more that would wait for itself.
+/// A map of one shard.
 pub(crate) struct DashMap<K, V, S> {
-    shard: RwLock<Vec<(K, V)>>,
+    shards: [Shard<K, V>; 1],
     hasher: PhantomData<S>,
 }
 
-/// An item of the map, and the lock on it.
-pub(crate) struct Ref<'m, K, V> {
-    shard: Rc<RwLockWriteGuard<'m, Vec<(K, V)>>>,
-    at: usize,
-}
+pub(crate) struct Shard<K, V>(RwLock<Items<K, V>>);
 
-pub(crate) struct Entry<'m, K, V> {
-    shard: RwLockWriteGuard<'m, Vec<(K, V)>>,
-    key: K,
-}
+/// What `dashmap` wraps values in.
+pub(crate) struct SharedValue<V>(V);
+
+/// The items of a shard.
+pub(crate) struct Items<K, V>(Vec<(K, SharedValue<V>)>);
 
 impl<K, V, S> Default for DashMap<K, V, S> {
     fn default() -> Self {
         Self {
-            shard: RwLock::new(Vec::new()),
+            shards: [Shard(RwLock::new(Items(Vec::new())))],
             hasher: PhantomData,
         }
     }
 }
 
-impl<K: Eq, V, S> DashMap<K, V, S> {
-    pub(crate) fn get<Q>(&self, key: &Q) -> Option<Ref<'_, K, V>>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        self.iter().find(|item| item.key().borrow() == key)
+impl<K, V, S> DashMap<K, V, S> {
+    pub(crate) fn shards(&self) -> &[Shard<K, V>] {
+        &self.shards
     }
 
-    pub(crate) fn get_mut<Q>(&self, key: &Q) -> Option<Ref<'_, K, V>>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        self.get(key)
-    }
-
-    pub(crate) fn determine_map<Q: ?Sized>(&self, _key: &Q) -> usize {
+    pub(crate) fn hash_usize<Q>(&self, _key: &Q) -> usize {
         0
     }
 
-    pub(crate) fn entry(&self, key: K) -> Entry<'_, K, V> {
-        let shard = self.lock();
-        Entry { shard, key }
+    pub(crate) fn determine_shard(&self, _hash: usize) -> usize {
+        0
     }
 
-    pub(crate) fn remove_if<Q>(&self, key: &Q, goes: impl FnOnce(&K, &V) -> bool) -> Option<(K, V)>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        let mut shard = self.lock();
-        let at = shard.iter().position(|(other, _)| other.borrow() == key)?;
-        let (key, value) = &shard[at];
-        goes(key, value).then(|| shard.swap_remove(at))
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Ref<'_, K, V>> {
-        let shard = Rc::new(self.lock());
-        (0..shard.len()).map(move |at| {
-            let shard = Rc::clone(&shard);
-            Ref { shard, at }
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Item<'_, K, V>> {
+        let items = Rc::new(self.shards[0].write());
+        (0..items.0.len()).map(move |at| {
+            let items = Rc::clone(&items);
+            Item { items, at }
         })
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.lock().len()
+        self.shards[0].read().0.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.len() == 0
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.lock().capacity()
+        self.shards[0].read().0.capacity()
     }
 
     pub(crate) fn shrink_to_fit(&self) {
-        self.lock().shrink_to_fit();
-    }
-
-    fn lock(&self) -> RwLockWriteGuard<'_, Vec<(K, V)>> {
-        self.shard.write().unwrap_or_else(PoisonError::into_inner)
+        self.shards[0].write().0.shrink_to_fit();
     }
 }
 
-impl<K, V> Ref<'_, K, V> {
+impl<K, V> Shard<K, V> {
+    /// Locks like a writer: that finds less to explore, and more that would wait for itself.
+    pub(crate) fn read(&self) -> RwLockWriteGuard<'_, Items<K, V>> {
+        self.write()
+    }
+
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Items<K, V>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<V> SharedValue<V> {
+    pub(crate) fn new(value: V) -> Self {
+        Self(value)
+    }
+}
+
+impl<K, V> Items<K, V> {
+    pub(crate) fn get(
+        &self,
+        _hash: u64,
+        is_it: impl FnMut(&(K, SharedValue<V>)) -> bool,
+    ) -> Option<&(K, SharedValue<V>)> {
+        let at = self.0.iter().position(is_it)?;
+        self.0.get(at)
+    }
+
+    pub(crate) fn insert(
+        &mut self,
+        _hash: u64,
+        item: (K, SharedValue<V>),
+        _rehash: impl Fn(&(K, SharedValue<V>)) -> u64,
+    ) {
+        self.0.push(item);
+    }
+
+    pub(crate) fn remove_entry(
+        &mut self,
+        _hash: u64,
+        is_it: impl FnMut(&(K, SharedValue<V>)) -> bool,
+    ) -> Option<(K, SharedValue<V>)> {
+        let at = self.0.iter().position(is_it)?;
+        Some(self.0.swap_remove(at))
+    }
+}
+
+/// An item of the map, and the lock on all of them.
+pub(crate) struct Item<'m, K, V> {
+    items: Rc<RwLockWriteGuard<'m, Items<K, V>>>,
+    at: usize,
+}
+
+impl<K, V> Item<'_, K, V> {
     pub(crate) fn key(&self) -> &K {
-        &self.shard[self.at].0
-    }
-
-    pub(crate) fn value(&self) -> &V {
-        &self.shard[self.at].1
-    }
-}
-
-impl<'m, K: Eq, V> Entry<'m, K, V> {
-    pub(crate) fn or_insert_with(mut self, value: impl FnOnce() -> V) -> Ref<'m, K, V> {
-        let at = self.shard.iter().position(|(key, _)| *key == self.key);
-        let at = at.unwrap_or_else(|| {
-            self.shard.push((self.key, value()));
-            self.shard.len() - 1
-        });
-        let shard = Rc::new(self.shard);
-        Ref { shard, at }
+        &self.items.0[self.at].0
     }
 }

@@ -15,7 +15,7 @@ use std::{iter, mem};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use crate::cell::{Cell, Owner};
+use crate::cell::Owner;
 use crate::delivery::{Outcome, Sum};
 use crate::list::{List, Position, Ranked};
 use crate::panic::{PanicOrigin, catch};
@@ -216,7 +216,7 @@ trait Source<E: ?Sized + 'static> {
 
 impl<E: ?Sized + 'static> Source<E> for AsyncRegistry<E> {
     fn read<R: Default>(&self, read: impl FnOnce(&Handlers<E>) -> R) -> R {
-        Cell::read(self.cell(), read)
+        self.cell().read(read)
     }
 }
 

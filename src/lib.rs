@@ -33,6 +33,7 @@ mod panic;
 mod registry;
 mod slot;
 mod sync;
+mod table;
 mod telemetry;
 mod topic;
 mod turnstile;

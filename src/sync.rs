@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::panic::Location;
 use std::sync::{Arc, Weak};
 
-use crate::cell::{Cell, Owner, Pin};
+use crate::cell::{Owner, Pin};
 use crate::delivery::{Outcome, Sum};
 use crate::join::{Entrance, Gate};
 use crate::list::List;
@@ -226,7 +226,7 @@ impl<E: ?Sized> SyncRegistry<E> {
     /// of a joinable one takes a lock of its own.
     #[inline(always)]
     pub fn notify(&self, event: &E) -> Delivery {
-        Cell::read(self.cell(), |list| dispatch(list, event))
+        self.cell().read(|list| dispatch(list, event))
     }
 
     /// As [`notify`](Self::notify), with an event that is made only if there are handlers.
@@ -245,7 +245,7 @@ impl<E: ?Sized> SyncRegistry<E> {
     /// If `event` panics, then no handler is called; or if what it made does when it is dropped.
     #[inline]
     pub fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
-        Cell::read(self.cell(), |list| dispatch(list, event().borrow()))
+        self.cell().read(|list| dispatch(list, event().borrow()))
     }
 
     /// A way to notify that is yet faster, for a producer in a tight loop: each thread makes its

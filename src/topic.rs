@@ -1,4 +1,4 @@
-//! Topics by key: their creation, their handles and their end; the only user of `dashmap`.
+//! Topics by key: their creation, their handles and their end.
 //!
 //! # When a topic may go
 //!
@@ -26,24 +26,20 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::Hash;
 use std::ops::{ControlFlow, Deref};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::sync::{Arc, Weak};
 
-use ahash::RandomState;
-
-use crate::cell::Cell;
 use crate::concurrency::atomic::{AtomicUsize, Ordering};
-use crate::concurrency::{DashMap, Ref};
 use crate::crowd::{self, Crowds};
 use crate::interest::{self, Interests};
 use crate::list::List;
 use crate::panic::{Contained, Home, PanicInfo, Payload, Reports, Topic, absorb};
 use crate::registry::{Core, Entry};
+use crate::table::{Keyed, Table};
 use crate::telemetry::Telemetry;
-use crate::turnstile::Turnstile;
 use crate::{Batch, Builder, Flavor, HandlerId, Interest, Registry};
 
 /// What a key must be. Implemented for every type that fits.
@@ -121,8 +117,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
 
     pub(crate) fn with(telemetry: Telemetry<K>) -> Self {
         let map = Arc::new_cyclic(|map| Map {
-            topics: DashMap::default(),
-            turnstile: Turnstile::new(),
+            topics: Table::new(),
             pruned: AtomicUsize::new(0),
             shared: Arc::new(Shared {
                 map: Weak::clone(map),
@@ -148,16 +143,17 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         let shared = Arc::clone(&self.map.shared);
         let home = Arc::new(Home::new(Place { key, shared }));
         let core = Arc::new(Core::new(Arc::clone(&home) as Arc<Home>));
-        // Clones go in, because another thread may have made the topic meanwhile: then the
-        // key and the core that are dropped inside, under the lock, are not the last ones.
-        let (handle, is_new) = self.map.alone(&home.topic.key, |topics| {
-            let entry = topics.entry(TopicKey(Arc::clone(&home)));
-            let entry = entry.or_insert_with(|| Arc::clone(&core));
-            let is_new = Arc::ptr_eq(entry.value(), &core);
-            (Handle::of(entry.key(), entry.value()), is_new)
-        });
+        let new = Found { home, core };
+        // A clone goes in. Another thread may have made the topic meanwhile: then nothing of the
+        // user's is dropped under the lock, because this is not the last share of it.
+        let topics = &self.map.topics;
+        let (handle, is_new) = topics.find_or_insert(
+            new.key(),
+            || new.clone(),
+            |topic| (Handle::of(topic), Arc::ptr_eq(&topic.core, &new.core)),
+        );
         if is_new {
-            self.map.shared.telemetry.topic_came(&home.topic.key);
+            self.map.shared.telemetry.topic_came(new.key());
         }
         handle
     }
@@ -169,8 +165,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let entry = self.map.find(key)?;
-        Some(Handle::of(entry.key(), entry.value()))
+        self.map.topics.find(key, Handle::of)
     }
 
     /// Whether the key has a topic.
@@ -180,7 +175,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.map.find(key).is_some()
+        self.map.topics.find(key, |_| ()).is_some()
     }
 
     /// [`Registry::unregister`] on the key's topic; `false` if there is none.
@@ -234,7 +229,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// the other. Topics that are made meanwhile may be left out.
     pub fn clear(&self) {
         // All handles are made before the first is dropped: that takes the same locks.
-        for topic in self.collect(|home, core| Handle::of(home, core)) {
+        for topic in self.map.topics.collect(Handle::of) {
             topic.clear();
         }
     }
@@ -242,13 +237,13 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// How many topics there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.map.all().len()
+        self.map.topics.len()
     }
 
     /// Whether there is no topic.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.map.all().is_empty()
+        self.map.topics.is_empty()
     }
 
     /// The keys of all topics, in no order. Topics that come or go meanwhile may be left out.
@@ -258,8 +253,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// If a key's own `Clone` panics.
     #[must_use]
     pub fn keys(&self) -> Vec<K> {
-        let homes = self.collect(|home, _| Arc::clone(&home.0)).into_iter();
-        homes.map(|home| K::clone(&home.topic.key)).collect()
+        let topics = self.map.topics.collect(Found::clone);
+        topics.iter().map(|topic| K::clone(topic.key())).collect()
     }
 
     /// All topics, in no order. Topics that come or go meanwhile may be left out; nothing is
@@ -270,13 +265,16 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// If a key's own `Clone` panics.
     #[must_use]
     pub fn topics(&self) -> Vec<TopicInfo<K>> {
-        let topics = self.collect(|home, core| (Arc::clone(&home.0), core.cell.counts()));
-        let info = |(home, (handles, handlers)): (TopicHome<F, K, E>, _)| TopicInfo {
-            key: K::clone(&home.topic.key),
-            handlers,
-            handles,
+        let topics = self.map.topics.collect(Found::clone);
+        let info = |topic: &Found<F, K, E>| {
+            let (owners, handlers) = topic.core.cell.counts();
+            TopicInfo {
+                key: K::clone(topic.key()),
+                handlers,
+                handles: owners,
+            }
         };
-        topics.into_iter().map(info).collect()
+        topics.iter().map(info).collect()
     }
 
     /// Removes topics that have neither a handler nor a handle, and gives back the memory
@@ -286,9 +284,10 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// own `Hash` or `Eq` panicked at that time. Memory is given back from time to time too,
     /// every 1,024 topics that went, as soon as three quarters of it are not needed.
     pub fn prune(&self) -> usize {
-        let homes = self.collect(|home, _| Arc::clone(&home.0)).into_iter();
-        let removed = homes.filter(|home| self.map.prune(&home.topic)).count();
-        self.map.shrink();
+        let topics = self.map.topics.collect(|topic| Arc::clone(&topic.home));
+        let removed = topics.iter().filter(|home| self.map.prune(&home.topic));
+        let removed = removed.count();
+        self.map.topics.shrink_to_fit();
         removed
     }
 
@@ -353,7 +352,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     pub fn on_interest(&self, callback: impl Fn(&K, Interest) + Send + Sync + 'static) {
         self.set_interest_callback(Some(Box::new(callback)));
         // All handles are made before the first is dropped: that takes the same locks.
-        for topic in self.collect(|home, core| Handle::of(home, core)) {
+        for topic in self.map.topics.collect(Handle::of) {
             let place = &topic.home.topic;
             topic.change(|list| {
                 place.record(0, list.len());
@@ -426,18 +425,9 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        match self.map.find(key) {
-            Some(entry) => Cell::read(LockedCell(entry), read),
-            None => R::default(),
-        }
-    }
-
-    /// Something of each topic. `pick` runs under the locks of the map.
-    fn collect<R>(&self, pick: impl Fn(&TopicKey<F, K, E>, &Share<F, E>) -> R) -> Vec<R> {
-        let entries = self.map.all().iter();
-        entries
-            .map(|entry| pick(entry.key(), entry.value()))
-            .collect()
+        let list = self.map.topics.find(key, |topic| topic.core.cell.protect());
+        list.flatten()
+            .map_or_else(R::default, |list| list.read(read))
     }
 }
 
@@ -491,10 +481,10 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Handle<F, K, E> {
         &self.home.topic.key
     }
 
-    fn of(home: &TopicKey<F, K, E>, core: &Share<F, E>) -> Self {
+    fn of(topic: &Found<F, K, E>) -> Self {
         Self {
-            registry: Registry::of(Arc::clone(core)),
-            home: Arc::clone(&home.0),
+            registry: Registry::of(Arc::clone(&topic.core)),
+            home: Arc::clone(&topic.home),
         }
     }
 }
@@ -529,8 +519,7 @@ impl<F: Flavor<E>, K: Key + fmt::Debug, E: ?Sized> fmt::Debug for Handle<F, K, E
 type Callback<K> = Box<dyn Fn(&K, &PanicInfo<'_>) + Send + Sync>;
 
 struct Map<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
-    topics: Table<F, K, E>,
-    turnstile: Turnstile,
+    topics: Table<Found<F, K, E>>,
     pruned: AtomicUsize,
     shared: Arc<Shared<F, K, E>>,
 }
@@ -551,7 +540,6 @@ struct Place<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     shared: Arc<Shared<F, K, E>>,
 }
 
-type Share<F, E> = Arc<Core<F, E>>;
 type TopicHome<F, K, E> = Arc<Home<Place<F, K, E>>>;
 
 impl<F: Flavor<E>, K: Key, E: ?Sized> Shared<F, K, E> {
@@ -618,11 +606,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Topic for Place<F, K, E> {
 
     fn settle(&self) {
         if let Some(map) = self.shared.map.upgrade() {
-            // Whoever looks the key up holds its shard's lock. That it is free for a moment
-            // is all that is asked for.
-            map.alone(&self.key, |topics| {
-                drop(topics.get_mut(Query::of(&Query::<K>(&self.key))));
-            });
+            map.topics.wait_for_look_ups(&self.key);
         }
     }
 }
@@ -640,55 +624,13 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Place<F, K, E> {
     }
 }
 
-/// The cell of a topic that was looked up: the shard is locked as long as this lives.
-struct LockedCell<'m, F: Flavor<E>, K: Key, E: ?Sized + 'static>(Found<'m, F, K, E>);
-
-impl<F: Flavor<E>, K: Key, E: ?Sized> Deref for LockedCell<'_, F, K, E> {
-    type Target = Cell<Entry<F, E>>;
-
-    #[inline]
-    fn deref(&self) -> &Self::Target {
-        &self.0.value().cell
-    }
-}
-
-type Found<'m, F, K, E> = Ref<'m, TopicKey<F, K, E>, Share<F, E>>;
-type Table<F, K, E> = DashMap<TopicKey<F, K, E>, Share<F, E>, RandomState>;
-
 impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
-    /// Looks a key up. Its shard is locked until what this returns is dropped.
-    #[inline]
-    fn find<Q>(&self, key: &Q) -> Option<Found<'_, F, K, E>>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        let query = Query(key);
-        let query = Query::of(&query);
-        self.turnstile
-            .before_look_up(|| self.topics.determine_map(query));
-        self.topics.get(query)
-    }
-
-    /// The table, to look at all of its shards.
-    fn all(&self) -> &Table<F, K, E> {
-        self.turnstile.before_look_at_all();
-        &self.topics
-    }
-
-    /// Runs `work`, which locks the key's shard for itself.
-    fn alone<R>(&self, key: &K, work: impl FnOnce(&Table<F, K, E>) -> R) -> R {
-        let shard = self.topics.determine_map(Query::of(&Query::<K>(key)));
-        self.turnstile.with_shard(shard, || work(&self.topics))
-    }
-
     /// Removes the topic of this place's key if it is idle.
     fn prune(&self, place: &Place<F, K, E>) -> bool {
         // What is removed is dropped after the lock is released.
-        let topic = self.alone(&place.key, |topics| {
-            let query = Query::<K>(&place.key);
-            topics.remove_if(Query::of(&query), |_, core| core.cell.is_idle())
-        });
+        let topic = self
+            .topics
+            .remove_if(&place.key, |topic| topic.core.cell.is_idle());
         if topic.is_some() {
             self.give_back();
             self.shared.telemetry.topic_went(&place.key);
@@ -698,10 +640,9 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
 
     #[cfg(any(feature = "tracing", feature = "metrics"))]
     fn tell_that_all_went(&self) {
-        let homes = self.topics.iter().map(|entry| Arc::clone(&entry.key().0));
-        // Those who are told are the user's, and the iterator holds locks.
-        for home in homes.collect::<Vec<_>>() {
-            self.shared.telemetry.topic_went(&home.topic.key);
+        // Those who are told are the user's, so not under the locks.
+        for topic in self.topics.collect(Found::clone) {
+            self.shared.telemetry.topic_went(topic.key());
         }
     }
 
@@ -710,13 +651,9 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
     fn give_back(&self) {
         const EVERY: usize = 1024;
         let pruned = self.pruned.fetch_add(1, Ordering::Relaxed) + 1;
-        if pruned % EVERY == 0 && self.all().capacity() > 4 * self.topics.len() + EVERY {
-            self.shrink();
+        if pruned % EVERY == 0 && self.topics.capacity() > 4 * self.topics.len() + EVERY {
+            self.topics.shrink_to_fit();
         }
-    }
-
-    fn shrink(&self) {
-        self.turnstile.with_all(|| self.topics.shrink_to_fit());
     }
 }
 
@@ -736,77 +673,27 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Drop for Map<F, K, E> {
     }
 }
 
-/// A topic in the map: the one copy of its key is in its home.
-struct TopicKey<F: Flavor<E>, K: Key, E: ?Sized + 'static>(TopicHome<F, K, E>);
-
-/// A key to look up, by reference.
-struct Query<'q, Q: ?Sized>(&'q Q);
-
-/// What a [`TopicKey`] and a [`Query`] have in common, so that the one is found by the other.
-trait HasKey<Q: ?Sized> {
-    fn key(&self) -> &Q;
+/// A topic in the map.
+struct Found<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
+    /// Has the one copy of the key.
+    home: TopicHome<F, K, E>,
+    core: Arc<Core<F, E>>,
 }
 
-impl<'q, Q: ?Sized> Query<'q, Q> {
+impl<F: Flavor<E>, K: Key, E: ?Sized> Clone for Found<F, K, E> {
+    fn clone(&self) -> Self {
+        Self {
+            home: Arc::clone(&self.home),
+            core: Arc::clone(&self.core),
+        }
+    }
+}
+
+impl<F: Flavor<E>, K: Key, E: ?Sized> Keyed for Found<F, K, E> {
+    type Key = K;
+
     #[inline]
-    fn of<'s>(query: &'s Query<'q, Q>) -> &'s (dyn HasKey<Q> + 's) {
-        query
+    fn key(&self) -> &K {
+        &self.home.topic.key
     }
 }
-
-impl<Q: ?Sized> HasKey<Q> for Query<'_, Q> {
-    #[inline]
-    fn key(&self) -> &Q {
-        self.0
-    }
-}
-
-impl<F: Flavor<E>, K: Key + Borrow<Q>, Q: ?Sized, E: ?Sized> HasKey<Q> for TopicKey<F, K, E> {
-    #[inline]
-    fn key(&self) -> &Q {
-        K::borrow(&self.0.topic.key)
-    }
-}
-
-impl<'q, F, K, Q, E> Borrow<dyn HasKey<Q> + 'q> for TopicKey<F, K, E>
-where
-    F: Flavor<E>,
-    K: Key + Borrow<Q>,
-    Q: ?Sized + 'q,
-    E: ?Sized + 'static,
-{
-    #[inline]
-    fn borrow(&self) -> &(dyn HasKey<Q> + 'q) {
-        self
-    }
-}
-
-impl<Q: Hash + ?Sized> Hash for dyn HasKey<Q> + '_ {
-    #[inline]
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.key().hash(state);
-    }
-}
-
-impl<Q: Eq + ?Sized> PartialEq for dyn HasKey<Q> + '_ {
-    #[inline]
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl<Q: Eq + ?Sized> Eq for dyn HasKey<Q> + '_ {}
-
-impl<F: Flavor<E>, K: Key, E: ?Sized> Hash for TopicKey<F, K, E> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        HasKey::<K>::key(self).hash(state);
-    }
-}
-
-impl<F: Flavor<E>, K: Key, E: ?Sized> PartialEq for TopicKey<F, K, E> {
-    fn eq(&self, other: &Self) -> bool {
-        HasKey::<K>::key(self) == HasKey::<K>::key(other)
-    }
-}
-
-impl<F: Flavor<E>, K: Key, E: ?Sized> Eq for TopicKey<F, K, E> {}

@@ -51,10 +51,10 @@ impl Turnstile {
 
     /// Gives way, if it must, before a look-up in the shard.
     #[inline]
-    pub(crate) fn before_look_up(&self, shard: impl FnOnce() -> usize) {
+    pub(crate) fn before_look_up(&self, shard: usize) {
         let claimed = self.claimed.load(Ordering::Relaxed);
         if claimed != 0 {
-            self.give_way(claimed & bit(gate_of(shard())));
+            self.give_way(claimed & bit(gate_of(shard)));
         }
     }
 

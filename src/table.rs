@@ -1,0 +1,162 @@
+//! Items that have a key, found by it; the only user of `dashmap`.
+//!
+//! It goes to the shards of the `DashMap` itself. So a look-up hashes once, which also tells the
+//! shard, as the turnstile needs it; and it compares the borrowed key with the one in the item.
+//!
+//! Closures that are given run under the lock of a shard, and so do `Hash`, `Eq` and `Borrow` of
+//! the key. Nothing is dropped there.
+
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
+
+use ahash::RandomState;
+
+use crate::concurrency::{DashMap, SharedValue};
+use crate::turnstile::Turnstile;
+
+/// What a table holds.
+pub(crate) trait Keyed {
+    type Key: Eq + Hash;
+
+    fn key(&self) -> &Self::Key;
+}
+
+pub(crate) struct Table<T: Keyed> {
+    items: DashMap<ByKey<T>, (), RandomState>,
+    turnstile: Turnstile,
+}
+
+impl<T: Keyed> Table<T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            items: DashMap::default(),
+            turnstile: Turnstile::new(),
+        }
+    }
+
+    /// Runs `found` with the item of this key, if there is one.
+    #[inline]
+    pub(crate) fn find<Q, R>(&self, key: &Q, found: impl FnOnce(&T) -> R) -> Option<R>
+    where
+        T::Key: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let Place { hash, shard } = self.place_of(key);
+        self.turnstile.before_look_up(shard);
+        let shard = self.items.shards()[shard].read();
+        let item = shard.get(hash, |item| item.0.is(key));
+        item.map(|item| found(&item.0.0))
+    }
+
+    /// Runs `found` with the item of this key, which `make` makes if there is none.
+    pub(crate) fn find_or_insert<R>(
+        &self,
+        key: &T::Key,
+        make: impl FnOnce() -> T,
+        found: impl FnOnce(&T) -> R,
+    ) -> R {
+        let Place { hash, shard } = self.place_of(key);
+        self.turnstile.with_shard(shard, || {
+            let mut shard = self.items.shards()[shard].write();
+            if let Some(item) = shard.get(hash, |item| item.0.is(key)) {
+                return found(&item.0.0);
+            }
+            let item = make();
+            let result = found(&item);
+            let rehash = |item: &(ByKey<T>, _)| self.place_of(item.0.0.key()).hash;
+            shard.insert(hash, (ByKey(item), SharedValue::new(())), rehash);
+            result
+        })
+    }
+
+    /// Takes the item of this key out if `goes` says so.
+    pub(crate) fn remove_if(&self, key: &T::Key, goes: impl FnOnce(&T) -> bool) -> Option<T> {
+        let Place { hash, shard } = self.place_of(key);
+        let removed = self.turnstile.with_shard(shard, || {
+            let mut shard = self.items.shards()[shard].write();
+            let item = shard.get(hash, |item| item.0.is(key))?;
+            goes(&item.0.0).then(|| shard.remove_entry(hash, |item| item.0.is(key)))?
+        });
+        removed.map(|(ByKey(item), _)| item)
+    }
+
+    /// Waits until the look-ups of this key that have begun have ended.
+    pub(crate) fn wait_for_look_ups(&self, key: &T::Key) {
+        let Place { shard, .. } = self.place_of(key);
+        // A look-up holds the lock. That it is free for a moment is all that is asked for.
+        let wait = || drop(self.items.shards()[shard].write());
+        self.turnstile.with_shard(shard, wait);
+    }
+
+    /// Picks something of each item, shard by shard.
+    pub(crate) fn collect<R>(&self, pick: impl Fn(&T) -> R) -> Vec<R> {
+        self.turnstile.before_look_at_all();
+        self.items.iter().map(|item| pick(&item.key().0)).collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.turnstile.before_look_at_all();
+        self.items.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.turnstile.before_look_at_all();
+        self.items.is_empty()
+    }
+
+    /// For how many items there is memory.
+    pub(crate) fn capacity(&self) -> usize {
+        self.turnstile.before_look_at_all();
+        self.items.capacity()
+    }
+
+    pub(crate) fn shrink_to_fit(&self) {
+        self.turnstile.with_all(|| self.items.shrink_to_fit());
+    }
+
+    // Hashed by `dashmap`, because it hashes once more when it shrinks: other ways may come to
+    // other numbers.
+    #[inline]
+    fn place_of<Q: Hash + ?Sized>(&self, key: &Q) -> Place {
+        let hash = self.items.hash_usize(&key);
+        let shard = self.items.determine_shard(hash);
+        Place {
+            hash: hash as u64,
+            shard,
+        }
+    }
+}
+
+/// Where a key belongs.
+struct Place {
+    hash: u64,
+    shard: usize,
+}
+
+/// An item that is its own key: equal to others, and hashed, by it.
+struct ByKey<T>(T);
+
+impl<T: Keyed> ByKey<T> {
+    #[inline]
+    fn is<Q>(&self, key: &Q) -> bool
+    where
+        T::Key: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        self.0.key().borrow() == key
+    }
+}
+
+impl<T: Keyed> Hash for ByKey<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key().hash(state);
+    }
+}
+
+impl<T: Keyed> PartialEq for ByKey<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.key() == other.0.key()
+    }
+}
+
+impl<T: Keyed> Eq for ByKey<T> {}
