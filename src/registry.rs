@@ -91,7 +91,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     }
 
     /// Registers a handler that may stop the dispatch that it is called by: after `Break`, no
-    /// other handler of that dispatch is called, and [`Delivery::stopped`] says so.
+    /// other handler of that dispatch is called, and [`Delivery::stopped`](crate::Delivery::stopped) says so.
     ///
     /// It takes its turn by its priority as any other. Only in a concurrent async dispatch,
     /// where no handler waits for another, all interceptors run first, in their order. If it
