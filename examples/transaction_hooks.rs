@@ -29,8 +29,8 @@ impl Bank {
         let Transfer { from, to, amount } = *transfer;
         println!("{from} to {to}, {amount}:");
         let checked = self.before.notify(transfer);
-        // A hook that panicked has checked nothing.
-        if checked.stopped() || checked.panicked() != 0 {
+        // Also if a hook panicked: it has not agreed.
+        if checked.stopped() {
             println!("  refused, after {} of the hooks", checked.called());
             return false;
         }
@@ -57,6 +57,10 @@ fn main() {
         }
         _ => Continue(()),
     });
+    hooks.register_interceptor(Phase::Before, -10, |transfer| {
+        assert_ne!(transfer.to, "Mallory", "no rule for Mallory");
+        Continue(())
+    });
     hooks.register(Phase::After, |transfer| {
         println!("  audit: {} sent", transfer.amount);
     });
@@ -66,7 +70,7 @@ fn main() {
         before: hooks.handle(Phase::Before),
         after: hooks.handle(Phase::After),
     };
-    for (to, amount) in [("Bob", 30), ("Bob", -5), ("nobody", 10), ("Eve", 12)] {
+    for (to, amount) in [("Bob", 30), ("Bob", -5), ("nobody", 10), ("Mallory", 1)] {
         bank.commit(&Transfer {
             from: "Ada",
             to,

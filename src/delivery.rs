@@ -21,6 +21,8 @@ pub enum Outcome {
     /// Only from handlers of which it is known that they may stop a dispatch; the last of its
     /// dispatch.
     Stopped = CALLED + STOPPED,
+    /// As `Stopped`.
+    StoppedByPanic = CALLED + PANICKED + STOPPED,
 }
 
 const CALLED: u64 = 1;
@@ -126,7 +128,7 @@ impl fmt::Debug for Delivery {
 
 #[cfg(test)]
 mod tests {
-    use super::Outcome::{Called, Panicked, Skipped, Stopped};
+    use super::Outcome::{Called, Panicked, Skipped, Stopped, StoppedByPanic};
     use super::*;
 
     fn delivery(outcomes: &[Outcome]) -> Delivery {
@@ -148,6 +150,7 @@ mod tests {
         assert_eq!(of(&[Called, Skipped, Called]), (2, 0, false));
         assert_eq!(of(&[Panicked, Skipped, Panicked]), (2, 2, false));
         assert_eq!(of(&[Panicked, Called, Stopped]), (3, 1, true));
+        assert_eq!(of(&[Panicked, StoppedByPanic]), (2, 2, true));
     }
 
     #[test]

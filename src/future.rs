@@ -18,7 +18,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use crate::cell::Owner;
 use crate::delivery::{Outcome, Sum};
 use crate::list::{List, Position, Ranked};
-use crate::panic::{PanicOrigin, catch};
+use crate::panic::catch;
 use crate::registry::{Entry, sealed};
 use crate::slot::{Handler, Head, Kept, Once, Slot};
 use crate::topic::{Handle, Key, Topics};
@@ -139,10 +139,7 @@ where
                 Err(pending) => Err(pending),
             },
             Ok(Err(outcome)) => Ok(outcome),
-            Err(payload) => {
-                self.head.report(PanicOrigin::Call, payload);
-                Ok(Outcome::Panicked)
-            }
+            Err(payload) => Ok(self.head.panicked(payload)),
         }
     }
 }
@@ -158,10 +155,7 @@ fn poll<F: Future<Output = ()> + ?Sized>(
     let outcome = match catch(|| future.as_mut().poll(context)) {
         Ok(Poll::Pending) => return Err(future),
         Ok(Poll::Ready(())) => Outcome::Called,
-        Err(payload) => {
-            head.report(PanicOrigin::Call, payload);
-            Outcome::Panicked
-        }
+        Err(payload) => head.panicked(payload),
     };
     head.discard(future);
     Ok(outcome)

@@ -17,7 +17,7 @@ use crate::HandlerId;
 use crate::concurrency::{Condvar, Mutex, MutexGuard, global, thread_own};
 use crate::delivery::Outcome;
 use crate::guard::Registration;
-use crate::panic::{PanicOrigin, catch};
+use crate::panic::catch;
 use crate::slot::Head;
 
 /// A handler whose removal can be waited for: until no thread is inside it, and its closure
@@ -238,10 +238,7 @@ impl<F: Send + Sync> Inside<'_, F> {
         let outcome = catch(|| self.closure.as_deref().map(call));
         match outcome {
             Ok(_) => Outcome::Called,
-            Err(payload) => {
-                self.gate.head.report(PanicOrigin::Call, payload);
-                Outcome::Panicked
-            }
+            Err(payload) => self.gate.head.panicked(payload),
         }
     }
 }

@@ -95,7 +95,8 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     ///
     /// It takes its turn by its priority as any other. Only in a concurrent async dispatch,
     /// where no handler waits for another, all interceptors run first, in their order. If it
-    /// panics, the dispatch goes on.
+    /// panics, it stops the dispatch too: a veto that fails must not let through what it was there to
+    /// stop. [`Delivery`](crate::Delivery) says both, `stopped` and `panicked`.
     ///
     /// It is a handler in every other way: it is counted, listed, removed by its id, and may
     /// be given a [`guard`](Self::guard). Dispatches over registries without one pay nothing.

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 
 use crate::concurrency::Mutex;
 use crate::concurrency::atomic::{AtomicBool, Ordering};
+use crate::delivery::Outcome;
 use crate::guard::Registration;
 use crate::id::{HandlerId, Rank};
 use crate::list::Ranked;
@@ -157,6 +158,18 @@ impl Head {
     pub(crate) fn discard<T>(&self, value: T) {
         if let Err(payload) = catch(|| drop(value)) {
             self.report(PanicOrigin::Destructor, payload);
+        }
+    }
+
+    /// Reports a panic of a call; returns what came of the call. An interceptor that panics stops the
+    /// dispatch: it may have been about to.
+    #[cold]
+    pub(crate) fn panicked(&self, payload: Payload) -> Outcome {
+        self.report(PanicOrigin::Call, payload);
+        if self.stops {
+            Outcome::StoppedByPanic
+        } else {
+            Outcome::Panicked
         }
     }
 

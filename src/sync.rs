@@ -12,7 +12,7 @@ use crate::cell::{Owner, Pin};
 use crate::delivery::{Outcome, Sum};
 use crate::join::{Entrance, Gate};
 use crate::list::List;
-use crate::panic::{PanicOrigin, catch};
+use crate::panic::catch;
 use crate::registry::{Entry, sealed};
 use crate::slot::{self, Head, Kept, Once, Plain, Slot};
 use crate::topic::{Handle, Key, Topics};
@@ -106,10 +106,7 @@ where
         };
         sum.and(match catch(|| closure(event)) {
             Ok(outcome) => outcome,
-            Err(payload) => {
-                self.head.report(PanicOrigin::Call, payload);
-                Outcome::Panicked
-            }
+            Err(payload) => self.head.panicked(payload),
         })
     }
 }

@@ -119,8 +119,8 @@ fn every_way_to_register_keeps_the_priority_and_the_place() {
     handle.register_once(|_| panic!());
     let _kept = handle.register_joinable(|_| panic!());
     let _kept = handle.register_joinable_with_priority(3, |_| panic!());
-    handle.register_interceptor(4, |_| panic!());
-    check(line, &[0, 1, 0, 2, 0, 0, 3, 4]);
+    handle.register_interceptor(-4, |_| panic!());
+    check(line, &[0, 1, 0, 2, 0, 0, 3, -4]);
     let line = line!() + 1;
     topics.register("a", |_| panic!());
     topics.register_with_priority("a", 1, |_| panic!());
@@ -129,16 +129,16 @@ fn every_way_to_register_keeps_the_priority_and_the_place() {
     topics.register_once("a", |_| panic!());
     let _kept = topics.register_joinable("a", |_| panic!());
     let _kept = topics.register_joinable_with_priority("a", 3, |_| panic!());
-    topics.register_interceptor("a", 4, |_| panic!());
-    check(line, &[0, 1, 0, 2, 0, 0, 3, 4]);
+    topics.register_interceptor("a", -4, |_| panic!());
+    check(line, &[0, 1, 0, 2, 0, 0, 3, -4]);
     let line = line!() + 2;
     handle.update(|batch| {
         batch.register(|_| panic!());
         batch.register_with_priority(1, |_| panic!());
         batch.register_once(|_| panic!());
-        batch.register_interceptor(4, |_| panic!());
+        batch.register_interceptor(-4, |_| panic!());
     });
-    check(line, &[0, 1, 0, 4]);
+    check(line, &[0, 1, 0, -4]);
 }
 
 #[test]

@@ -181,7 +181,7 @@ impl Model {
                     self.remove(|_, _| true);
                 }
             }
-            if entry.how == How::Interceptor && entry.does != Does::Panics {
+            if entry.how == How::Interceptor {
                 stopped = true;
                 break;
             }
