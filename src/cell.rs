@@ -110,11 +110,11 @@ impl<T: Send + Sync + 'static> Cell<T> {
     /// Runs `read` over the current list, unless it is empty.
     #[inline(always)]
     pub(crate) fn read<R: Default>(&self, read: impl FnOnce(&Arc<List<T>>) -> R) -> R {
-        if let Some(inside) = self.lane.enter_hot() {
-            return read(inside.list());
-        }
-        if self.lane.is_empty() {
+        let Some(word) = self.lane.look() else {
             return R::default();
+        };
+        if let Some(inside) = self.lane.enter_hot(word) {
+            return read(inside.list());
         }
         self.read_slowly(read)
     }
@@ -129,11 +129,8 @@ impl<T: Send + Sync + 'static> Cell<T> {
     /// comes of the cell. For look-ups by key, which do not keep the topic.
     #[inline]
     pub(crate) fn protect(&self) -> Option<Protected<T>> {
-        match self.lane.enter_hot() {
-            Some(inside) => Some(Protected::Inside(inside)),
-            None if self.lane.is_empty() => None,
-            None => Some(self.protect_slowly()),
-        }
+        let inside = self.lane.enter_hot(self.lane.look()?);
+        Some(inside.map_or_else(|| self.protect_slowly(), Protected::Inside))
     }
 
     /// Where the lane is not hot: in a nested dispatch, beside a change, in a thread's first one, and

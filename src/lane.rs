@@ -104,6 +104,10 @@ pub(crate) struct Inside<L> {
     announced: Announced,
 }
 
+/// What a lane was when it was looked at, other than empty.
+#[derive(Clone, Copy)]
+pub(crate) struct Word<L>(*mut L);
+
 /// A lane that was closed for a change, as it was before.
 #[must_use = "dispatches that are inside need the old list"]
 pub(crate) struct Closed {
@@ -123,42 +127,42 @@ impl<L> Lane<L> {
         Self(AtomicPtr::new(ptr::null_mut()))
     }
 
-    /// Returns whether there is no list.
+    /// Looks at the lane; `None` if there is no list.
     #[inline(always)]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.load(Ordering::SeqCst).is_null()
+    pub(crate) fn look(&self) -> Option<Word<L>> {
+        let word = self.0.load(Ordering::SeqCst);
+        (!word.is_null()).then_some(Word(word))
     }
 
-    /// The current list, if the lane is hot and this thread announces no other list.
+    /// The current list, if the lane was hot, has not changed since, and this thread announces no
+    /// other list.
     ///
-    /// Neither this nor [`enter`](Self::enter) runs anything of the user's: what this thread is
-    /// owed is [collected](attach_and_collect) by others.
+    /// Neither this nor [`enter`](Self::enter) runs anything of the user's. A thread that was not let
+    /// in may be owed a list, also if the lane is empty now: it is to [collect](attach_and_collect).
     #[inline(always)]
-    pub(crate) fn enter_hot(&self) -> Option<Inside<L>> {
-        let word = self.0.load(Ordering::SeqCst);
+    pub(crate) fn enter_hot(&self, Word(word): Word<L>) -> Option<Inside<L>> {
         if word.addr() & HOT == 0 {
             return None;
         }
-        let record = RECORD.with(Cell::get)?;
+        let record = own_record()?;
         let slot = &record.slots[0];
         if slot.load(Ordering::Relaxed) != 0 {
             return None;
         }
-        let list = list_of(word);
-        slot.store(list.addr(), Ordering::Release);
+        slot.store(list_of(word).addr(), Ordering::Release);
         barrier::light();
         self.look_again(word, Announced { record, slot })
     }
 
     /// The current list, if the lane is open and this thread has a slot left.
     pub(crate) fn enter(&self) -> Option<Inside<L>> {
-        let word = self.0.load(Ordering::SeqCst);
-        if list_of(word).is_null() {
+        let Word(word) = self.look()?;
+        let list = list_of(word);
+        if list.is_null() {
             return None;
         }
         let record = record_of_thread()?;
         let slot = record.free_slot()?;
-        let list = list_of(word);
         let is_hot = word.addr() & HOT != 0;
         if is_hot {
             slot.store(list.addr(), Ordering::Release);
@@ -394,17 +398,24 @@ impl Record {
 }
 
 // The newest of all records.
+#[cfg(not(any(loom, shuttle)))]
 global!(RECORDS: Records = Records(AtomicPtr::new(ptr::null_mut())));
+
+// Where runs are explored, each has its own, which go with the last thread that has one: what a thread
+// owns may be dropped after what is global.
+#[cfg(any(loom, shuttle))]
+global!(RECORDS: Arc<Records> = Arc::new(Records(AtomicPtr::new(ptr::null_mut()))));
 
 struct Records(AtomicPtr<Record>);
 
-/// Records are never freed, but where runs are explored: there, each run has its own.
+/// Records are never freed, but where runs are explored.
 #[cfg(any(loom, shuttle))]
 impl Drop for Records {
     fn drop(&mut self) {
-        let mut address = self.0.load(Ordering::Relaxed);
+        // As the last of all steps on it, after those that made the records.
+        let mut address = self.0.swap(ptr::null_mut(), Ordering::AcqRel);
         while !address.is_null() {
-            // SAFETY: it was leaked, and all threads of the run have ended.
+            // SAFETY: it was leaked, and all threads that had it have ended.
             let record = unsafe { Box::from_raw(address) };
             address = record.next.load(Ordering::Relaxed);
         }
@@ -415,17 +426,32 @@ impl Drop for Records {
 // has run.
 thread_own!(RECORD: Cell<Option<&'static Record>> = Cell::new(None));
 
-// Gives the record back when the thread ends.
-thread_own!(GIVES_BACK: GivesBack = GivesBack);
+// The same, to be given back when the thread ends.
+thread_own!(CLAIMED: Cell<Option<Claimed>> = Cell::new(None));
 
-struct GivesBack;
+/// A record that this thread has until this is dropped.
+struct Claimed {
+    record: &'static Record,
+    #[cfg(any(loom, shuttle))]
+    #[expect(dead_code, reason = "it is kept, and dropped")]
+    records: Arc<Records>,
+}
 
-impl Drop for GivesBack {
-    fn drop(&mut self) {
-        if let Some(record) = RECORD.with(Cell::take) {
-            // For the next thread's acquire, which then sees the slots as this one left them.
-            record.is_used.store(false, Ordering::Release);
+impl Claimed {
+    fn new(record: &'static Record) -> Self {
+        Self {
+            record,
+            #[cfg(any(loom, shuttle))]
+            records: Arc::clone(&RECORDS),
         }
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        let _ = RECORD.try_with(Cell::take);
+        // For the next thread's acquire, which then sees the slots as this one left them.
+        self.record.is_used.store(false, Ordering::Release);
     }
 }
 
@@ -434,13 +460,18 @@ fn record_of_thread() -> Option<&'static Record> {
     if cfg!(any(loom, shuttle)) {
         attach();
     }
-    RECORD.with(Cell::get)
+    own_record()
+}
+
+// It only fails where runs are explored, in a thread that ends: there, each thread-local has a
+// destructor.
+#[inline(always)]
+fn own_record() -> Option<&'static Record> {
+    RECORD.try_with(Cell::get).ok().flatten()
 }
 
 fn is_own(record: &Record) -> bool {
-    RECORD
-        .with(Cell::get)
-        .is_some_and(|own| ptr::eq(own, record))
+    own_record().is_some_and(|own| ptr::eq(own, record))
 }
 
 /// Gives this thread its record, if it has none, and collects what it is owed. To be called where
@@ -448,18 +479,20 @@ fn is_own(record: &Record) -> bool {
 /// for both ways after its first one.
 pub(crate) fn attach_and_collect() {
     attach();
-    if let Some(record) = RECORD.with(Cell::get) {
+    if let Some(record) = own_record() {
         record.collect_if_owed();
     }
 }
 
 /// A thread that ends gets none any more, if it has given its own back.
 fn attach() {
-    if RECORD.with(Cell::get).is_none()
-        && barrier::is_registered()
-        && GIVES_BACK.try_with(|_| ()).is_ok()
-    {
-        RECORD.with(|record| record.set(Some(claim())));
+    if own_record().is_none() && barrier::is_registered() {
+        let _ = CLAIMED.try_with(|claimed| {
+            let new = Claimed::new(claim());
+            if RECORD.try_with(|own| own.set(Some(new.record))).is_ok() {
+                claimed.set(Some(new));
+            }
+        });
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) struct Lane<L> {
 
 pub(crate) struct Inside<L>(Infallible, PhantomData<L>);
 
+pub(crate) struct Word;
+
 pub(crate) struct Closed;
 
 impl<L> Lane<L> {
@@ -26,13 +28,13 @@ impl<L> Lane<L> {
     }
 
     #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        !self.has_list.load(Ordering::SeqCst)
+    pub(crate) fn look(&self) -> Option<Word> {
+        self.has_list.load(Ordering::SeqCst).then_some(Word)
     }
 
     #[expect(clippy::unused_self, reason = "as the fast lane has it")]
     #[inline]
-    pub(crate) fn enter_hot(&self) -> Option<Inside<L>> {
+    pub(crate) fn enter_hot(&self, _word: Word) -> Option<Inside<L>> {
         None
     }
 

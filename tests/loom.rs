@@ -8,6 +8,10 @@
 
 mod interleavings;
 
+use interleavings::lane::{
+    self,
+    Before::{Cold, Hot},
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -172,4 +176,120 @@ fn a_join_waits_for_the_calls_inside_and_no_longer() {
 #[test]
 fn joins_that_wait_for_each_other_end() {
     explore_up_to(Some(5), "joins in a circle", interleavings::join_each_other);
+}
+
+#[test]
+fn a_list_outlives_the_dispatches_that_are_inside_and_no_longer() {
+    for before in [Cold, Hot] {
+        for others in [0, 1] {
+            explore(&format!("{before:?}, {others} others"), move || {
+                lane::remove_beside_dispatches(before, others, &[1]);
+            });
+        }
+        explore_up_to(Some(3), &format!("{before:?}, two dispatches"), move || {
+            lane::remove_beside_dispatches(before, 0, &[2]);
+        });
+        explore_up_to(Some(3), &format!("{before:?}, two threads"), move || {
+            lane::remove_beside_dispatches(before, 0, &[1, 1]);
+        });
+        explore_up_to(Some(3), &format!("{before:?}, two changes"), move || {
+            lane::remove_both_beside_a_dispatch(before, 1);
+        });
+        explore_up_to(
+            Some(3),
+            &format!("{before:?}, two changes, two dispatches"),
+            move || {
+                lane::remove_both_beside_a_dispatch(before, 2);
+            },
+        );
+    }
+}
+
+#[test]
+fn a_list_outlives_nested_dispatches() {
+    for before in [Cold, Hot] {
+        explore_up_to(Some(3), &format!("{before:?}, nested"), move || {
+            lane::remove_beside_a_nested_dispatch(before, 2);
+        });
+        for itself in [true, false] {
+            explore_up_to(
+                Some(3),
+                &format!("{before:?}, from inside, {itself}"),
+                move || {
+                    lane::remove_from_inside(before, itself);
+                },
+            );
+        }
+    }
+    for removed in 0..3 {
+        explore_up_to(
+            Some(3),
+            &format!("of three nested, from {removed}"),
+            move || {
+                lane::remove_beside_nested_registries(removed);
+            },
+        );
+    }
+}
+
+#[test]
+fn a_list_is_not_dropped_by_a_look_up() {
+    for before in [Cold, Hot] {
+        for others in [0, 1] {
+            explore_up_to(
+                Some(3),
+                &format!("{before:?}, by key, {others} others"),
+                move || {
+                    lane::remove_beside_look_ups(before, others, 1);
+                },
+            );
+        }
+        explore_up_to(Some(2), &format!("{before:?}, two by key"), move || {
+            lane::remove_beside_look_ups(before, 0, 2);
+        });
+    }
+}
+
+#[test]
+fn a_record_is_used_again() {
+    for before in [Cold, Hot] {
+        explore_up_to(
+            Some(3),
+            &format!("{before:?}, threads that end"),
+            move || {
+                lane::remove_beside_threads_that_end(before);
+            },
+        );
+    }
+}
+
+#[test]
+fn without_barriers_all_goes_on() {
+    for from_the_start in [true, false] {
+        explore_up_to(Some(3), &format!("refused, {from_the_start}"), move || {
+            lane::remove_without_barriers(from_the_start);
+        });
+    }
+    for before in [Cold, Hot] {
+        explore_up_to(
+            Some(3),
+            &format!("{before:?}, refused meanwhile"),
+            move || {
+                lane::remove_while_barriers_are_refused(before);
+            },
+        );
+    }
+}
+
+#[test]
+fn who_registers_and_who_notifies_do_not_miss_each_other() {
+    for (before, others) in [(Cold, 0), (Cold, 1), (Hot, 1)] {
+        explore_up_to(
+            Some(4),
+            &format!("{before:?}, flag, {others} others"),
+            move || {
+                lane::register_and_look_beside_set_and_notify(before, others);
+            },
+        );
+    }
 }

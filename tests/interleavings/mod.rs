@@ -1,6 +1,8 @@
 //! What threads may do to each other, in scenarios that `loom` explores wholly and `shuttle` at
 //! random. A thread that waits for a lock that it holds itself is found by both.
 
+pub(crate) mod lane;
+
 #[cfg(loom)]
 use loom::{
     sync::atomic::AtomicBool,
