@@ -8,12 +8,13 @@
 
 mod interleavings;
 
-use interleavings::lane::{
-    self,
-    Before::{Cold, Hot},
-};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use interleavings::lane::{
+    self,
+    Before::{self, Cold, Hot},
+};
 
 fn explore(name: &str, scenario: impl Fn() + Send + Sync + 'static) {
     explore_up_to(None, name, scenario);
@@ -39,14 +40,14 @@ fn explore_up_to(
 
 #[test]
 fn a_subscriber_hears_its_own_notification_beside_a_handle() {
-    explore("subscriber and handle", || {
+    explore_up_to(Some(4), "subscriber and handle", || {
         interleavings::subscribe_beside_handles(1, 1);
     });
 }
 
 #[test]
 fn two_subscribers_hear_their_own_notifications() {
-    explore_up_to(Some(4), "two subscribers", || {
+    explore_up_to(Some(3), "two subscribers", || {
         interleavings::subscribe_beside_handles(2, 0);
     });
     explore_up_to(Some(2), "two subscribers and a handle", || {
@@ -62,7 +63,8 @@ fn handles_that_are_dropped_together_leave_no_topic() {
 
 #[test]
 fn a_topic_that_goes_takes_no_new_handler_with_it() {
-    explore(
+    explore_up_to(
+        Some(5),
         "register and last removal",
         interleavings::register_beside_the_last_removal,
     );
@@ -70,16 +72,20 @@ fn a_topic_that_goes_takes_no_new_handler_with_it() {
 
 #[test]
 fn once_is_once() {
-    explore("once", || interleavings::once_beside_notifiers(2));
+    explore_up_to(Some(5), "once", || interleavings::once_beside_notifiers(2));
     explore_up_to(Some(3), "once, three notifiers", || {
         interleavings::once_beside_notifiers(3);
     });
-    explore("once and removal", interleavings::once_beside_its_removal);
+    explore_up_to(
+        Some(5),
+        "once and removal",
+        interleavings::once_beside_its_removal,
+    );
 }
 
 #[test]
 fn a_dispatch_does_not_start_what_was_removed() {
-    explore("removed flag", || {
+    explore_up_to(Some(4), "removed flag", || {
         interleavings::remove_beside_a_dispatch(1);
     });
     explore_up_to(Some(3), "removed flag, two removals", || {
@@ -89,13 +95,13 @@ fn a_dispatch_does_not_start_what_was_removed() {
 
 #[test]
 fn what_happened_before_is_seen() {
-    explore("registered first", || {
+    explore_up_to(Some(5), "registered first", || {
         interleavings::register_before_a_notification(0);
     });
-    explore("registered second", || {
+    explore_up_to(Some(5), "registered second", || {
         interleavings::register_before_a_notification(1);
     });
-    explore("removed last", || {
+    explore_up_to(Some(5), "removed last", || {
         interleavings::remove_before_a_notification(1);
     });
     explore_up_to(Some(5), "removed two", || {
@@ -106,9 +112,12 @@ fn what_happened_before_is_seen() {
 #[test]
 fn what_was_seen_once_is_seen_by_every_way_to_notify() {
     for (first, way) in ["pin", "handle", "key"].into_iter().enumerate() {
-        explore(&format!("called by {way} first"), move || {
-            interleavings::call_beside_a_registration(first);
-        });
+        for others in [0, 1] {
+            let name = format!("called by {way} first, {others} others");
+            explore_up_to(Some(4), &name, move || {
+                interleavings::call_beside_a_registration(first, others);
+            });
+        }
     }
 }
 
@@ -167,8 +176,8 @@ fn a_crowd_is_told_to_whom_it_is_one() {
 
 #[test]
 fn a_join_waits_for_the_calls_inside_and_no_longer() {
-    explore("join", || interleavings::join_beside_notifiers(1));
-    explore_up_to(Some(3), "join, two notifiers", || {
+    explore_up_to(Some(4), "join", || interleavings::join_beside_notifiers(1));
+    explore_up_to(Some(2), "join, two notifiers", || {
         interleavings::join_beside_notifiers(2);
     });
 }
@@ -178,54 +187,59 @@ fn joins_that_wait_for_each_other_end() {
     explore_up_to(Some(5), "joins in a circle", interleavings::join_each_other);
 }
 
+const BEFORE: [Before; 2] = [Cold, Hot];
+
+fn explore_lane(before: Before, name: &str, scenario: impl Fn(Before) + Send + Sync + 'static) {
+    explore_up_to(Some(3), &format!("{before:?}, {name}"), move || {
+        scenario(before)
+    });
+}
+
 #[test]
 fn a_list_outlives_the_dispatches_that_are_inside_and_no_longer() {
-    for before in [Cold, Hot] {
+    for before in BEFORE {
         for others in [0, 1] {
-            explore(&format!("{before:?}, {others} others"), move || {
+            let name = format!("{before:?}, a dispatch, {others} others");
+            explore_up_to(Some(5), &name, move || {
                 lane::remove_beside_dispatches(before, others, &[1]);
             });
         }
-        explore_up_to(Some(3), &format!("{before:?}, two dispatches"), move || {
+        explore_lane(before, "two dispatches", |before| {
             lane::remove_beside_dispatches(before, 0, &[2]);
         });
-        explore_up_to(Some(3), &format!("{before:?}, two threads"), move || {
+        explore_up_to(Some(2), &format!("{before:?}, two threads"), move || {
             lane::remove_beside_dispatches(before, 0, &[1, 1]);
         });
-        explore_up_to(Some(3), &format!("{before:?}, two changes"), move || {
-            lane::remove_both_beside_a_dispatch(before, 1);
-        });
-        explore_up_to(
-            Some(3),
-            &format!("{before:?}, two changes, two dispatches"),
-            move || {
-                lane::remove_both_beside_a_dispatch(before, 2);
-            },
-        );
+        for times in [1, 2] {
+            explore_lane(
+                before,
+                &format!("two changes, {times} dispatches"),
+                move |before| {
+                    lane::remove_both_beside_a_dispatch(before, times);
+                },
+            );
+        }
     }
 }
 
 #[test]
 fn a_list_outlives_nested_dispatches() {
-    for before in [Cold, Hot] {
-        explore_up_to(Some(3), &format!("{before:?}, nested"), move || {
+    for before in BEFORE {
+        explore_lane(before, "nested", |before| {
             lane::remove_beside_a_nested_dispatch(before, 2);
         });
-        for itself in [true, false] {
-            explore_up_to(
-                Some(3),
-                &format!("{before:?}, from inside, {itself}"),
-                move || {
-                    lane::remove_from_inside(before, itself);
-                },
-            );
-        }
+        explore_lane(before, "itself from inside", |before| {
+            lane::remove_from_inside(before, true);
+        });
+        explore_lane(before, "the other from inside", |before| {
+            lane::remove_from_inside(before, false);
+        });
     }
     for removed in 0..3 {
-        explore_up_to(
-            Some(3),
+        explore_lane(
+            Hot,
             &format!("of three nested, from {removed}"),
-            move || {
+            move |_| {
                 lane::remove_beside_nested_registries(removed);
             },
         );
@@ -233,46 +247,41 @@ fn a_list_outlives_nested_dispatches() {
 }
 
 #[test]
-fn a_list_is_not_dropped_by_a_look_up() {
-    for before in [Cold, Hot] {
+fn a_look_up_drops_no_list_under_its_lock() {
+    for before in BEFORE {
         for others in [0, 1] {
-            explore_up_to(
-                Some(3),
-                &format!("{before:?}, by key, {others} others"),
-                move || {
-                    lane::remove_beside_look_ups(before, others, 1);
-                },
-            );
+            explore_lane(before, &format!("by key, {others} others"), move |before| {
+                lane::remove_beside_look_ups(before, others, 1);
+            });
         }
-        explore_up_to(Some(2), &format!("{before:?}, two by key"), move || {
-            lane::remove_beside_look_ups(before, 0, 2);
-        });
     }
+    explore_up_to(Some(2), "Hot, two by key", || {
+        lane::remove_beside_look_ups(Hot, 0, 2);
+    });
 }
 
 #[test]
 fn a_record_is_used_again() {
-    for before in [Cold, Hot] {
-        explore_up_to(
-            Some(3),
-            &format!("{before:?}, threads that end"),
-            move || {
-                lane::remove_beside_threads_that_end(before);
-            },
+    for before in BEFORE {
+        explore_lane(
+            before,
+            "threads that end",
+            lane::remove_beside_threads_that_end,
         );
     }
 }
 
 #[test]
 fn without_barriers_all_goes_on() {
-    for from_the_start in [true, false] {
-        explore_up_to(Some(3), &format!("refused, {from_the_start}"), move || {
-            lane::remove_without_barriers(from_the_start);
-        });
-    }
-    for before in [Cold, Hot] {
+    explore_lane(Cold, "refused from the start", |_| {
+        lane::remove_without_barriers(true);
+    });
+    explore_lane(Cold, "refused between two changes", |_| {
+        lane::remove_without_barriers(false);
+    });
+    for before in BEFORE {
         explore_up_to(
-            Some(3),
+            Some(2),
             &format!("{before:?}, refused meanwhile"),
             move || {
                 lane::remove_while_barriers_are_refused(before);
@@ -286,7 +295,7 @@ fn who_registers_and_who_notifies_do_not_miss_each_other() {
     for (before, others) in [(Cold, 0), (Cold, 1), (Hot, 1)] {
         explore_up_to(
             Some(4),
-            &format!("{before:?}, flag, {others} others"),
+            &format!("{before:?}, a flag, {others} others"),
             move || {
                 lane::register_and_look_beside_set_and_notify(before, others);
             },

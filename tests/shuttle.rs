@@ -7,6 +7,11 @@
 
 mod interleavings;
 
+use interleavings::lane::{
+    self,
+    Before::{Cold, Hot},
+};
+
 const RUNS: usize = 50_000;
 
 fn explore(scenario: impl Fn() + Send + Sync + Clone + 'static) {
@@ -51,7 +56,8 @@ fn what_happened_before_is_seen() {
 #[test]
 fn what_was_seen_once_is_seen_by_every_way_to_notify() {
     for first in 0..3 {
-        explore(move || interleavings::call_beside_a_registration(first));
+        explore(move || interleavings::call_beside_a_registration(first, 0));
+        explore(move || interleavings::call_beside_a_registration(first, 1));
     }
 }
 
@@ -91,4 +97,50 @@ fn a_join_waits_for_the_calls_inside_and_no_longer() {
 #[test]
 fn joins_that_wait_for_each_other_end() {
     explore(interleavings::join_each_other);
+}
+
+#[test]
+fn a_list_outlives_the_dispatches_that_are_inside_and_no_longer() {
+    for before in [Cold, Hot] {
+        explore(move || lane::remove_beside_dispatches(before, 0, &[2]));
+        explore(move || lane::remove_beside_dispatches(before, 1, &[1, 2, 1]));
+        explore(move || lane::remove_both_beside_a_dispatch(before, 3));
+        explore(move || lane::remove_beside_threads_that_end(before));
+    }
+}
+
+#[test]
+fn a_list_outlives_nested_dispatches() {
+    for before in [Cold, Hot] {
+        explore(move || lane::remove_beside_a_nested_dispatch(before, 3));
+        explore(move || lane::remove_from_inside(before, true));
+        explore(move || lane::remove_from_inside(before, false));
+    }
+    for removed in 0..3 {
+        explore(move || lane::remove_beside_nested_registries(removed));
+    }
+}
+
+#[test]
+fn a_look_up_drops_no_list_under_its_lock() {
+    for before in [Cold, Hot] {
+        explore(move || lane::remove_beside_look_ups(before, 0, 3));
+        explore(move || lane::remove_beside_look_ups(before, 1, 3));
+    }
+}
+
+#[test]
+fn without_barriers_all_goes_on() {
+    explore(|| lane::remove_without_barriers(true));
+    explore(|| lane::remove_without_barriers(false));
+    for before in [Cold, Hot] {
+        explore(move || lane::remove_while_barriers_are_refused(before));
+    }
+}
+
+#[test]
+fn who_registers_and_who_notifies_do_not_miss_each_other() {
+    for (before, others) in [(Cold, 0), (Cold, 1), (Hot, 1)] {
+        explore(move || lane::register_and_look_beside_set_and_notify(before, others));
+    }
 }

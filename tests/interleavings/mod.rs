@@ -225,10 +225,14 @@ fn happened_before(others: usize, change: fn(&TopicHandle<u8, u32>)) {
 }
 
 /// A handler that was called by one way to notify, beginning with the one at `first`, is counted
-/// from then on, and called by every other way.
-pub(crate) fn call_beside_a_registration(first: usize) {
+/// from then on, and called by every other way; in a topic of `others` handlers, with a hot lane.
+pub(crate) fn call_beside_a_registration(first: usize, others: usize) {
     let topics = Topics::new();
     let topic = topics.handle(0);
+    for _ in 0..others {
+        topic.register(|_| {});
+    }
+    topic.notify(&0);
     let (mut pinned, handle) = (topic.pin(), topic.clone());
     together(vec![
         Box::new(move || {
@@ -285,7 +289,10 @@ fn removal(registry: &SyncRegistry<u32>) -> Box<dyn FnOnce() + Send> {
 pub(crate) fn remove_beside_removals(others: usize) {
     let topics = Topics::new();
     let topic = topics.handle(0);
-    together((0..=others).map(|_| removal(&topic)).collect());
+    let removals = (0..=others).map(|_| removal(&topic)).collect();
+    // Heats the lane.
+    topic.notify(&0);
+    together(removals);
     assert!(topic.is_empty());
 }
 
@@ -310,6 +317,8 @@ pub(crate) fn remove_beside(other: fn(&SyncRegistry<u32>, HandlerId)) {
     let registry = SyncRegistry::new();
     let stays = registry.register(|_| {});
     let (removes, same) = (removal(&registry), registry.clone());
+    // Heats the lane.
+    registry.notify(&0);
     together(vec![removes, Box::new(move || other(&same, stays))]);
     assert!(registry.contains(stays));
 }
