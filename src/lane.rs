@@ -214,10 +214,14 @@ impl<L> Lane<L> {
     pub(crate) fn close(&self) -> Closed {
         let closed = ptr::without_provenance_mut(CLOSED);
         let word = self.0.swap(closed, Ordering::SeqCst);
-        barrier::sequential();
+        let was_hot = word.addr() & HOT != 0;
+        if !was_hot {
+            // If it was, the heavy barrier is to do it.
+            barrier::sequential();
+        }
         Closed {
             list: list_of(word).addr(),
-            was_hot: word.addr() & HOT != 0,
+            was_hot,
         }
     }
 
