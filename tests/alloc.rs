@@ -151,6 +151,68 @@ fn notifying_allocates_nothing_beside_writers_and_slow_dispatches() {
     });
 }
 
+/// Lanes become hot by so many notifications, and cold by each change.
+#[test]
+fn notifying_allocates_nothing_while_lanes_heat_and_cool() {
+    let topics = TopicRegistry::<String, u64>::new();
+    let handle = topics.handle("a");
+    let stays = handle.register(|_| {});
+    let mut pinned = handle.pin();
+    // This thread's first notification makes what is kept for the thread.
+    handle.notify(&0);
+    let mut count = 0;
+    for round in 0..200 {
+        // Cold at first, and then hot; in some rounds it is not heated wholly.
+        let notifies = [1_000, 100, 1][round % 3];
+        count += allocations(|| {
+            for event in 0..notifies {
+                handle.notify(&event);
+                pinned.notify(&event);
+                topics.notify("a", &event);
+            }
+        });
+        drop(handle.register_guard(|_| {}));
+    }
+    assert!(handle.contains(stays));
+    assert_eq!(count, 0);
+}
+
+/// Also where it has the record of one that has ended.
+#[test]
+fn a_thread_notifies_without_allocations_after_its_first_notification() {
+    let topics = TopicRegistry::<String, u64>::new();
+    let handle = topics.handle("a");
+    handle.register(|_| {});
+    for _ in 0..8 {
+        let handle = handle.clone();
+        let count = thread::spawn(move || {
+            handle.notify(&0);
+            allocations(|| (0..1_000).for_each(|event| _ = handle.notify(&event)))
+        });
+        assert_eq!(count.join().expect("it does not panic"), 0);
+    }
+}
+
+/// What is kept for a thread is used again when it has ended.
+#[test]
+fn threads_that_end_leave_no_memory() {
+    let topics = TopicRegistry::<String, u64>::new();
+    let handle = topics.handle("a");
+    handle.register(|_| {});
+    let made_by_threads = |threads: usize| {
+        let made = (0..threads).map(|_| {
+            let handle = handle.clone();
+            let thread = thread::spawn(move || growth(|| _ = handle.notify(&0)));
+            thread.join().expect("it does not panic")
+        });
+        made.sum::<isize>()
+    };
+    // Other tests run beside this one, and so may have what these leave.
+    made_by_threads(1);
+    let grown = made_by_threads(500);
+    assert!(grown < KIB_64, "the heap has grown by {grown} bytes");
+}
+
 /// Every way to subscribe to a key, and to be done with it.
 fn come_and_go(topics: &TopicRegistry<String, u64>, key: usize) {
     let name = format!("user {key}");
