@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::ControlFlow;
 
+use crate::flavor::HandlerArc;
+use crate::handler::Handler;
 use crate::id::Rank;
-use crate::list::{List, Ranked};
-use crate::registry::Entry;
-use crate::slot::Handler;
+use crate::snapshot::list::{List, Ranked};
 use crate::{Flavor, HandlerId, Registry};
 
 /// Changes that [`Registry::update`] makes all at once.
@@ -15,7 +15,7 @@ use crate::{Flavor, HandlerId, Registry};
 /// It holds no lock: the registry can be used meanwhile, and does not show the changes yet.
 pub struct Batch<'r, F: Flavor<E>, E: ?Sized + 'static> {
     pub(crate) registry: &'r Registry<F, E>,
-    added: BTreeMap<Rank, Entry<F, E>>,
+    added: BTreeMap<Rank, HandlerArc<F, E>>,
     removed: BTreeSet<Rank>,
     cleared: bool,
 }
@@ -54,8 +54,8 @@ impl<'r, F: Flavor<E>, E: ?Sized + 'static> Batch<'r, F, E> {
         self.add(self.registry.interceptor(priority, interceptor))
     }
 
-    pub(crate) fn add(&mut self, handler: Entry<F, E>) -> HandlerId {
-        let id = handler.head().id();
+    pub(crate) fn add(&mut self, handler: HandlerArc<F, E>) -> HandlerId {
+        let id = handler.header().id();
         self.added.insert(id.rank(), handler);
         id
     }
@@ -74,6 +74,40 @@ impl<'r, F: Flavor<E>, E: ?Sized + 'static> Batch<'r, F, E> {
             kept.sort_by_key(Ranked::rank);
             Some((List::from_sorted(kept), removed))
         });
+    }
+}
+
+impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
+    /// Makes several changes at once: they are published together, after `change` has
+    /// returned.
+    ///
+    /// A dispatch that begins when they are published, or later, sees all of them. One that
+    /// had begun before sees no handler that is new, and those that are removed are not
+    /// started any more, as always. What others change meanwhile is kept, unless the batch
+    /// clears the registry.
+    ///
+    /// Copies the references to all handlers, once, however many changes there are.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let old = saves.register(|path| println!("{path} was saved"));
+    /// let new = saves.update(|batch| {
+    ///     batch.unregister(old);
+    ///     [1, 2].map(|n| batch.register(move |path| println!("{n}: {path} was saved")))
+    /// });
+    /// let _guards = new.map(|id| saves.guard(id));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `change` panics; then nothing is changed.
+    pub fn update<R>(&self, change: impl FnOnce(&mut Batch<'_, F, E>) -> R) -> R {
+        let mut batch = Batch::new(self);
+        let result = change(&mut batch);
+        batch.publish();
+        result
     }
 }
 

@@ -1,4 +1,4 @@
-//! [`Joinable`]: a registration whose end can be waited for.
+//! [`JoinGuard`]: a registration whose end can be waited for.
 //!
 //! The closure is shared between its gate and the calls that are inside. A call lets go of
 //! its share before it leaves, and whoever closes the gate counts as inside until it has let
@@ -14,11 +14,11 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::HandlerId;
-use crate::concurrency::{Condvar, Mutex, MutexGuard, global, thread_own};
 use crate::delivery::Outcome;
 use crate::guard::Registration;
+use crate::handler::Header;
 use crate::panic::catch;
-use crate::slot::Head;
+use crate::primitive::{Condvar, Mutex, MutexGuard, explored_static, thread_local_const};
 
 /// A handler whose removal can be waited for: until no thread is inside it, and its closure
 /// has been dropped.
@@ -39,7 +39,7 @@ use crate::slot::Head;
 /// // Whatever the closure owned is gone by now.
 /// ```
 #[must_use = "dropping it removes the handler at once, without waiting"]
-pub struct Joinable {
+pub struct JoinGuard {
     registration: Registration,
     // Weak, because a gate owns the way to the `on_panic` callback, which may own this. It goes
     // with the handler, and the handler's closure goes before it.
@@ -59,7 +59,7 @@ pub enum JoinError {
     TimedOut,
 }
 
-impl Joinable {
+impl JoinGuard {
     pub(crate) fn new(registration: Registration, gate: Weak<dyn Gated>) -> Self {
         Self { registration, gate }
     }
@@ -109,19 +109,19 @@ impl Joinable {
     }
 }
 
-impl Drop for Joinable {
+impl Drop for JoinGuard {
     fn drop(&mut self) {
         self.registration.remove();
     }
 }
 
 // What a handler leaves half changed is behind its own locks, not here.
-impl UnwindSafe for Joinable {}
-impl RefUnwindSafe for Joinable {}
+impl UnwindSafe for JoinGuard {}
+impl RefUnwindSafe for JoinGuard {}
 
-impl fmt::Debug for Joinable {
+impl fmt::Debug for JoinGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Joinable").field(&self.id()).finish()
+        f.debug_tuple("JoinGuard").field(&self.id()).finish()
     }
 }
 
@@ -140,7 +140,7 @@ impl Error for JoinError {}
 /// Where calls of one handler enter and leave.
 pub(crate) struct Gate<F> {
     // To report what the closure throws when it is dropped.
-    head: Head,
+    header: Header,
     state: Mutex<State<F>>,
     left: Condvar,
 }
@@ -165,14 +165,14 @@ pub(crate) trait Gated: Send + Sync {
 }
 
 impl<F: Send + Sync> Gate<F> {
-    pub(crate) fn new(head: Head, closure: F) -> Self {
+    pub(crate) fn new(header: Header, closure: F) -> Self {
         let state = State {
             closure: Some(Arc::new(closure)),
             // For a few calls at once; more of them allocate.
             inside: Vec::with_capacity(4),
         };
         Self {
-            head,
+            header,
             state: Mutex::new(state),
             left: Condvar::new(),
         }
@@ -238,14 +238,14 @@ impl<F: Send + Sync> Inside<'_, F> {
         let outcome = catch(|| self.closure.as_deref().map(call));
         match outcome {
             Ok(_) => Outcome::Called,
-            Err(payload) => self.gate.head.panicked(payload),
+            Err(payload) => self.gate.header.panicked(payload),
         }
     }
 }
 
 impl<F: Send + Sync> Drop for Inside<'_, F> {
     fn drop(&mut self) {
-        self.gate.head.discard(self.closure.take());
+        self.gate.header.discard(self.closure.take());
         let (mut state, this) = (self.gate.lock(), ThreadId::current());
         if let Some(at) = state.inside.iter().rposition(|thread| *thread == this) {
             state.inside.swap_remove(at);
@@ -276,7 +276,7 @@ impl<F: Send + Sync> Drop for Entrance<F> {
 type Wait = (ThreadId, Arc<dyn Gated>);
 
 // All of these. A thread waits for one gate at a time.
-global!(WAITING: Mutex<Vec<Wait>> = Mutex::new(Vec::new()));
+explored_static!(WAITING: Mutex<Vec<Wait>> = Mutex::new(Vec::new()));
 
 /// Waits until nobody is inside of a closed gate, unless that would be for ever.
 ///
@@ -338,7 +338,7 @@ pub(crate) struct ThreadId(u64);
 impl ThreadId {
     fn current() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        thread_own!(ID: Cell<u64> = Cell::new(0));
+        thread_local_const!(ID: Cell<u64> = Cell::new(0));
         ID.with(|id| {
             if id.get() == 0 {
                 id.set(NEXT.fetch_add(1, Ordering::Relaxed));

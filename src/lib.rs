@@ -10,49 +10,39 @@ pub mod guide {}
 #[doc = include_str!("../docs/PATTERNS.md")]
 pub mod patterns {}
 
-#[cfg(feature = "fast-lane")]
-mod barrier;
 mod batch;
-mod builder;
-mod cell;
-mod concurrency;
-mod crowd;
+mod callback;
 mod delivery;
-#[cfg(any(loom, shuttle))]
-mod double;
-#[cfg(feature = "async")]
-mod future;
+mod flavor;
 mod guard;
+mod handler;
 mod id;
-mod interest;
 mod join;
-#[cfg_attr(not(feature = "fast-lane"), path = "no_lane.rs")]
-mod lane;
-mod list;
 mod panic;
+mod primitive;
 mod registry;
-mod slot;
-mod sync;
-mod table;
+mod scope;
+mod snapshot;
 mod telemetry;
-mod topic;
-mod turnstile;
+mod topics;
 
 pub use batch::Batch;
-pub use builder::Builder;
 pub use delivery::Delivery;
+pub use flavor::Flavor;
 #[cfg(feature = "async")]
-pub use future::{
+pub use flavor::future::{
     AsyncFlavor, AsyncRegistry, AsyncTopicHandle, AsyncTopicRegistry, BorrowingHandler,
 };
+pub use flavor::pin::Pinned;
+pub use flavor::sync::{SyncFlavor, SyncRegistry, TopicHandle, TopicRegistry};
 pub use guard::HandlerGuard;
 pub use id::HandlerId;
-pub use interest::Interest;
-pub use join::{JoinError, Joinable};
+pub use join::{JoinError, JoinGuard};
 pub use panic::{PanicInfo, PanicOrigin};
-pub use registry::{Flavor, HandlerInfo, Registry};
-pub use sync::{Pinned, SyncFlavor, SyncRegistry, TopicHandle, TopicRegistry};
-pub use topic::{Handle, Key, TopicInfo, Topics};
+pub use registry::{HandlerInfo, Registry};
+pub use topics::builder::Builder;
+pub use topics::interest::Interest;
+pub use topics::{Handle, Key, TopicInfo, Topics};
 
 /// What scenarios of `loom` and `shuttle` need beside the API.
 #[cfg(all(any(loom, shuttle), feature = "fast-lane"))]
@@ -60,6 +50,6 @@ pub use topic::{Handle, Key, TopicInfo, Topics};
 pub mod explored {
     /// Has the system refuse heavy barriers from now on.
     pub fn refuse_barriers() {
-        crate::barrier::refuse();
+        crate::snapshot::barrier::refuse();
     }
 }

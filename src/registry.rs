@@ -5,12 +5,14 @@ use std::ops::ControlFlow;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 
-use crate::cell::{Cell, Owner};
+use crate::flavor::{Flavor, HandlerArc};
 use crate::guard::{Registration, Remove};
-use crate::list::List;
-use crate::panic::{Callback, Home, PanicInfo, PanicOrigin, Source};
-use crate::slot::{Handler, Head};
-use crate::{Batch, HandlerGuard, HandlerId};
+use crate::handler::{Handler, Header};
+use crate::panic::{PanicInfo, PanicOrigin, Registrant};
+use crate::scope::{PanicCallback, Scope};
+use crate::snapshot::cell::{HasCell, ListCell};
+use crate::snapshot::list::List;
+use crate::{HandlerGuard, HandlerId};
 
 /// Handlers of one event, and the calls to run them.
 ///
@@ -41,34 +43,10 @@ pub struct Registry<F: Flavor<E>, E: ?Sized + 'static> {
     core: Arc<Core<F, E>>,
 }
 
-/// What a handler is; sealed.
-pub trait Flavor<E: ?Sized>: sealed::Sealed + 'static {
-    /// A registered handler.
-    #[doc(hidden)]
-    type Handler: Handler + ?Sized;
-
-    /// A handler that may stop the dispatch.
-    #[doc(hidden)]
-    #[allow(
-        private_interfaces,
-        reason = "sealed: outside the crate nobody can name it"
-    )]
-    fn interceptor<I>(head: Head, interceptor: I) -> Arc<Self::Handler>
-    where
-        I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static;
-}
-
-pub(crate) mod sealed {
-    /// Nobody else can be a flavor.
-    pub trait Sealed {}
-}
-
-pub(crate) type Entry<F, E> = Arc<<F as Flavor<E>>::Handler>;
-
 /// The state that all clones of a registry share.
 pub(crate) struct Core<F: Flavor<E>, E: ?Sized + 'static> {
-    pub(crate) cell: Cell<Entry<F, E>>,
-    home: Arc<Home>,
+    pub(crate) cell: ListCell<HandlerArc<F, E>>,
+    scope: Arc<Scope>,
 }
 
 /// A registered handler, as [`Registry::handlers`] lists it.
@@ -87,7 +65,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// An empty registry.
     #[must_use]
     pub fn new() -> Self {
-        Self::of(Arc::new(Core::new(Arc::new(Home::new(())))))
+        Self::of(Arc::new(Core::new(Arc::new(Scope::new(())))))
     }
 
     /// Registers a handler that may stop the dispatch that it is called by: after `Break`, no
@@ -142,38 +120,6 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         removed.is_some()
     }
 
-    /// Makes several changes at once: they are published together, after `change` has
-    /// returned.
-    ///
-    /// A dispatch that begins when they are published, or later, sees all of them. One that
-    /// had begun before sees no handler that is new, and those that are removed are not
-    /// started any more, as always. What others change meanwhile is kept, unless the batch
-    /// clears the registry.
-    ///
-    /// Copies the references to all handlers, once, however many changes there are.
-    ///
-    /// ```
-    /// use topic_registry::SyncRegistry;
-    ///
-    /// let saves = SyncRegistry::<str>::new();
-    /// let old = saves.register(|path| println!("{path} was saved"));
-    /// let new = saves.update(|batch| {
-    ///     batch.unregister(old);
-    ///     [1, 2].map(|n| batch.register(move |path| println!("{n}: {path} was saved")))
-    /// });
-    /// let _guards = new.map(|id| saves.guard(id));
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If `change` panics; then nothing is changed.
-    pub fn update<R>(&self, change: impl FnOnce(&mut Batch<'_, F, E>) -> R) -> R {
-        let mut batch = Batch::new(self);
-        let result = change(&mut batch);
-        batch.publish();
-        result
-    }
-
     /// A guard for a handler that is registered already, say in a batch or for a single call.
     ///
     /// It does nothing if the id is not registered here when it is dropped. So it is made
@@ -202,13 +148,13 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// Takes the writer lock, and allocates the `Vec`.
     #[must_use]
     pub fn handlers(&self) -> Vec<HandlerInfo> {
-        let info = |head: &Head| HandlerInfo {
-            id: head.id(),
-            priority: head.id().priority(),
-            registered_at: head.location(),
+        let info = |header: &Header| HandlerInfo {
+            id: header.id(),
+            priority: header.id().priority(),
+            registered_at: header.location(),
         };
         self.cell()
-            .look(|list| list.iter().map(|handler| info(handler.head())).collect())
+            .look(|list| list.iter().map(|handler| info(handler.header())).collect())
     }
 
     /// Whether a handler is registered here: a binary search under the writer lock.
@@ -263,67 +209,67 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     }
 
     #[track_caller]
-    fn set_callback(&self, callback: Option<Callback>) {
-        let home = &self.core.home;
-        if let Err(payload) = home.reports.listener.set(callback) {
-            let source = Source {
+    fn set_callback(&self, callback: Option<PanicCallback>) {
+        let scope = &self.core.scope;
+        if let Err(payload) = scope.monitor.callback.set(callback) {
+            let registrant = Registrant {
                 id: HandlerId::next(0),
                 location: Location::caller(),
             };
-            home.report(source, PanicOrigin::Destructor, payload);
+            scope.report(registrant, PanicOrigin::Destructor, payload);
         }
     }
 
     /// How many panics were caught: of handlers, of destructors, and of the callback.
     #[must_use]
     pub fn panic_count(&self) -> u64 {
-        self.core.home.reports.count()
+        self.core.scope.monitor.count()
     }
 
     /// Makes an owner of this share of a core.
     pub(crate) fn of(core: Arc<Core<F, E>>) -> Self {
-        core.cell.own();
+        core.cell.add_owner();
         Self { core }
     }
 
     /// Where the panics of this registry's handlers go.
-    pub(crate) fn home(&self) -> &Arc<Home> {
-        &self.core.home
+    pub(crate) fn scope(&self) -> &Arc<Scope> {
+        &self.core.scope
     }
 
     #[track_caller]
-    pub(crate) fn interceptor<I>(&self, priority: i32, interceptor: I) -> Entry<F, E>
+    pub(crate) fn interceptor<I>(&self, priority: i32, interceptor: I) -> HandlerArc<F, E>
     where
         I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static,
     {
         let id = HandlerId::next(priority);
-        let head = Head::new(id, Location::caller(), self.home());
-        F::interceptor(head.stopping(), interceptor)
+        let header = Header::new(id, Location::caller(), self.scope());
+        F::interceptor(header.interceptor(), interceptor)
     }
 
-    pub(crate) fn add(&self, handler: Entry<F, E>) -> HandlerId {
-        let id = handler.head().id();
+    pub(crate) fn add(&self, handler: HandlerArc<F, E>) -> HandlerId {
+        let id = handler.header().id();
         self.change(|list| Some((list.insert(handler), [])));
         id
     }
 
     /// Replaces the list by what `change` makes of it, without what it removes, and drops that.
     /// Returns how many handlers were removed, or `None` if nothing changed. See
-    /// [`Cell::update`] for what `change` must not do.
-    pub(crate) fn change<R: AsRef<[Entry<F, E>]>>(
+    /// [`ListCell::update`] for what `change` must not do.
+    pub(crate) fn change<R: AsRef<[HandlerArc<F, E>]>>(
         &self,
-        change: impl FnOnce(&List<Entry<F, E>>) -> Option<(List<Entry<F, E>>, R)>,
+        change: impl FnOnce(&List<HandlerArc<F, E>>) -> Option<(List<HandlerArc<F, E>>, R)>,
     ) -> Option<usize> {
-        let (home, mut sizes) = (&self.core.home, (0, 0));
+        let (scope, mut sizes) = (&self.core.scope, (0, 0));
         let removed = self.cell().update(change, |removed, from, to| {
             // Under the lock, so that another removal of the same handler, which comes too late
             // and returns `false`, also returns after this. Not before the new list is published:
             // a dispatch that began in between would find neither what goes nor what comes.
             for handler in removed {
-                handler.head().retire();
+                handler.header().mark_removed();
             }
             sizes = (from, to);
-            home.topic.record(from, to);
+            scope.parent.length_changed_locked(from, to);
         })?;
         let handlers = removed.as_ref();
         let count = handlers.len();
@@ -331,10 +277,10 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
             .iter()
             .any(|handler| Arc::strong_count(handler) > 1)
         {
-            home.settle();
+            scope.wait_for_lookups();
         }
         drop(removed);
-        home.topic.follow(sizes.0, sizes.1);
+        scope.parent.length_changed(sizes.0, sizes.1);
         Some(count)
     }
 
@@ -371,8 +317,8 @@ impl<F: Flavor<E>, E: ?Sized> fmt::Debug for Registry<F, E> {
 /// Whoever leaves a topic idle asks for its prune.
 impl<F: Flavor<E>, E: ?Sized> Drop for Registry<F, E> {
     fn drop(&mut self) {
-        if self.core.cell.disown() {
-            self.core.home.prune();
+        if self.core.cell.remove_owner() {
+            self.core.scope.prune();
         }
     }
 }
@@ -381,20 +327,20 @@ impl<F: Flavor<E>, E: ?Sized> Drop for Registry<F, E> {
 impl<F: Flavor<E>, E: ?Sized> UnwindSafe for Registry<F, E> {}
 impl<F: Flavor<E>, E: ?Sized> RefUnwindSafe for Registry<F, E> {}
 
-impl<F: Flavor<E>, E: ?Sized> Owner for Registry<F, E> {
-    type Item = Entry<F, E>;
+impl<F: Flavor<E>, E: ?Sized> HasCell for Registry<F, E> {
+    type Item = HandlerArc<F, E>;
 
     #[inline]
-    fn cell(&self) -> &Cell<Self::Item> {
+    fn cell(&self) -> &ListCell<Self::Item> {
         &self.core.cell
     }
 }
 
 impl<F: Flavor<E>, E: ?Sized> Core<F, E> {
-    pub(crate) fn new(home: Arc<Home>) -> Self {
+    pub(crate) fn new(scope: Arc<Scope>) -> Self {
         Self {
-            cell: Cell::new(),
-            home,
+            cell: ListCell::new(),
+            scope,
         }
     }
 }
@@ -402,7 +348,7 @@ impl<F: Flavor<E>, E: ?Sized> Core<F, E> {
 /// Handlers that were not removed go with their registry.
 impl<F: Flavor<E>, E: ?Sized> Drop for Core<F, E> {
     fn drop(&mut self) {
-        self.home.topic.end(self.cell.len());
+        self.scope.parent.length_changed(self.cell.len(), 0);
     }
 }
 

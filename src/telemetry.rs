@@ -11,23 +11,27 @@
     )
 )]
 
+use std::fmt;
+
 use crate::PanicInfo;
-use crate::builder::Show;
+
+/// How a key is shown.
+pub(crate) type FmtKey<K> = fn(&K, &mut fmt::Formatter<'_>) -> fmt::Result;
 
 /// By what the topics of one registry are known.
 pub(crate) struct Telemetry<K> {
     name: Option<Box<str>>,
     #[cfg(feature = "tracing")]
-    show: Option<Show<K>>,
+    show: Option<FmtKey<K>>,
     // Only if there is a name: without one, registries would be mixed up.
     #[cfg(feature = "metrics")]
     metrics: Option<measured::Metrics>,
     #[cfg(not(feature = "tracing"))]
-    keys: std::marker::PhantomData<Show<K>>,
+    keys: std::marker::PhantomData<FmtKey<K>>,
 }
 
 impl<K: 'static> Telemetry<K> {
-    pub(crate) fn new(name: Option<Box<str>>, show: Option<Show<K>>) -> Self {
+    pub(crate) fn new(name: Option<Box<str>>, show: Option<FmtKey<K>>) -> Self {
         Self {
             #[cfg(feature = "metrics")]
             metrics: name.as_deref().and_then(measured::Metrics::new),
@@ -43,18 +47,18 @@ impl<K: 'static> Telemetry<K> {
         self.name.as_deref()
     }
 
-    pub(crate) fn topic_came(&self, key: &K) {
+    pub(crate) fn topic_created(&self, key: &K) {
         #[cfg(feature = "tracing")]
-        traced::topic("topic came", self.name(), &traced::Key(key, self.show));
+        traced::topic("topic created", self.name(), &traced::Key(key, self.show));
         #[cfg(feature = "metrics")]
         measured::with(self.metrics.as_ref(), |metrics| {
             metrics.topics.increment(1.0);
         });
     }
 
-    pub(crate) fn topic_went(&self, key: &K) {
+    pub(crate) fn topic_removed(&self, key: &K) {
         #[cfg(feature = "tracing")]
-        traced::topic("topic went", self.name(), &traced::Key(key, self.show));
+        traced::topic("topic removed", self.name(), &traced::Key(key, self.show));
         #[cfg(feature = "metrics")]
         measured::with(self.metrics.as_ref(), |metrics| {
             metrics.topics.decrement(1.0);
@@ -68,20 +72,20 @@ impl<K: 'static> Telemetry<K> {
     }
 
     /// A panic was counted.
-    pub(crate) fn panicked(&self) {
+    pub(crate) fn count_panic(&self) {
         #[cfg(feature = "metrics")]
         measured::with(self.metrics.as_ref(), |metrics| metrics.panics.increment(1));
     }
 
     /// A panic is reported.
-    pub(crate) fn reported(&self, key: &K, info: &PanicInfo<'_>) {
+    pub(crate) fn panicked(&self, key: &K, info: &PanicInfo<'_>) {
         #[cfg(feature = "tracing")]
         traced::panic(self.name(), &traced::Key(key, self.show), info);
     }
 }
 
 /// A panic in a registry without a key is reported.
-pub(crate) fn reported(info: &PanicInfo<'_>) {
+pub(crate) fn panicked(info: &PanicInfo<'_>) {
     #[cfg(feature = "tracing")]
     traced::panic(None, &traced::Key(&(), None), info);
 }
@@ -93,12 +97,12 @@ mod traced {
 
     use tracing::field::{DisplayValue, display};
 
-    use super::Show;
+    use super::FmtKey;
     use crate::PanicInfo;
-    use crate::panic::contain;
+    use crate::panic::catch_and_discard;
 
     /// A key, and how to show it if it is no string.
-    pub(super) struct Key<'k, K>(pub(super) &'k K, pub(super) Option<Show<K>>);
+    pub(super) struct Key<'k, K>(pub(super) &'k K, pub(super) Option<FmtKey<K>>);
 
     impl<K: 'static> Key<'_, K> {
         fn shown(&self) -> Option<DisplayValue<&Self>> {
@@ -124,7 +128,7 @@ mod traced {
     }
 
     pub(super) fn topic<K: 'static>(message: &str, registry: Option<&str>, key: &Key<'_, K>) {
-        contain(|| tracing::debug!(registry, key = key.shown(), "{message}"));
+        catch_and_discard(|| tracing::debug!(registry, key = key.shown(), "{message}"));
     }
 
     pub(super) fn panic<K: 'static>(
@@ -135,7 +139,7 @@ mod traced {
         let id = info.handler_id().as_u64();
         let registered_at = display(info.registered_at());
         let message = info.message().unwrap_or("a panic without a message");
-        contain(|| {
+        catch_and_discard(|| {
             tracing::error!(
                 registry,
                 key = key.shown(),
@@ -154,31 +158,31 @@ mod measured {
 
     use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 
-    use crate::panic::{Contained, contain};
+    use crate::panic::{DropGuarded, catch_and_discard};
 
     const TOPICS: &str = "topic_registry_topics";
     const HANDLERS: &str = "topic_registry_handlers";
     const PANICS: &str = "topic_registry_panics_total";
 
     pub(super) struct Metrics {
-        pub(super) topics: Contained<Gauge>,
-        handlers: Contained<Gauge>,
-        pub(super) panics: Contained<Counter>,
+        pub(super) topics: DropGuarded<Gauge>,
+        handlers: DropGuarded<Gauge>,
+        pub(super) panics: DropGuarded<Counter>,
     }
 
     impl Metrics {
         /// `None` if the recorder panics.
         pub(super) fn new(name: &str) -> Option<Self> {
             let mut metrics = None;
-            contain(|| {
+            catch_and_discard(|| {
                 describe_gauge!(TOPICS, "Topics that have a handler or a handle.");
                 describe_gauge!(HANDLERS, "Registered handlers of all topics.");
                 describe_counter!(PANICS, "Panics of handlers, destructors and callbacks.");
                 let registry = name.to_owned();
                 metrics = Some(Self {
-                    topics: Contained::new(gauge!(TOPICS, "registry" => registry.clone())),
-                    handlers: Contained::new(gauge!(HANDLERS, "registry" => registry.clone())),
-                    panics: Contained::new(counter!(PANICS, "registry" => registry)),
+                    topics: DropGuarded::new(gauge!(TOPICS, "registry" => registry.clone())),
+                    handlers: DropGuarded::new(gauge!(HANDLERS, "registry" => registry.clone())),
+                    panics: DropGuarded::new(counter!(PANICS, "registry" => registry)),
                 });
             });
             metrics
@@ -197,7 +201,7 @@ mod measured {
 
     pub(super) fn with(metrics: Option<&Metrics>, tell: impl FnOnce(&Metrics)) {
         if let Some(metrics) = metrics {
-            contain(|| tell(metrics));
+            catch_and_discard(|| tell(metrics));
         }
     }
 }

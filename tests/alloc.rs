@@ -283,7 +283,7 @@ fn topics_that_are_watched_leave_no_memory() {
     let told = Arc::new(Mutex::new(0));
     let count = Arc::clone(&told);
     topics.on_interest(move |_, _| *count.lock().unwrap() += 1);
-    topics.on_crowded(1000, |_, _| {});
+    topics.on_handler_limit(1000, |_, _| {});
     let grown = growth(|| {
         for at_once in [1, 100_000] {
             let key = |n| format!("user {n}");

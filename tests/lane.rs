@@ -48,12 +48,13 @@ fn in_a_child(test: &str, work: impl FnOnce()) {
     let id = child.id();
     let ends = Arc::new(AtomicBool::new(false));
     let ended = Arc::clone(&ends);
+    let pid = libc::pid_t::try_from(id).expect("it is a process id");
     let watch = thread::spawn(move || {
         let start = Instant::now();
         while !ended.load(Ordering::Relaxed) {
             if start.elapsed() > Duration::from_secs(60) {
                 // SAFETY: it takes no pointers; the child is not waited for yet.
-                unsafe { libc::kill(id.cast_signed(), libc::SIGKILL) };
+                unsafe { libc::kill(pid, libc::SIGKILL) };
                 panic!("hung: the child {id}");
             }
             thread::sleep(Duration::from_millis(5));
@@ -66,8 +67,8 @@ fn in_a_child(test: &str, work: impl FnOnce()) {
     } = child.wait_with_output().expect("it ends");
     ends.store(true, Ordering::Relaxed);
     let outcome = watch.join();
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    let (stdout, stderr) = (text(stdout), text(stderr));
+    let lossy = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let (stdout, stderr) = (lossy(stdout), lossy(stderr));
     assert!(status.success() && outcome.is_ok(), "{stdout}{stderr}");
     assert_eq!(stderr, "", "it printed something");
     assert!(stdout.contains("1 passed"), "it was not run: {stdout}");
@@ -94,10 +95,7 @@ fn refuse_membarrier() {
             jf: 1,
             ..stmt(jump, membarrier)
         },
-        stmt(
-            answer,
-            libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned(),
-        ),
+        stmt(answer, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
         stmt(answer, libc::SECCOMP_RET_ALLOW),
     ];
     let filter = libc::sock_fprog {

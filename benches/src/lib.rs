@@ -6,13 +6,13 @@
 
 pub mod cases;
 pub mod futures;
+pub mod instrumented;
 pub mod keys;
 pub mod measure;
 pub mod ours;
 pub mod peers;
 pub mod protocol;
 pub mod threads;
-pub mod told;
 pub mod work;
 pub mod worker;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use topic_registry::{HandlerGuard, HandlerId, Joinable};
+use topic_registry::{HandlerGuard, HandlerId, JoinGuard};
 
 use crate::handler::Handler;
 use crate::ledger::expect;
@@ -21,7 +21,7 @@ enum By {
     Id(HandlerId),
     Once(HandlerId),
     Guard(HandlerGuard),
-    Joinable(Joinable),
+    JoinGuard(JoinGuard),
 }
 
 impl World {
@@ -45,7 +45,7 @@ impl World {
             }
             _ => {
                 let call = move |_: &usize| handler.call();
-                By::Joinable(topics.register_joinable_with_priority(key, priority, call))
+                By::JoinGuard(topics.register_joinable_with_priority(key, priority, call))
             }
         };
         Registered { life, key, by }
@@ -67,7 +67,7 @@ impl World {
                 return;
             }
             By::Guard(guard) => drop(guard),
-            By::Joinable(joinable) => {
+            By::JoinGuard(joinable) => {
                 let outcome = match fastrand::u8(..4) {
                     0 => joinable.join_timeout(Duration::from_micros(50)),
                     _ => joinable.join(),

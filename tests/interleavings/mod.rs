@@ -463,7 +463,7 @@ pub(crate) fn replace_crowd_beside_a_replacement() {
     let (topics, told) = (Topics::new(), [Count::default(), Count::default()]);
     let set = |limit: usize| -> Box<dyn FnOnce() + Send> {
         let (topics, told) = (topics.clone(), told[limit - 1].clone());
-        Box::new(move || topics.on_crowded(limit, move |_, _| told.up()))
+        Box::new(move || topics.on_handler_limit(limit, move |_, _| told.up()))
     };
     together(vec![set(1), set(2)]);
     for _ in 0..3 {
@@ -476,11 +476,11 @@ pub(crate) fn replace_crowd_beside_a_replacement() {
 /// A callback for crowds that replaces another one is not told of what was a crowd for that one.
 pub(crate) fn replace_crowd_beside_a_registration() {
     let topics = Topics::new();
-    topics.on_crowded(1, |_, _| {});
+    topics.on_handler_limit(1, |_, _| {});
     topics.register(0, |_| {});
     let (replaced, registers) = (topics.clone(), topics.clone());
     together(vec![
-        Box::new(move || replaced.on_crowded(9, |_, _| panic!("there are two"))),
+        Box::new(move || replaced.on_handler_limit(9, |_, _| panic!("there are two"))),
         Box::new(move || {
             registers.register(0, |_| {});
         }),
@@ -538,8 +538,8 @@ pub(crate) fn join_each_other() {
     for (at, registry) in registries.iter().enumerate() {
         let (other, outcomes) = (Arc::clone(&slots[1 - at]), Arc::clone(&outcomes));
         let joinable = registry.register_joinable(move |_| {
-            let joinable: Option<topic_registry::Joinable> = other.lock().unwrap().take();
-            let outcome = joinable.map(topic_registry::Joinable::join);
+            let joinable: Option<topic_registry::JoinGuard> = other.lock().unwrap().take();
+            let outcome = joinable.map(topic_registry::JoinGuard::join);
             outcomes.lock().unwrap().push(outcome);
         });
         *slots[at].lock().unwrap() = Some(joinable);

@@ -184,7 +184,7 @@ fn callbacks_that_own_a_handle_go_with_the_topics() {
     type Set = fn(&Topics, OnDrop<Box<dyn Fn() + Send + Sync>>, TopicHandle<String, u32>);
     let sets: [Set; 2] = [
         |topics, dropped, handle| topics.on_interest(move |_, _| _ = (&dropped, &handle)),
-        |topics, dropped, handle| topics.on_crowded(1, move |_, _| _ = (&dropped, &handle)),
+        |topics, dropped, handle| topics.on_handler_limit(1, move |_, _| _ = (&dropped, &handle)),
     ];
     for set in sets {
         let (topics, log) = (Topics::new(), Log::new());
@@ -486,7 +486,7 @@ fn a_callback_that_is_set_beside_a_registration_is_told_of_it() {
 fn a_topic_that_is_crowded_is_told_of_at_each_multiple() {
     let (topics, log) = (Topics::new(), Log::new());
     let told = log.clone();
-    topics.on_crowded(10, move |key, handlers| told.push((key.clone(), handlers)));
+    topics.on_handler_limit(10, move |key, handlers| told.push((key.clone(), handlers)));
     let register_at_once = |count| {
         topics.update("a", |batch| {
             for _ in 0..count {
@@ -503,7 +503,7 @@ fn a_topic_that_is_crowded_is_told_of_at_each_multiple() {
     assert_eq!(log.take(), [], "it shrinks");
     register_at_once(30);
     assert_eq!(log.take(), [("a".into(), 45)], "once a batch");
-    topics.clear_crowd_callback();
+    topics.clear_handler_limit_callback();
     register_at_once(30);
     assert_eq!(log.take(), []);
 }
@@ -513,14 +513,14 @@ fn a_crowd_callback_may_call_everything_and_panic() {
     within("a crowd callback that removes", || {
         let topics = Topics::new();
         let same = topics.clone();
-        topics.on_crowded(1, move |key, _| {
+        topics.on_handler_limit(1, move |key, _| {
             same.remove(key);
             panic!("too many");
         });
         topics.register("a", |_| {});
         topics.register("a", |_| {});
         assert_eq!((topics.len(), topics.panic_count()), (0, 1));
-        topics.clear_crowd_callback();
+        topics.clear_handler_limit_callback();
     });
 }
 
@@ -529,7 +529,7 @@ fn a_crowd_callback_is_replaced_together_with_its_limit() {
     let (topics, log) = (Topics::new(), Log::new());
     for limit in [10, 2, 4] {
         let told = log.clone();
-        topics.on_crowded(limit, move |_, handlers| told.push((limit, handlers)));
+        topics.on_handler_limit(limit, move |_, handlers| told.push((limit, handlers)));
         for _ in 0..5 {
             topics.register("a", |_| {});
         }
@@ -542,16 +542,16 @@ fn a_crowd_callback_is_replaced_together_with_its_limit() {
 fn a_crowd_callback_whose_destructor_panics_is_contained_and_counted() {
     let topics = Topics::new();
     for bomb in [Bomb("replaced"), Bomb("cleared")] {
-        topics.on_crowded(1, move |_, _| {
+        topics.on_handler_limit(1, move |_, _| {
             let _ = &bomb;
         });
     }
-    topics.clear_crowd_callback();
+    topics.clear_handler_limit_callback();
     assert_eq!(topics.panic_count(), 2);
 }
 
 #[test]
 #[should_panic(expected = "a limit of 0 handlers")]
 fn a_crowd_has_a_limit() {
-    Topics::new().on_crowded(0, |_, _| {});
+    Topics::new().on_handler_limit(0, |_, _| {});
 }

@@ -315,7 +315,7 @@ fn callbacks_whose_drop_panics_are_contained_when_they_go_with_the_topics() {
     let sets: [Set; 3] = [
         |topics, bomb| topics.on_panic(move |_, _| _ = &bomb),
         |topics, bomb| topics.on_interest(move |_, _| _ = &bomb),
-        |topics, bomb| topics.on_crowded(1, move |_, _| _ = &bomb),
+        |topics, bomb| topics.on_handler_limit(1, move |_, _| _ = &bomb),
     ];
     for set in sets {
         let topics = TopicRegistry::new();

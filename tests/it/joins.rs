@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use topic_registry::{JoinError, Joinable, SyncRegistry, TopicRegistry};
+use topic_registry::{JoinError, JoinGuard, SyncRegistry, TopicRegistry};
 
 use crate::support::{Bomb, OnDrop, gate, owning, within};
 
@@ -45,7 +45,7 @@ fn the_closure_has_been_dropped_when_join_returns() {
 
 /// A registry with a joinable handler that a thread of its own is inside of, until the
 /// function that is returned lets it out; and whether the closure was dropped.
-fn occupied() -> (Registry, Joinable, impl FnOnce() + Send, Arc<AtomicBool>) {
+fn occupied() -> (Registry, JoinGuard, impl FnOnce() + Send, Arc<AtomicBool>) {
     let (registry, dropped) = (Registry::new(), Arc::new(AtomicBool::new(false)));
     let (enter, entered) = gate("the handler to be entered");
     let (leave, left) = gate("the handler to be left");
@@ -142,7 +142,7 @@ struct HalfCircle {
 
 impl HalfCircle {
     fn new() -> Self {
-        let (hand_over, handed_over) = mpsc::channel::<Joinable>();
+        let (hand_over, handed_over) = mpsc::channel::<JoinGuard>();
         let ((ask, asked), (answer, outcomes)) = (mpsc::channel(), mpsc::channel());
         let second = inside(move || {
             let first = handed_over.recv().unwrap();
@@ -179,7 +179,7 @@ impl HalfCircle {
 }
 
 /// A handler that a thread is inside of, for as long as that takes.
-fn inside(body: impl FnOnce() + Send + 'static) -> Joinable {
+fn inside(body: impl FnOnce() + Send + 'static) -> JoinGuard {
     let (registry, body) = (Registry::new(), Mutex::new(Some(body)));
     let (enter, entered) = gate("the handler to be entered");
     let joinable = registry.register_joinable(move |_| {
@@ -207,7 +207,7 @@ fn a_join_that_ends_takes_no_other_wait_with_it() {
 fn the_destructor_of_a_closure_may_ask_whether_it_is_joined() {
     within("a join in the destructor of the closure", || {
         let (registry, log) = (Registry::new(), crate::support::Log::new());
-        let slot = Arc::new(std::sync::OnceLock::<Joinable>::new());
+        let slot = Arc::new(std::sync::OnceLock::<JoinGuard>::new());
         let (own, outcomes) = (Arc::clone(&slot), log.clone());
         let owned = OnDrop(move || {
             let joinable = own.get().expect("it is registered");
@@ -267,7 +267,7 @@ fn it_does_not_wait_for_a_slow_sibling_nor_for_a_pin() {
 fn from_inside_of_the_handler_it_is_an_error_and_the_handler_is_removed() {
     within("a join from inside", || {
         let (registry, alive) = (Registry::new(), Arc::new(()));
-        let slot = Arc::new(Mutex::new(None::<Joinable>));
+        let slot = Arc::new(Mutex::new(None::<JoinGuard>));
         let (own, same, outcome) = (
             Arc::clone(&slot),
             registry.clone(),
@@ -304,7 +304,7 @@ fn handlers_that_join_each_other_in_a_circle_end_with_an_error() {
             let outcomes = Arc::new(Mutex::new(Vec::new()));
             let registries: Vec<Registry> = (0..count).map(|_| Registry::new()).collect();
             for (at, registry) in registries.iter().enumerate() {
-                let next: Arc<Mutex<Option<Joinable>>> = Arc::clone(&slots[(at + 1) % count]);
+                let next: Arc<Mutex<Option<JoinGuard>>> = Arc::clone(&slots[(at + 1) % count]);
                 let (inside, outcomes) = (Arc::clone(&inside), Arc::clone(&outcomes));
                 let joinable = registry.register_joinable(move |_| {
                     inside.wait();
@@ -335,7 +335,7 @@ fn a_wait_that_ends_by_itself_is_no_deadlock() {
     within("a join that waits for one with a time-out", || {
         let (first, second) = (Registry::new(), Registry::new());
         let inside = Arc::new(std::sync::Barrier::new(2));
-        let slots = [(); 2].map(|()| Arc::new(Mutex::new(None::<Joinable>)));
+        let slots = [(); 2].map(|()| Arc::new(Mutex::new(None::<JoinGuard>)));
         let [one, two] = slots.clone();
         let (started, waiting) = gate("the first to wait");
         let (met, outcomes) = (Arc::clone(&inside), Arc::new(Mutex::new(Vec::new())));
@@ -407,7 +407,7 @@ fn what_a_call_throws_is_dropped_when_join_returns() {
 
 #[test]
 fn removed_in_another_way_its_closure_goes_at_once_and_join_has_nothing_to_wait_for() {
-    let removals: [fn(&Registry, &Joinable); 3] = [
+    let removals: [fn(&Registry, &JoinGuard); 3] = [
         |registry, joinable| assert!(registry.unregister(joinable.id())),
         |registry, _| registry.clear(),
         |registry, joinable| assert!(registry.update(|batch| batch.unregister(joinable.id()))),
@@ -431,7 +431,7 @@ fn dropped_without_a_join_it_is_removed() {
     let topics = TopicRegistry::<String, u32>::new();
     let joinable = topics.register_joinable_with_priority("a", 1, |_| {});
     assert_eq!(topics.notify("a", &0).called(), 1);
-    assert!(format!("{joinable:?}").contains("Joinable"));
+    assert!(format!("{joinable:?}").contains("JoinGuard"));
     drop(joinable);
     assert!(topics.is_empty());
     assert_eq!(topics.register_joinable("a", |_| {}).join(), Ok(()));
@@ -460,12 +460,12 @@ fn bombs_and_panics_are_contained_and_told() {
     );
 
     // The call that unwinds is the last to let go of the closure.
-    let (slot, bomb) = (Arc::new(Mutex::new(None::<Joinable>)), Bomb("closure"));
+    let (slot, bomb) = (Arc::new(Mutex::new(None::<JoinGuard>)), Bomb("closure"));
     let own = Arc::clone(&slot);
     let joinable = registry.register_joinable(move |_| {
         let _ = &bomb;
         let joinable = own.lock().unwrap().take();
-        assert_eq!(joinable.map(Joinable::join), Some(Err(JoinError::Inside)));
+        assert_eq!(joinable.map(JoinGuard::join), Some(Err(JoinError::Inside)));
         panic!("call");
     });
     *slot.lock().unwrap() = Some(joinable);

@@ -228,7 +228,7 @@ fn everything_may_cross_a_catch_unwind() {
     may::<TopicRegistry<String, u32>>();
     may::<topic_registry::TopicHandle<String, u32>>();
     may::<HandlerGuard>();
-    may::<topic_registry::Joinable>();
+    may::<topic_registry::JoinGuard>();
     may::<HandlerId>();
 }
 

@@ -111,10 +111,10 @@ mod events {
             (Level::DEBUG, fields)
         };
         let expected = [
-            event("topic came", "a"),
-            event("topic went", "a"),
-            event("topic came", "b"),
-            event("topic went", "b"),
+            event("topic created", "a"),
+            event("topic removed", "a"),
+            event("topic created", "b"),
+            event("topic removed", "b"),
         ];
         assert_eq!(events, expected);
     }
@@ -275,7 +275,7 @@ mod numbers {
         let (topics, mut numbers) = measured::<String>();
         topics.on_panic(|_, _| panic!("on_panic"));
         topics.on_interest(|_, _| panic!("on_interest"));
-        topics.on_crowded(1, |_, _| panic!("on_crowded"));
+        topics.on_handler_limit(1, |_, _| panic!("on_handler_limit"));
         for _ in 0..2 {
             topics.register("a", |_| panic!("a handler"));
         }

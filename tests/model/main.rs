@@ -32,7 +32,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(How::Always),
         2 => Just(How::Guarded),
         1 => Just(How::Once),
-        1 => Just(How::Joinable),
+        1 => Just(How::JoinGuard),
         1 => Just(How::Interceptor),
     ];
     let changes = vec((-2..3_i8, does.clone()), 0..4);
@@ -55,11 +55,11 @@ fn op() -> impl Strategy<Value = Op> {
 
 /// What a thread does where none notifies, or where some do.
 fn step(notifies: bool) -> impl Strategy<Value = Step> {
-    use threads::How::{Always, Guarded, Joinable, ReentersInItsDrop};
+    use threads::How::{Always, Guarded, JoinGuard, ReentersInItsDrop};
     let how = prop_oneof![
         Just(Always),
         Just(Guarded),
-        Just(Joinable),
+        Just(JoinGuard),
         Just(ReentersInItsDrop)
     ];
     prop_oneof![

@@ -10,7 +10,7 @@ use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use topic_registry::{Batch, HandlerGuard, HandlerId, Interest, Joinable, SyncFlavor};
+use topic_registry::{Batch, HandlerGuard, HandlerId, Interest, JoinGuard, SyncFlavor};
 use topic_registry::{TopicHandle, TopicRegistry};
 
 use crate::world::{Key, Pick, Way, pick};
@@ -21,7 +21,7 @@ type Topics = TopicRegistry<Key, usize>;
 pub(crate) enum How {
     Always,
     Guarded,
-    Joinable,
+    JoinGuard,
     /// Its destructor registers and removes another one of the same key.
     ReentersInItsDrop,
 }
@@ -58,7 +58,7 @@ struct Own {
 enum Keep {
     Id,
     Guard(HandlerGuard),
-    Joinable(Joinable),
+    JoinGuard(JoinGuard),
 }
 
 /// What a closure owns.
@@ -164,9 +164,9 @@ impl Actor {
                 let guard = topics.register_guard_with_priority(key, at, noting);
                 (guard.id(), Keep::Guard(guard))
             }
-            How::Joinable => {
+            How::JoinGuard => {
                 let joinable = topics.register_joinable_with_priority(key, at, noting);
-                (joinable.id(), Keep::Joinable(joinable))
+                (joinable.id(), Keep::JoinGuard(joinable))
             }
         };
         slot.set(id).expect("it has one id");
@@ -186,7 +186,7 @@ impl Actor {
                 "it was registered"
             ),
             Keep::Guard(guard) => drop(guard),
-            Keep::Joinable(joinable) => {
+            Keep::JoinGuard(joinable) => {
                 assert_eq!(joinable.join(), Ok(()));
                 assert!(own.dropped_by.get().is_some(), "join waits for that");
             }

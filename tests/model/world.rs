@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Once};
 
 use topic_registry::{
-    HandlerGuard, HandlerId, Interest, Joinable, Pinned, SyncRegistry, TopicHandle, TopicRegistry,
+    HandlerGuard, HandlerId, Interest, JoinGuard, Pinned, SyncRegistry, TopicHandle, TopicRegistry,
 };
 
 /// A few, so that what happens meets.
@@ -45,7 +45,7 @@ pub(crate) enum How {
     Always,
     Guarded,
     Once,
-    Joinable,
+    JoinGuard,
     /// It stops the dispatch.
     Interceptor,
 }
@@ -286,7 +286,7 @@ enum Owner {
 /// Who removes its handler when it is dropped.
 enum Guard {
     Guard(#[expect(dead_code, reason = "it is kept, and dropped")] HandlerGuard),
-    Joinable(Joinable),
+    JoinGuard(JoinGuard),
 }
 
 #[derive(Default)]
@@ -315,7 +315,7 @@ impl World {
                     return;
                 }
                 let (name, guard) = self.guards.swap_remove(index(*at, self.guards.len()));
-                if let Guard::Joinable(joinable) = guard {
+                if let Guard::JoinGuard(joinable) = guard {
                     assert_eq!(joinable.join(), Ok(()));
                 }
                 self.model.remove(|_, entry| entry.name == name);
@@ -374,11 +374,11 @@ impl World {
                     closure(event);
                     ControlFlow::Break(())
                 }),
-            How::Joinable => {
+            How::JoinGuard => {
                 let topics = &self.topics;
                 let joinable = topics.register_joinable_with_priority(key, priority, closure);
                 let id = joinable.id();
-                self.guards.push((name, Guard::Joinable(joinable)));
+                self.guards.push((name, Guard::JoinGuard(joinable)));
                 id
             }
         };

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use benches::Work;
 use benches::work::notifying;
-use benches::{ours, peers, told};
+use benches::{instrumented, ours, peers};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let Some((mut work, times)) = read(&arguments) else {
-        eprintln!("usage: instructions handle|pin|key|told|vec HANDLERS TIMES");
+        eprintln!("usage: instructions handle|pin|key|instrumented|vec HANDLERS TIMES");
         return ExitCode::from(2);
     };
     work.run(times);
@@ -25,7 +25,7 @@ fn read(arguments: &[String]) -> Option<(Work, u64)> {
         "handle" => notifying::<ours::Handle>,
         "pin" => notifying::<ours::Pin>,
         "key" => notifying::<ours::ByKey>,
-        "told" => notifying::<told::Handle>,
+        "instrumented" => notifying::<instrumented::Handle>,
         "vec" => notifying::<peers::BareVec>,
         _ => return None,
     };

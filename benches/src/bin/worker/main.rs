@@ -11,7 +11,7 @@ use benches::futures::{self, ready, sequential, woken};
 use benches::keys::{coming_and_going, in_turn};
 use benches::protocol::Request;
 use benches::threads::sharing;
-use benches::{Place, ours, peers, told, worker};
+use benches::{Place, instrumented, ours, peers, worker};
 
 #[global_allocator]
 static ALLOCATOR: bytes::Counting = bytes::Counting;
@@ -72,7 +72,8 @@ fn notifications(cases: &mut Cases) {
         }
     }
     let without = "handle without these";
-    let case = cases.notify::<told::Handle, Handle>("handle, tracing and metrics", 4, without);
+    let case =
+        cases.notify::<instrumented::Handle, Handle>("handle, tracing and metrics", 4, without);
     case.at_most(1.05);
 }
 

@@ -15,7 +15,7 @@ pub(crate) trait Ranked: Clone {
     fn rank(&self) -> Rank;
 
     /// Whether it may stop a dispatch.
-    fn stops(&self) -> bool;
+    fn is_interceptor(&self) -> bool;
 }
 
 /// How many items one slice holds at most. A change to a list of `n` copies up to `CHUNK`
@@ -27,9 +27,12 @@ pub(crate) enum List<T> {
     /// What most topics have; reached without another allocation. It does not stop.
     One(T),
     /// None, or up to [`CHUNK`].
-    Short { items: Box<[T]>, stops: u32 },
+    Short { items: Box<[T]>, interceptors: u32 },
     /// Two chunks or more, none of them empty.
-    Long { chunks: Box<[Arc<[T]>]>, stops: u32 },
+    Long {
+        chunks: Box<[Arc<[T]>]>,
+        interceptors: u32,
+    },
 }
 
 /// How far somebody has come who goes through a list and does not borrow it meanwhile.
@@ -43,7 +46,10 @@ pub(crate) struct Position {
 impl<T> Default for List<T> {
     fn default() -> Self {
         let items = Box::default();
-        Self::Short { items, stops: 0 }
+        Self::Short {
+            items,
+            interceptors: 0,
+        }
     }
 }
 
@@ -91,10 +97,10 @@ impl<T> List<T> {
     }
 
     /// How many items may stop a dispatch.
-    pub(crate) fn stops(&self) -> u32 {
+    pub(crate) fn interceptor_count(&self) -> u32 {
         match self {
             Self::One(_) => 0,
-            Self::Short { stops, .. } | Self::Long { stops, .. } => *stops,
+            Self::Short { interceptors, .. } | Self::Long { interceptors, .. } => *interceptors,
         }
     }
 }
@@ -102,24 +108,30 @@ impl<T> List<T> {
 impl<T: Ranked> List<T> {
     /// The list of these items, which are in order.
     pub(crate) fn from_sorted(items: Vec<T>) -> Self {
-        let stops = items.iter().map(|item| u32::from(item.stops())).sum();
+        let interceptors = items
+            .iter()
+            .map(|item| u32::from(item.is_interceptor()))
+            .sum();
         if items.len() <= CHUNK {
-            return Self::short(items, stops);
+            return Self::short(items, interceptors);
         }
         let chunks = 0..items.len().div_ceil(CHUNK);
         let mut items = items.into_iter();
         let chunks = chunks.map(|_| items.by_ref().take(CHUNK).collect());
         let chunks = chunks.collect();
-        Self::Long { chunks, stops }
+        Self::Long {
+            chunks,
+            interceptors,
+        }
     }
 
     /// The list with `item` at its place.
     pub(crate) fn insert(&self, item: T) -> Self {
         let rank = item.rank();
-        let stops = self.stops() + u32::from(item.stops());
+        let interceptors = self.interceptor_count() + u32::from(item.is_interceptor());
         let (place, chunk) = self.chunk_of(rank);
         if chunk.is_empty() {
-            return Self::short(vec![item], stops);
+            return Self::short(vec![item], interceptors);
         }
         let at = match chunk.last() {
             Some(last) if last.rank() > rank => chunk.partition_point(|other| other.rank() < rank),
@@ -132,13 +144,13 @@ impl<T: Ranked> List<T> {
         items.extend_from_slice(&chunk[at..]);
         if items.len() <= CHUNK {
             return match self {
-                Self::Long { .. } => self.replace(place, [items.into()], stops),
-                _ => Self::short(items, stops),
+                Self::Long { .. } => self.replace(place, [items.into()], interceptors),
+                _ => Self::short(items, interceptors),
             };
         }
         // A list that grows at its end leaves full chunks behind.
         let right = items.split_off(if at == CHUNK { CHUNK } else { CHUNK / 2 });
-        self.replace(place, [items.into(), right.into()], stops)
+        self.replace(place, [items.into(), right.into()], interceptors)
     }
 
     /// The list without the item of this rank, and that item; `None` without such an item.
@@ -150,9 +162,9 @@ impl<T: Ranked> List<T> {
             _ => chunk.binary_search_by_key(&rank, T::rank).ok()?,
         };
         let (before, item, after) = (&chunk[..at], &chunk[at], &chunk[at + 1..]);
-        let stops = self.stops() - u32::from(item.stops());
+        let interceptors = self.interceptor_count() - u32::from(item.is_interceptor());
         let Self::Long { chunks, .. } = self else {
-            return Some((Self::short([before, after].concat(), stops), item));
+            return Some((Self::short([before, after].concat(), interceptors), item));
         };
         // Neighbours that have become small join, so that chunks stay few.
         let joins = |other: &&Arc<[T]>| chunk.len() + other.len() <= CHUNK / 2;
@@ -165,7 +177,7 @@ impl<T: Ranked> List<T> {
         let [left, right] = [left, right].map(|chunk| chunk.map_or(&[] as &[T], |chunk| chunk));
         let joined = [left, before, after, right].concat();
         let joined = (!joined.is_empty()).then(|| joined.into());
-        Some((self.replace(place, joined, stops), item))
+        Some((self.replace(place, joined, interceptors), item))
     }
 
     pub(crate) fn contains(&self, rank: Rank) -> bool {
@@ -188,25 +200,28 @@ impl<T: Ranked> List<T> {
         &self,
         place: Range<usize>,
         by: impl IntoIterator<Item = Arc<[T]>>,
-        stops: u32,
+        interceptors: u32,
     ) -> Self {
         let (_, long) = self.slices();
         let (before, after) = (&long[..place.start], &long[place.end..]);
         let chunks = before.iter().cloned().chain(by);
         let chunks: Box<[Arc<[T]>]> = chunks.chain(after.iter().cloned()).collect();
         match &*chunks {
-            [only] => Self::short(only.to_vec(), stops),
-            _ => Self::Long { chunks, stops },
+            [only] => Self::short(only.to_vec(), interceptors),
+            _ => Self::Long {
+                chunks,
+                interceptors,
+            },
         }
     }
 
     /// The list of items that fit into one slice.
-    fn short(mut items: Vec<T>, stops: u32) -> Self {
-        match (items.len(), stops) {
+    fn short(mut items: Vec<T>, interceptors: u32) -> Self {
+        match (items.len(), interceptors) {
             (1, 0) => items.pop().map_or_else(Self::default, Self::One),
             _ => Self::Short {
                 items: items.into(),
-                stops,
+                interceptors,
             },
         }
     }
@@ -225,7 +240,7 @@ mod tests {
             (Reverse(self.0), self.1)
         }
 
-        fn stops(&self) -> bool {
+        fn is_interceptor(&self) -> bool {
             self.1 % 5 == 0
         }
     }
@@ -233,12 +248,12 @@ mod tests {
     fn check(list: &List<(i32, u64)>, model: &[(i32, u64)]) {
         assert!(list.iter().eq(model), "{:?}", model.len());
         assert_eq!(list.len(), model.len());
-        let stops = model.iter().filter(|item| item.stops()).count();
-        assert_eq!(list.stops() as usize, stops);
+        let interceptors = model.iter().filter(|item| item.is_interceptor()).count();
+        assert_eq!(list.interceptor_count() as usize, interceptors);
         match list {
             List::One(_) => assert_eq!(model.len(), 1),
             List::Short { items, .. } => {
-                assert!(items.len() <= CHUNK && (items.len() != 1 || stops == 1));
+                assert!(items.len() <= CHUNK && (items.len() != 1 || interceptors == 1));
             }
             List::Long { chunks, .. } => {
                 assert!(chunks.len() > 1);

@@ -15,8 +15,8 @@
 use std::array;
 use std::sync::PoisonError;
 
-use crate::concurrency::atomic::{AtomicU32, AtomicUsize, Ordering};
-use crate::concurrency::{Mutex, MutexGuard};
+use crate::primitive::atomic::{AtomicU32, AtomicUsize, Ordering};
+use crate::primitive::{Mutex, MutexGuard};
 
 /// How many gates there are: shards `n` and `n + GATES` share one. Few where interleavings are
 /// explored, because each is one more thing to explore.

@@ -1,22 +1,21 @@
-//! The sync flavor: handlers that are closures, called inline, and pins.
+//! The sync flavor: handlers that are closures, called inline.
 
 use std::borrow::Borrow;
-use std::fmt;
 use std::hash::Hash;
 use std::mem;
 use std::ops::ControlFlow;
 use std::panic::Location;
 use std::sync::{Arc, Weak};
 
-use crate::cell::{Owner, Pin};
+use super::{HandlerArc, sealed};
 use crate::delivery::{Outcome, Sum};
+use crate::handler::{self, Header, NeedsNoDrop, Once, Slot, Stored};
 use crate::join::{Entrance, Gate};
-use crate::list::List;
 use crate::panic::catch;
-use crate::registry::{Entry, sealed};
-use crate::slot::{self, Head, Kept, Once, Plain, Slot};
-use crate::topic::{Handle, Key, Topics};
-use crate::{Batch, Delivery, Flavor, HandlerGuard, HandlerId, Joinable, Registry};
+use crate::snapshot::cell::HasCell;
+use crate::snapshot::list::List;
+use crate::topics::{Handle, Key, Topics};
+use crate::{Batch, Delivery, Flavor, HandlerGuard, HandlerId, JoinGuard, Registry};
 
 /// One topic without a key: handlers that are closures, called inline by `notify`.
 ///
@@ -76,11 +75,11 @@ impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
         private_interfaces,
         reason = "sealed: outside the crate nobody can name it"
     )]
-    fn interceptor<I>(head: Head, interceptor: I) -> Entry<Self, E>
+    fn interceptor<I>(header: Header, interceptor: I) -> HandlerArc<Self, E>
     where
         I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static,
     {
-        slot(head, move |event: &E| match interceptor(event) {
+        slot(header, move |event: &E| match interceptor(event) {
             ControlFlow::Continue(()) => Outcome::Called,
             ControlFlow::Break(()) => Outcome::Stopped,
         })
@@ -88,7 +87,7 @@ impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
 }
 
 /// A handler as a dispatch sees it.
-pub trait SyncHandler<E: ?Sized>: slot::Handler {
+pub trait SyncHandler<E: ?Sized>: handler::Handler {
     /// Calls the closure unless the handler was removed, and reports its panic. Returns the sum
     /// with what came of it: so handed from call to call, it takes a dispatch no register.
     fn call(&self, event: &E, sum: Sum) -> Sum;
@@ -97,7 +96,7 @@ pub trait SyncHandler<E: ?Sized>: slot::Handler {
 impl<E, C> SyncHandler<E> for Slot<C>
 where
     E: ?Sized,
-    C: Kept<Closure: Fn(&E) -> Outcome> + Send + Sync,
+    C: Stored<Closure: Fn(&E) -> Outcome> + Send + Sync,
 {
     #[inline]
     fn call(&self, event: &E, sum: Sum) -> Sum {
@@ -106,7 +105,7 @@ where
         };
         sum.and(match catch(|| closure(event)) {
             Ok(outcome) => outcome,
-            Err(payload) => self.head.panicked(payload),
+            Err(payload) => self.header.panicked(payload),
         })
     }
 }
@@ -181,9 +180,9 @@ impl<E: ?Sized> SyncRegistry<E> {
         self.add(once(self, handler))
     }
 
-    /// Registers a handler whose removal can be waited for; see [`Joinable`] for what that costs.
+    /// Registers a handler whose removal can be waited for; see [`JoinGuard`] for what that costs.
     #[track_caller]
-    pub fn register_joinable<F>(&self, handler: F) -> Joinable
+    pub fn register_joinable<F>(&self, handler: F) -> JoinGuard
     where
         F: Fn(&E) + Send + Sync + 'static,
     {
@@ -192,17 +191,17 @@ impl<E: ?Sized> SyncRegistry<E> {
 
     /// As [`register_joinable`](Self::register_joinable), at a priority.
     #[track_caller]
-    pub fn register_joinable_with_priority<F>(&self, priority: i32, handler: F) -> Joinable
+    pub fn register_joinable_with_priority<F>(&self, priority: i32, handler: F) -> JoinGuard
     where
         F: Fn(&E) + Send + Sync + 'static,
     {
         let id = HandlerId::next(priority);
-        let head = Head::new(id, Location::caller(), self.home());
-        let gate = Arc::new(Gate::new(head, handler));
+        let header = Header::new(id, Location::caller(), self.scope());
+        let gate = Arc::new(Gate::new(header, handler));
         let weak: Weak<Gate<F>> = Arc::downgrade(&gate);
-        let joinable = Joinable::new(self.registration(id), weak);
+        let joinable = JoinGuard::new(self.registration(id), weak);
         let entrance = Entrance(gate);
-        self.add(entry(self, id, move |event| match entrance.enter() {
+        self.add(new_handler(self, id, move |event| match entrance.enter() {
             Some(inside) => inside.run(|handler| handler(event)),
             None => Outcome::Skipped,
         }));
@@ -244,25 +243,16 @@ impl<E: ?Sized> SyncRegistry<E> {
     pub fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
         self.cell().read(|list| dispatch(list, event().borrow()))
     }
-
-    /// A way to notify that is yet faster, for a producer in a tight loop: each thread makes its
-    /// own. It keeps the registry, and the topic if it is one, as a handle does.
-    #[must_use]
-    pub fn pin(&self) -> Pinned<E> {
-        Pinned {
-            pin: Pin::new(self.clone()),
-        }
-    }
 }
 
 /// A handler for every call.
 #[track_caller]
-fn plain<E, F>(registry: &SyncRegistry<E>, priority: i32, handler: F) -> Entry<SyncFlavor, E>
+fn plain<E, F>(registry: &SyncRegistry<E>, priority: i32, handler: F) -> HandlerArc<SyncFlavor, E>
 where
     E: ?Sized + 'static,
     F: Fn(&E) + Send + Sync + 'static,
 {
-    entry(registry, HandlerId::next(priority), move |event| {
+    new_handler(registry, HandlerId::next(priority), move |event| {
         handler(event);
         Outcome::Called
     })
@@ -270,14 +260,14 @@ where
 
 /// A handler for one call ever.
 #[track_caller]
-fn once<E, F>(registry: &SyncRegistry<E>, handler: F) -> Entry<SyncFlavor, E>
+fn once<E, F>(registry: &SyncRegistry<E>, handler: F) -> HandlerArc<SyncFlavor, E>
 where
     E: ?Sized + 'static,
     F: FnOnce(&E) + Send + 'static,
 {
     let id = HandlerId::next(0);
     let once = Once::new(registry.registration(id), handler);
-    entry(registry, id, move |event| match once.claim() {
+    new_handler(registry, id, move |event| match once.claim() {
         Some(handler) => {
             handler(event);
             Outcome::Called
@@ -287,23 +277,30 @@ where
 }
 
 #[track_caller]
-fn entry<E, F>(registry: &SyncRegistry<E>, id: HandlerId, closure: F) -> Entry<SyncFlavor, E>
+fn new_handler<E, F>(
+    registry: &SyncRegistry<E>,
+    id: HandlerId,
+    closure: F,
+) -> HandlerArc<SyncFlavor, E>
 where
     E: ?Sized + 'static,
     F: Fn(&E) -> Outcome + Send + Sync + 'static,
 {
-    slot(Head::new(id, Location::caller(), registry.home()), closure)
+    slot(
+        Header::new(id, Location::caller(), registry.scope()),
+        closure,
+    )
 }
 
-fn slot<E, F>(head: Head, closure: F) -> Entry<SyncFlavor, E>
+fn slot<E, F>(header: Header, closure: F) -> HandlerArc<SyncFlavor, E>
 where
     E: ?Sized + 'static,
     F: Fn(&E) -> Outcome + Send + Sync + 'static,
 {
     if mem::needs_drop::<F>() {
-        Arc::new(Slot::new(head, Some(closure)))
+        Arc::new(Slot::new(header, Some(closure)))
     } else {
-        Arc::new(Slot::new(head, Plain(closure)))
+        Arc::new(Slot::new(header, NeedsNoDrop(closure)))
     }
 }
 
@@ -336,23 +333,29 @@ impl<E: ?Sized> Batch<'_, SyncFlavor, E> {
     }
 }
 
-type Handler<E> = Entry<SyncFlavor, E>;
+type Handler<E> = HandlerArc<SyncFlavor, E>;
 
 /// Calls the handlers in order.
 #[inline(always)]
-fn dispatch<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) -> Delivery {
+pub(super) fn dispatch<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) -> Delivery {
     Delivery::from(match list {
         List::One(handler) => handler.call(event, Sum::default()),
         list => call_many(list, event),
     })
 }
 
-/// Kept apart, so that [`dispatch`] is compiled into its caller.
+/// Stored apart, so that [`dispatch`] is compiled into its caller.
 #[inline(never)]
 fn call_many<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) -> Sum {
     match list {
-        List::Short { items, stops: 0 } => call_each(items, event, Sum::default()),
-        List::Long { chunks, stops: 0 } => call_chunks(chunks, event),
+        List::Short {
+            items,
+            interceptors: 0,
+        } => call_each(items, event, Sum::default()),
+        List::Long {
+            chunks,
+            interceptors: 0,
+        } => call_chunks(chunks, event),
         list => call_until_stopped(list, event),
     }
 }
@@ -372,7 +375,7 @@ fn call_each<E: ?Sized + 'static>(handlers: &[Handler<E>], event: &E, mut sum: S
     rest.fold(sum, |sum, handler| handler.call(event, sum))
 }
 
-/// Kept apart, so that the loop of loops costs short lists no registers.
+/// Stored apart, so that the loop of loops costs short lists no registers.
 #[inline(never)]
 fn call_chunks<E: ?Sized + 'static>(chunks: &[Arc<[Handler<E>]>], event: &E) -> Sum {
     let chunks = chunks.iter();
@@ -390,67 +393,6 @@ fn call_until_stopped<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) -
         }
     }
     sum
-}
-
-/// A [`SyncRegistry`] together with its handlers as of the last call, for a producer that
-/// publishes in a tight loop.
-///
-/// It finds out by one relaxed load whether the handlers have changed, and only then loads
-/// them. So it sees every change that happened before the call, as
-/// [`notify`](SyncRegistry::notify) does, but is not ordered with anything else.
-///
-/// A pin that idles keeps the closures alive that were removed since its last call (they
-/// are not called any more), and with them what they own. [`refresh`](Self::refresh) lets
-/// go of them.
-///
-/// ```
-/// use topic_registry::SyncRegistry;
-///
-/// let ticks = SyncRegistry::<u64>::new();
-/// ticks.register(|n| println!("{n}"));
-/// let mut pinned = ticks.pin();
-/// for n in 0..3 {
-///     pinned.notify(&n);
-/// }
-/// ```
-pub struct Pinned<E: ?Sized + 'static> {
-    pin: Pin<SyncRegistry<E>>,
-}
-
-impl<E: ?Sized> Pinned<E> {
-    /// As [`SyncRegistry::notify`], at about the cost of a loop over a `Vec` of closures.
-    ///
-    /// If the handlers have changed since the last call, it also drops the list of that
-    /// time, with the closures that nobody else holds.
-    #[inline]
-    pub fn notify(&mut self, event: &E) -> Delivery {
-        self.pin
-            .load()
-            .map_or_else(Delivery::default, |list| dispatch(list, event))
-    }
-
-    /// As [`SyncRegistry::notify_with`], likewise.
-    ///
-    /// # Panics
-    ///
-    /// If `event` panics, then no handler is called; or if what it made does when it is dropped.
-    #[inline]
-    pub fn notify_with<T: Borrow<E>>(&mut self, event: impl FnOnce() -> T) -> Delivery {
-        self.pin
-            .load()
-            .map_or_else(Delivery::default, |list| dispatch(list, event().borrow()))
-    }
-
-    /// Lets go of closures that were removed since the last call.
-    pub fn refresh(&mut self) {
-        self.pin.load();
-    }
-}
-
-impl<E: ?Sized> fmt::Debug for Pinned<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pinned").finish_non_exhaustive()
-    }
 }
 
 impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
@@ -512,7 +454,7 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
 
     /// [`SyncRegistry::register_joinable`] on the key's topic.
     #[track_caller]
-    pub fn register_joinable<F>(&self, key: impl Into<K>, handler: F) -> Joinable
+    pub fn register_joinable<F>(&self, key: impl Into<K>, handler: F) -> JoinGuard
     where
         F: Fn(&E) + Send + Sync + 'static,
     {
@@ -526,7 +468,7 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
         key: impl Into<K>,
         priority: i32,
         handler: F,
-    ) -> Joinable
+    ) -> JoinGuard
     where
         F: Fn(&E) + Send + Sync + 'static,
     {

@@ -1,44 +1,29 @@
 //! Topics by key: their creation, their handles and their end.
-//!
-//! # When a topic may go
-//!
-//! A topic is in the map, and everybody who can register on it is a counted owner of its
-//! core: a handle, a registry cloned out of one, a pin, and whoever is about to remove one of
-//! its handlers. It may go when there is no owner **and** no handler.
-//!
-//! *Who asks.* Whoever takes the last owner away and leaves no handler. Handlers come and go
-//! by owners only, so of all that must happen before a topic is idle, the last is always an
-//! owner that goes.
-//!
-//! *What is checked.* That it is still idle, under the write lock of the key's shard. Owners
-//! are made by other owners, or out of the map under that lock; so once there is none, there
-//! is none until the lock is released. Both counts are one word (see `cell.rs`): checked one
-//! after the other, a thread could register and go in between, and its handler would be lost
-//! with the topic.
-//!
-//! A guard makes an owner out of nothing, by upgrading its weak share. It may do so after the
-//! check, but all it can do then is to remove a handler that is no longer there.
-//!
-//! A dispatch by key is no owner: it takes its snapshot under the shard's lock and lets go of
-//! the topic. If the topic goes meanwhile, its handlers have all been removed, and the
-//! snapshot's flags say so. Why the snapshot drops nothing under that lock, is said in
-//! `cell.rs`.
+
+pub(crate) mod builder;
+pub(crate) mod interest;
+mod limit;
+mod map;
+mod table;
+mod turnstile;
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash;
 use std::ops::{ControlFlow, Deref};
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::ptr;
 use std::sync::{Arc, Weak};
 
-use crate::concurrency::atomic::{AtomicUsize, Ordering};
-use crate::crowd::{self, Crowds};
-use crate::interest::{self, Interests};
-use crate::list::List;
-use crate::panic::{Contained, Home, PanicInfo, Payload, Reports, Topic, absorb};
-use crate::registry::{Core, Entry};
-use crate::table::{Keyed, Table};
+use self::interest::{InterestCallback, Interests};
+use self::limit::{HandlerLimit, LimitCallback};
+use self::map::{Found, Map, Shared, Topic, TopicPanicCallback, TopicScope};
+use self::table::{Keyed, Table};
+use crate::flavor::HandlerArc;
+use crate::panic::{DropGuarded, PanicInfo};
+use crate::primitive::atomic::AtomicUsize;
+use crate::registry::Core;
+use crate::scope::{PanicMonitor, Parent, Scope};
+use crate::snapshot::list::List;
 use crate::telemetry::Telemetry;
 use crate::{Batch, Builder, Flavor, HandlerId, Interest, Registry};
 
@@ -76,7 +61,7 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Key for K {}
 /// # Callbacks
 ///
 /// When [`on_panic`](Self::on_panic), [`on_interest`](Self::on_interest) or
-/// [`on_crowded`](Self::on_crowded) replaces a callback, or it is cleared, calls of the old one that
+/// [`on_handler_limit`](Self::on_handler_limit) replaces a callback, or it is cleared, calls of the old one that
 /// are about to be made or have begun go on. Each of them is called by whatever thread it happens
 /// on, so they may run on several at once. What they throw is [counted](Self::panic_count), and
 /// nobody is told.
@@ -98,7 +83,7 @@ pub struct Topics<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
 /// with a handle. The topic stays as long as it has a handle.
 pub struct Handle<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     registry: Registry<F, E>,
-    home: TopicHome<F, K, E>,
+    scope: TopicScope<F, K, E>,
 }
 
 impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
@@ -121,9 +106,9 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
             pruned: AtomicUsize::new(0),
             shared: Arc::new(Shared {
                 map: Weak::clone(map),
-                reports: Reports::new(),
+                monitor: PanicMonitor::new(),
                 interests: Interests::new(),
-                crowds: Crowds::new(),
+                limit: HandlerLimit::new(),
                 telemetry,
             }),
         });
@@ -136,14 +121,14 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// open: write `handle(7u64)`.
     #[must_use]
     pub fn handle(&self, key: impl Into<K>) -> Handle<F, K, E> {
-        let key = Contained::new(key.into());
+        let key = DropGuarded::new(key.into());
         if let Some(handle) = self.get::<K>(&key) {
             return handle;
         }
         let shared = Arc::clone(&self.map.shared);
-        let home = Arc::new(Home::new(Place { key, shared }));
-        let core = Arc::new(Core::new(Arc::clone(&home) as Arc<Home>));
-        let new = Found { home, core };
+        let scope = Arc::new(Scope::new(Topic { key, shared }));
+        let core = Arc::new(Core::new(Arc::clone(&scope) as Arc<Scope>));
+        let new = Found { scope, core };
         // A clone goes in. Another thread may have made the topic meanwhile: then nothing of the
         // user's is dropped under the lock, because this is not the last share of it.
         let topics = &self.map.topics;
@@ -153,7 +138,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
             |topic| (Handle::of(topic), Arc::ptr_eq(&topic.core, &new.core)),
         );
         if is_new {
-            self.map.shared.telemetry.topic_came(new.key());
+            self.map.shared.telemetry.topic_created(new.key());
         }
         handle
     }
@@ -284,8 +269,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// own `Hash` or `Eq` panicked at that time. Memory is given back from time to time too,
     /// every 1,024 topics that went, as soon as three quarters of it are not needed.
     pub fn prune(&self) -> usize {
-        let topics = self.map.topics.collect(|topic| Arc::clone(&topic.home));
-        let removed = topics.iter().filter(|home| self.map.prune(&home.topic));
+        let topics = self.map.topics.collect(|topic| Arc::clone(&topic.scope));
+        let removed = topics.iter().filter(|scope| self.map.prune(&scope.parent));
         let removed = removed.count();
         self.map.topics.shrink_to_fit();
         removed
@@ -305,9 +290,9 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         self.set_callback(None);
     }
 
-    fn set_callback(&self, callback: Option<Callback<K>>) {
-        let outcome = self.map.shared.reports.listener.set(callback);
-        self.map.shared.absorb(outcome.err());
+    fn set_callback(&self, callback: Option<TopicPanicCallback<K>>) {
+        let outcome = self.map.shared.monitor.callback.set(callback);
+        self.map.shared.count_and_drop(outcome.err());
     }
 
     /// Sets what is called when a topic gains its first handler or loses its last one, instead
@@ -352,13 +337,13 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     pub fn on_interest(&self, callback: impl Fn(&K, Interest) + Send + Sync + 'static) {
         self.set_interest_callback(Some(Box::new(callback)));
         // All handles are made before the first is dropped: that takes the same locks.
-        for topic in self.map.topics.collect(Handle::of) {
-            let place = &topic.home.topic;
-            topic.change(|list| {
-                place.record(0, list.len());
+        for handle in self.map.topics.collect(Handle::of) {
+            let topic = &handle.scope.parent;
+            handle.change(|list| {
+                topic.length_changed_locked(0, list.len());
                 None::<(List<_>, [_; 0])>
             });
-            place.tell_interest();
+            topic.report_interest();
         }
     }
 
@@ -367,9 +352,9 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         self.set_interest_callback(None);
     }
 
-    fn set_interest_callback(&self, callback: Option<interest::Callback<K>>) {
+    fn set_interest_callback(&self, callback: Option<InterestCallback<K>>) {
         let outcome = self.map.shared.interests.set(callback);
-        self.map.shared.absorb(outcome.err());
+        self.map.shared.count_and_drop(outcome.err());
     }
 
     /// Sets what is called each time that a topic grows past a multiple of `limit` handlers (of 100:
@@ -385,32 +370,36 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// use topic_registry::TopicRegistry;
     ///
     /// let users = TopicRegistry::<u64, str>::new();
-    /// users.on_crowded(100, |user, handlers| eprintln!("user {user} has {handlers} handlers"));
+    /// users.on_handler_limit(100, |user, handlers| eprintln!("user {user} has {handlers} handlers"));
     /// ```
     ///
     /// # Panics
     ///
     /// If `limit` is 0.
-    pub fn on_crowded(&self, limit: usize, callback: impl Fn(&K, usize) + Send + Sync + 'static) {
+    pub fn on_handler_limit(
+        &self,
+        limit: usize,
+        callback: impl Fn(&K, usize) + Send + Sync + 'static,
+    ) {
         assert_ne!(limit, 0, "a limit of 0 handlers: every topic is past it");
-        self.set_crowd_callback(Some((limit, Box::new(callback))));
+        self.set_limit_callback(Some((limit, Box::new(callback))));
     }
 
-    /// Forgets the callback that was set by [`on_crowded`](Self::on_crowded).
-    pub fn clear_crowd_callback(&self) {
-        self.set_crowd_callback(None);
+    /// Forgets the callback that was set by [`on_handler_limit`](Self::on_handler_limit).
+    pub fn clear_handler_limit_callback(&self) {
+        self.set_limit_callback(None);
     }
 
-    fn set_crowd_callback(&self, callback: Option<crowd::Callback<K>>) {
-        let outcome = self.map.shared.crowds.set(callback);
-        self.map.shared.absorb(outcome.err());
+    fn set_limit_callback(&self, callback: Option<LimitCallback<K>>) {
+        let outcome = self.map.shared.limit.set(callback);
+        self.map.shared.count_and_drop(outcome.err());
     }
 
     /// How many panics were caught in all topics, those that are gone included, and of the
     /// callbacks.
     #[must_use]
     pub fn panic_count(&self) -> u64 {
-        self.map.shared.reports.count()
+        self.map.shared.monitor.count()
     }
 
     /// Runs `read` over the handlers of the key's topic, if it has any. Owns no share of the
@@ -419,7 +408,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     pub(crate) fn read<Q, R: Default>(
         &self,
         key: &Q,
-        read: impl FnOnce(&Arc<List<Entry<F, E>>>) -> R,
+        read: impl FnOnce(&Arc<List<HandlerArc<F, E>>>) -> R,
     ) -> R
     where
         K: Borrow<Q>,
@@ -478,13 +467,13 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Handle<F, K, E> {
     /// The topic's key.
     #[must_use]
     pub fn key(&self) -> &K {
-        &self.home.topic.key
+        &self.scope.parent.key
     }
 
     fn of(topic: &Found<F, K, E>) -> Self {
         Self {
             registry: Registry::of(Arc::clone(&topic.core)),
-            home: Arc::clone(&topic.home),
+            scope: Arc::clone(&topic.scope),
         }
     }
 }
@@ -502,7 +491,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Clone for Handle<F, K, E> {
     fn clone(&self) -> Self {
         Self {
             registry: self.registry.clone(),
-            home: Arc::clone(&self.home),
+            scope: Arc::clone(&self.scope),
         }
     }
 }
@@ -513,187 +502,5 @@ impl<F: Flavor<E>, K: Key + fmt::Debug, E: ?Sized> fmt::Debug for Handle<F, K, E
             .field("key", self.key())
             .field("registry", &self.registry)
             .finish_non_exhaustive()
-    }
-}
-
-type Callback<K> = Box<dyn Fn(&K, &PanicInfo<'_>) + Send + Sync>;
-
-struct Map<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
-    topics: Table<Found<F, K, E>>,
-    pruned: AtomicUsize,
-    shared: Arc<Shared<F, K, E>>,
-}
-
-/// What every topic needs of the whole, and keeps alive.
-struct Shared<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
-    // Weak, because the map owns the topics.
-    map: Weak<Map<F, K, E>>,
-    reports: Reports<Callback<K>>,
-    interests: Interests<K>,
-    crowds: Crowds<K>,
-    telemetry: Telemetry<K>,
-}
-
-/// Where a topic is: what its home knows of it.
-struct Place<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
-    key: Contained<K>,
-    shared: Arc<Shared<F, K, E>>,
-}
-
-type TopicHome<F, K, E> = Arc<Home<Place<F, K, E>>>;
-
-impl<F: Flavor<E>, K: Key, E: ?Sized> Shared<F, K, E> {
-    /// Counts a panic.
-    fn count(&self) {
-        self.reports.add();
-        self.telemetry.panicked();
-    }
-
-    /// Counts what callbacks threw.
-    fn absorb(&self, thrown: impl IntoIterator<Item = Payload>) {
-        absorb(thrown, || self.count());
-    }
-}
-
-impl<F: Flavor<E>, K: Key, E: ?Sized> Topic for Place<F, K, E> {
-    fn count(&self) {
-        self.shared.count();
-    }
-
-    fn tell(&self, info: &PanicInfo<'_>) {
-        let listener = &self.shared.reports.listener;
-        let thrown = listener.call(|callback| callback(&self.key, info));
-        self.shared.absorb(thrown);
-    }
-
-    fn report(&self, info: &PanicInfo<'_>) {
-        self.shared.telemetry.reported(&self.key, info);
-    }
-
-    fn record(&self, from: usize, to: usize) {
-        if (from == 0) != (to == 0) {
-            let now = Interest::of(to);
-            self.shared.interests.record(self.address(), now);
-        }
-    }
-
-    fn follow(&self, from: usize, to: usize) {
-        let Shared {
-            interests,
-            crowds,
-            telemetry,
-            ..
-        } = &*self.shared;
-        // First, because callbacks may take their time, and change the topic in turn.
-        telemetry.topic_resized(from, to);
-        if (from == 0) != (to == 0) && interests.is_watched() {
-            self.tell_interest();
-        }
-        if crowds.is_past(from, to) {
-            self.shared.absorb(crowds.tell(&self.key, from, to));
-        }
-    }
-
-    fn end(&self, handlers: usize) {
-        self.shared.telemetry.topic_resized(handlers, 0);
-    }
-
-    fn prune(&self) {
-        if let Some(map) = self.shared.map.upgrade() {
-            map.prune(self);
-        }
-    }
-
-    fn settle(&self) {
-        if let Some(map) = self.shared.map.upgrade() {
-            map.topics.wait_for_look_ups(&self.key);
-        }
-    }
-}
-
-impl<F: Flavor<E>, K: Key, E: ?Sized> Place<F, K, E> {
-    fn address(&self) -> interest::Address {
-        ptr::from_ref(self).addr()
-    }
-
-    fn tell_interest(&self) {
-        let Shared { interests, .. } = &*self.shared;
-        interests.tell(self.address(), &self.key, |payload| {
-            self.shared.absorb([payload]);
-        });
-    }
-}
-
-impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
-    /// Removes the topic of this place's key if it is idle.
-    fn prune(&self, place: &Place<F, K, E>) -> bool {
-        // What is removed is dropped after the lock is released.
-        let topic = self
-            .topics
-            .remove_if(&place.key, |topic| topic.core.cell.is_idle());
-        if topic.is_some() {
-            self.give_back();
-            self.shared.telemetry.topic_went(&place.key);
-        }
-        topic.is_some()
-    }
-
-    #[cfg(any(feature = "tracing", feature = "metrics"))]
-    fn tell_that_all_went(&self) {
-        // Those who are told are the user's, so not under the locks.
-        for topic in self.topics.collect(Found::clone) {
-            self.shared.telemetry.topic_went(topic.key());
-        }
-    }
-
-    /// Shrinks the map every so often if most of it stands empty, which a map of keys that
-    /// come and go would otherwise never do.
-    fn give_back(&self) {
-        const EVERY: usize = 1024;
-        let pruned = self.pruned.fetch_add(1, Ordering::Relaxed) + 1;
-        if pruned % EVERY == 0 && self.topics.capacity() > 4 * self.topics.len() + EVERY {
-            self.topics.shrink_to_fit();
-        }
-    }
-}
-
-/// Topics that have not gone before go with their map; and so do the callbacks that are told of
-/// topics. One of these may own a handle, which keeps all that is shared: they would keep each
-/// other for ever.
-impl<F: Flavor<E>, K: Key, E: ?Sized> Drop for Map<F, K, E> {
-    fn drop(&mut self) {
-        #[cfg(any(feature = "tracing", feature = "metrics"))]
-        self.tell_that_all_went();
-        let Shared {
-            interests, crowds, ..
-        } = &*self.shared;
-        for outcome in [interests.set(None), crowds.set(None)] {
-            self.shared.absorb(outcome.err());
-        }
-    }
-}
-
-/// A topic in the map.
-struct Found<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
-    /// Has the one copy of the key.
-    home: TopicHome<F, K, E>,
-    core: Arc<Core<F, E>>,
-}
-
-impl<F: Flavor<E>, K: Key, E: ?Sized> Clone for Found<F, K, E> {
-    fn clone(&self) -> Self {
-        Self {
-            home: Arc::clone(&self.home),
-            core: Arc::clone(&self.core),
-        }
-    }
-}
-
-impl<F: Flavor<E>, K: Key, E: ?Sized> Keyed for Found<F, K, E> {
-    type Key = K;
-
-    #[inline]
-    fn key(&self) -> &K {
-        &self.home.topic.key
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use crate::telemetry::Telemetry;
+use crate::telemetry::{FmtKey, Telemetry};
 use crate::{Flavor, Key, Topics};
 
 /// Makes [`Topics`] that logs and metrics know by name.
@@ -16,14 +16,11 @@ use crate::{Flavor, Key, Topics};
 /// ```
 pub struct Builder<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     name: Option<Box<str>>,
-    show: Option<Show<K>>,
+    show: Option<FmtKey<K>>,
     build: PhantomData<Build<F, K, E>>,
 }
 
 type Build<F, K, E> = fn() -> Topics<F, K, E>;
-
-/// How a key is shown.
-pub(crate) type Show<K> = fn(&K, &mut fmt::Formatter<'_>) -> fmt::Result;
 
 impl<F: Flavor<E>, K: Key, E: ?Sized> Builder<F, K, E> {
     pub(crate) fn new() -> Self {

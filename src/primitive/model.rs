@@ -12,8 +12,8 @@ use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 
-use crate::concurrency::atomic::{AtomicUsize, Ordering};
-use crate::concurrency::{Mutex, RwLock, RwLockWriteGuard};
+use crate::primitive::atomic::{AtomicUsize, Ordering};
+use crate::primitive::{Mutex, RwLock, RwLockWriteGuard};
 
 /// Swapped and loaded under a lock, which is one order of all steps, as `arc_swap` has it.
 pub(crate) struct ArcSwapAny<P> {

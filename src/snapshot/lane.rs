@@ -68,9 +68,9 @@ use std::mem::{self, ManuallyDrop};
 use std::ptr;
 use std::sync::{Arc, PoisonError};
 
-use crate::barrier;
-use crate::concurrency::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use crate::concurrency::{Mutex, MutexGuard, global, thread_own};
+use crate::primitive::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use crate::primitive::{Mutex, MutexGuard, explored_static, thread_local_const};
+use crate::snapshot::barrier;
 
 /// The mark of a hot word.
 const HOT: usize = 1;
@@ -403,12 +403,12 @@ impl Record {
 
 // The newest of all records.
 #[cfg(not(any(loom, shuttle)))]
-global!(RECORDS: Records = Records(AtomicPtr::new(ptr::null_mut())));
+explored_static!(RECORDS: Records = Records(AtomicPtr::new(ptr::null_mut())));
 
 // Where runs are explored, each has its own, which go with the last thread that has one: what a thread
 // owns may be dropped after what is global.
 #[cfg(any(loom, shuttle))]
-global!(RECORDS: Arc<Records> = Arc::new(Records(AtomicPtr::new(ptr::null_mut()))));
+explored_static!(RECORDS: Arc<Records> = Arc::new(Records(AtomicPtr::new(ptr::null_mut()))));
 
 struct Records(AtomicPtr<Record>);
 
@@ -428,10 +428,10 @@ impl Drop for Records {
 
 // The record of this thread. It has no destructor, so that dispatches need not ask whether it
 // has run.
-thread_own!(RECORD: Cell<Option<&'static Record>> = Cell::new(None));
+thread_local_const!(RECORD: Cell<Option<&'static Record>> = Cell::new(None));
 
 // The same, to be given back when the thread ends.
-thread_own!(CLAIMED: Cell<Option<Claimed>> = Cell::new(None));
+thread_local_const!(CLAIMED: Cell<Option<Claimed>> = Cell::new(None));
 
 /// A record that this thread has until this is dropped.
 struct Claimed {

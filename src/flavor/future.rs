@@ -1,27 +1,18 @@
 //! The async flavor: handlers that return futures, run concurrently or one by one.
-//!
-//! Nothing is polled but by the task that polls the dispatch, and no snapshot is held while
-//! it waits: a handler that is pending is kept by itself, with its future.
 
 use std::borrow::Borrow;
-use std::future::{Future, Ready, poll_fn};
+use std::future::{Future, Ready};
 use std::hash::Hash;
 use std::ops::ControlFlow;
 use std::panic::Location;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::{iter, mem};
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
-
-use crate::cell::Owner;
-use crate::delivery::{Outcome, Sum};
-use crate::list::{List, Position, Ranked};
-use crate::panic::catch;
-use crate::registry::{Entry, sealed};
-use crate::slot::{Handler, Head, Kept, Once, Slot};
-use crate::topic::{Handle, Key, Topics};
+use super::poll::{AsyncHandler, Handlers, MakeFuture, Source, concurrently, in_sequence};
+use super::{HandlerArc, sealed};
+use crate::delivery::Outcome;
+use crate::handler::{Header, Once, Slot};
+use crate::snapshot::cell::HasCell;
+use crate::topics::{Handle, Key, Topics};
 use crate::{Batch, Delivery, Flavor, HandlerGuard, HandlerId, Registry};
 
 /// One topic without a key: handlers that return futures, run by `notify(..).await`.
@@ -75,11 +66,11 @@ impl<E: ?Sized + 'static> Flavor<E> for AsyncFlavor {
         private_interfaces,
         reason = "sealed: outside the crate nobody can name it"
     )]
-    fn interceptor<I>(head: Head, interceptor: I) -> Entry<Self, E>
+    fn interceptor<I>(header: Header, interceptor: I) -> HandlerArc<Self, E>
     where
         I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static,
     {
-        Arc::new(Slot::new(head, Some(Intercepting(interceptor))))
+        Arc::new(Slot::new(header, Some(Intercepting(interceptor))))
     }
 }
 
@@ -100,261 +91,6 @@ where
     Fut: Future<Output = ()> + Send + 'e,
 {
     type Future = Fut;
-}
-
-/// A handler as a dispatch sees it.
-pub trait AsyncHandler<E: ?Sized>: Handler {
-    /// Calls the closure, unless the handler was removed, and polls its future once.
-    ///
-    /// That it is one call has a reason: the compiler sees the future's own type here. It
-    /// inlines the poll, and if the future can never be pending, it drops the box.
-    fn start<'e>(&self, event: &'e E, context: &mut Context<'_>) -> Result<Outcome, Pending<'e>>;
-}
-
-/// A future that has not ended yet.
-type Pending<'e> = Pin<Box<dyn Future<Output = ()> + Send + 'e>>;
-
-/// What a handler keeps: a closure that makes futures.
-trait Begin<E: ?Sized>: Send + Sync {
-    type Future<'e>: Future<Output = ()> + Send + 'e
-    where
-        E: 'e;
-
-    /// A future for this event, or what came of it if there is none.
-    fn begin<'e>(&self, event: &'e E) -> Result<Self::Future<'e>, Outcome>;
-}
-
-impl<E, C> AsyncHandler<E> for Slot<C>
-where
-    E: ?Sized,
-    C: Kept<Closure: Begin<E>> + Send + Sync,
-{
-    fn start<'e>(&self, event: &'e E, context: &mut Context<'_>) -> Result<Outcome, Pending<'e>> {
-        let Some(closure) = self.live() else {
-            return Ok(Outcome::Skipped);
-        };
-        match catch(|| closure.begin(event)) {
-            Ok(Ok(future)) => match poll(&self.head, Box::pin(future), context) {
-                Ok(outcome) => Ok(outcome),
-                Err(pending) => Err(pending),
-            },
-            Ok(Err(outcome)) => Ok(outcome),
-            Err(payload) => Ok(self.head.panicked(payload)),
-        }
-    }
-}
-
-/// Polls a future of this handler's. What panics in it, here or when it is dropped at its
-/// end, is reported and goes no further.
-#[inline]
-fn poll<F: Future<Output = ()> + ?Sized>(
-    head: &Head,
-    mut future: Pin<Box<F>>,
-    context: &mut Context<'_>,
-) -> Result<Outcome, Pin<Box<F>>> {
-    let outcome = match catch(|| future.as_mut().poll(context)) {
-        Ok(Poll::Pending) => return Err(future),
-        Ok(Poll::Ready(())) => Outcome::Called,
-        Err(payload) => head.panicked(payload),
-    };
-    head.discard(future);
-    Ok(outcome)
-}
-
-/// A future that was pending, with its handler. It does not keep the other handlers.
-struct Running<'e, E: ?Sized + 'static> {
-    handler: Entry<AsyncFlavor, E>,
-    // `None` once it has ended.
-    future: Option<Pending<'e>>,
-}
-
-impl<'e, E: ?Sized> Running<'e, E> {
-    fn new(handler: &Entry<AsyncFlavor, E>, future: Pending<'e>) -> Self {
-        Self {
-            handler: Arc::clone(handler),
-            future: Some(future),
-        }
-    }
-}
-
-impl<E: ?Sized> Future for Running<'_, E> {
-    type Output = Outcome;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
-        let future = self.future.take();
-        let future = future.expect("it is not polled after its end");
-        match poll(self.handler.head(), future, context) {
-            Ok(outcome) => Poll::Ready(outcome),
-            Err(pending) => {
-                self.future = Some(pending);
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl<E: ?Sized> Drop for Running<'_, E> {
-    fn drop(&mut self) {
-        let future = self.future.take();
-        self.handler.head().discard(future);
-    }
-}
-
-type Handlers<E> = Arc<List<Entry<AsyncFlavor, E>>>;
-
-/// Where a dispatch finds its handlers.
-trait Source<E: ?Sized + 'static> {
-    /// Runs `read` over the handlers of this moment, unless there are none.
-    fn read<R: Default>(&self, read: impl FnOnce(&Handlers<E>) -> R) -> R;
-}
-
-impl<E: ?Sized + 'static> Source<E> for AsyncRegistry<E> {
-    fn read<R: Default>(&self, read: impl FnOnce(&Handlers<E>) -> R) -> R {
-        self.cell().read(read)
-    }
-}
-
-/// A topic, by its key.
-struct ByKey<'q, K: Key, Q: ?Sized, E: ?Sized + 'static>(&'q AsyncTopicRegistry<K, E>, &'q Q);
-
-impl<K, Q, E> Source<E> for ByKey<'_, K, Q, E>
-where
-    K: Key + Borrow<Q>,
-    Q: Hash + Eq + ?Sized,
-    E: ?Sized + 'static,
-{
-    fn read<R: Default>(&self, read: impl FnOnce(&Handlers<E>) -> R) -> R {
-        self.0.read(self.1, read)
-    }
-}
-
-/// Starts every handler, in order but for those that may stop the others, which come first;
-/// and waits for those that are pending after their first poll: only they are worth the
-/// bookkeeping of waiting for several futures at once.
-///
-/// The list is protected during that first pass, and not longer: that takes one of the few places
-/// that this thread has for it, and the task may move.
-async fn concurrently<E: ?Sized + 'static>(source: &impl Source<E>, event: &E) -> Delivery {
-    let (mut sum, mut pending, mut is_started) = (Sum::default(), None, false);
-    poll_fn(|context| {
-        if mem::replace(&mut is_started, true) {
-            return Poll::Ready(());
-        }
-        pending = source.read(|list| start_all(list, event, context, &mut sum));
-        // They have the waker of this task, and are polled again only when it is woken: with
-        // wakers of their own, which they need to be told apart. To poll them for that at once
-        // would resume a handler that has yielded, before any other task could run.
-        match pending {
-            None => Poll::Ready(()),
-            Some(_) => Poll::Pending,
-        }
-    })
-    .await;
-    if let Some(mut pending) = pending {
-        while let Some(outcome) = pending.next().await {
-            sum = sum.and(outcome);
-        }
-    }
-    sum.into()
-}
-
-/// Calls every handler, and polls its future once; those that are pending then.
-fn start_all<'e, E: ?Sized + 'static>(
-    list: &List<Entry<AsyncFlavor, E>>,
-    event: &'e E,
-    context: &mut Context<'_>,
-    sum: &mut Sum,
-) -> Option<FuturesUnordered<Running<'e, E>>> {
-    let some_stop = list.stops() != 0;
-    if some_stop {
-        // They have no futures that could be pending.
-        let mut stopping = list.iter().filter(|handler| handler.stops());
-        advance(&mut stopping, event, context, sum);
-    }
-    if sum.is_stopped() {
-        return None;
-    }
-    let mut pending = None;
-    for handler in list.iter() {
-        if some_stop && handler.stops() {
-            continue;
-        }
-        match handler.start(event, context) {
-            Ok(outcome) => *sum = sum.and(outcome),
-            Err(future) => pending
-                .get_or_insert_with(FuturesUnordered::new)
-                .push(Running::new(handler, future)),
-        }
-    }
-    pending
-}
-
-/// The handler that the others wait for, the list that it is in, and where it goes on.
-type Waiting<'e, E> = (Running<'e, E>, Handlers<E>, Position);
-
-/// Runs the handlers one after the other, in order. The list becomes owned when it must
-/// outlive a wait, and not before.
-async fn in_sequence<E: ?Sized + 'static>(source: &impl Source<E>, event: &E) -> Delivery {
-    let mut sum = Sum::default();
-    let mut waiting: Option<Waiting<'_, E>> = None;
-    poll_fn(|context| {
-        let pending = match waiting.take() {
-            None => source.read(|list| {
-                let mut at = Position::default();
-                let running = go_on(list, &mut at, event, context, &mut sum)?;
-                Some((running, Arc::clone(list), at))
-            }),
-            Some((mut running, list, mut at)) => match Pin::new(&mut running).poll(context) {
-                Poll::Pending => Some((running, list, at)),
-                Poll::Ready(outcome) => {
-                    sum = sum.and(outcome);
-                    let running = go_on(&list, &mut at, event, context, &mut sum);
-                    running.map(|running| (running, list, at))
-                }
-            },
-        };
-        match pending {
-            None => Poll::Ready(()),
-            pending => {
-                waiting = pending;
-                Poll::Pending
-            }
-        }
-    })
-    .await;
-    sum.into()
-}
-
-/// Runs the handlers from a position on, one after the other, until one is pending or stops.
-fn go_on<'e, E: ?Sized + 'static>(
-    list: &List<Entry<AsyncFlavor, E>>,
-    at: &mut Position,
-    event: &'e E,
-    context: &mut Context<'_>,
-    sum: &mut Sum,
-) -> Option<Running<'e, E>> {
-    let mut handlers = iter::from_fn(|| list.next(at));
-    advance(&mut handlers, event, context, sum)
-}
-
-/// Runs handlers one after the other, until one is pending or stops.
-#[inline]
-fn advance<'h, 'e, E: ?Sized + 'static>(
-    handlers: &mut impl Iterator<Item = &'h Entry<AsyncFlavor, E>>,
-    event: &'e E,
-    context: &mut Context<'_>,
-    sum: &mut Sum,
-) -> Option<Running<'e, E>> {
-    for handler in handlers {
-        match handler.start(event, context) {
-            Ok(outcome) => *sum = sum.and(outcome),
-            Err(future) => return Some(Running::new(handler, future)),
-        }
-        if sum.is_stopped() {
-            break;
-        }
-    }
-    None
 }
 
 impl<E: ?Sized> AsyncRegistry<E> {
@@ -383,7 +119,11 @@ impl<E: ?Sized> AsyncRegistry<E> {
         F: Fn(&E) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.add(entry(self, HandlerId::next(priority), Owning(handler)))
+        self.add(new_handler(
+            self,
+            HandlerId::next(priority),
+            Owning(handler),
+        ))
     }
 
     /// As [`register`](Self::register), until the guard is dropped.
@@ -468,7 +208,11 @@ impl<E: ?Sized> AsyncRegistry<E> {
     where
         F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
     {
-        self.add(entry(self, HandlerId::next(priority), Borrowing(handler)))
+        self.add(new_handler(
+            self,
+            HandlerId::next(priority),
+            Borrowing(handler),
+        ))
     }
 
     /// As [`register_async_fn`](Self::register_async_fn), until the guard is dropped.
@@ -526,10 +270,30 @@ impl<E: ?Sized> AsyncRegistry<E> {
     }
 }
 
+impl<E: ?Sized + 'static> Source<E> for AsyncRegistry<E> {
+    fn read<R: Default>(&self, read: impl FnOnce(&Handlers<E>) -> R) -> R {
+        self.cell().read(read)
+    }
+}
+
+/// A topic, by its key.
+struct ByKey<'q, K: Key, Q: ?Sized, E: ?Sized + 'static>(&'q AsyncTopicRegistry<K, E>, &'q Q);
+
+impl<K, Q, E> Source<E> for ByKey<'_, K, Q, E>
+where
+    K: Key + Borrow<Q>,
+    Q: Hash + Eq + ?Sized,
+    E: ?Sized + 'static,
+{
+    fn read<R: Default>(&self, read: impl FnOnce(&Handlers<E>) -> R) -> R {
+        self.0.read(self.1, read)
+    }
+}
+
 /// A handler whose futures own what they need.
 struct Owning<F>(F);
 
-impl<E, F, Fut> Begin<E> for Owning<F>
+impl<E, F, Fut> MakeFuture<E> for Owning<F>
 where
     E: ?Sized,
     F: Fn(&E) -> Fut + Send + Sync,
@@ -541,7 +305,7 @@ where
         E: 'e;
 
     #[inline]
-    fn begin(&self, event: &E) -> Result<Fut, Outcome> {
+    fn make_future(&self, event: &E) -> Result<Fut, Outcome> {
         Ok((self.0)(event))
     }
 }
@@ -549,7 +313,7 @@ where
 /// A handler whose futures borrow the event.
 struct Borrowing<F>(F);
 
-impl<E, F> Begin<E> for Borrowing<F>
+impl<E, F> MakeFuture<E> for Borrowing<F>
 where
     E: ?Sized,
     F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync,
@@ -560,13 +324,13 @@ where
         E: 'e;
 
     #[inline]
-    fn begin<'e>(&self, event: &'e E) -> Result<Self::Future<'e>, Outcome> {
+    fn make_future<'e>(&self, event: &'e E) -> Result<Self::Future<'e>, Outcome> {
         Ok(self.0.clone()(event))
     }
 }
 
 /// A handler for one call ever.
-impl<E, F, Fut> Begin<E> for Once<F>
+impl<E, F, Fut> MakeFuture<E> for Once<F>
 where
     E: ?Sized,
     F: FnOnce(&E) -> Fut + Send,
@@ -578,7 +342,7 @@ where
         E: 'e;
 
     #[inline]
-    fn begin(&self, event: &E) -> Result<Fut, Outcome> {
+    fn make_future(&self, event: &E) -> Result<Fut, Outcome> {
         Ok(self.claim().ok_or(Outcome::Skipped)?(event))
     }
 }
@@ -586,7 +350,7 @@ where
 /// A handler that may stop the dispatch, and has nothing to wait for.
 struct Intercepting<I>(I);
 
-impl<E, I> Begin<E> for Intercepting<I>
+impl<E, I> MakeFuture<E> for Intercepting<I>
 where
     E: ?Sized,
     I: Fn(&E) -> ControlFlow<()> + Send + Sync,
@@ -597,7 +361,7 @@ where
         E: 'e;
 
     #[inline]
-    fn begin(&self, event: &E) -> Result<Ready<()>, Outcome> {
+    fn make_future(&self, event: &E) -> Result<Ready<()>, Outcome> {
         Err(match (self.0)(event) {
             ControlFlow::Continue(()) => Outcome::Called,
             ControlFlow::Break(()) => Outcome::Stopped,
@@ -606,24 +370,28 @@ where
 }
 
 #[track_caller]
-fn once<E, F, Fut>(registry: &AsyncRegistry<E>, handler: F) -> Entry<AsyncFlavor, E>
+fn once<E, F, Fut>(registry: &AsyncRegistry<E>, handler: F) -> HandlerArc<AsyncFlavor, E>
 where
     E: ?Sized + 'static,
     F: FnOnce(&E) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
     let id = HandlerId::next(0);
-    entry(registry, id, Once::new(registry.registration(id), handler))
+    new_handler(registry, id, Once::new(registry.registration(id), handler))
 }
 
 #[track_caller]
-fn entry<E, F>(registry: &AsyncRegistry<E>, id: HandlerId, closure: F) -> Entry<AsyncFlavor, E>
+fn new_handler<E, F>(
+    registry: &AsyncRegistry<E>,
+    id: HandlerId,
+    closure: F,
+) -> HandlerArc<AsyncFlavor, E>
 where
     E: ?Sized + 'static,
-    F: Begin<E> + 'static,
+    F: MakeFuture<E> + 'static,
 {
-    let head = Head::new(id, Location::caller(), registry.home());
-    Arc::new(Slot::new(head, Some(closure)))
+    let header = Header::new(id, Location::caller(), registry.scope());
+    Arc::new(Slot::new(header, Some(closure)))
 }
 
 impl<E: ?Sized> Batch<'_, AsyncFlavor, E> {
@@ -644,7 +412,7 @@ impl<E: ?Sized> Batch<'_, AsyncFlavor, E> {
         F: Fn(&E) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.add(entry(
+        self.add(new_handler(
             self.registry,
             HandlerId::next(priority),
             Owning(handler),
@@ -676,7 +444,7 @@ impl<E: ?Sized> Batch<'_, AsyncFlavor, E> {
     where
         F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
     {
-        self.add(entry(
+        self.add(new_handler(
             self.registry,
             HandlerId::next(priority),
             Borrowing(handler),

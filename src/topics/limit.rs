@@ -1,32 +1,33 @@
 //! Tells of topics that gather more handlers than they should.
 
-use crate::concurrency::atomic::{AtomicUsize, Ordering};
-use crate::panic::{Listener, Payload};
+use crate::callback::CallbackCell;
+use crate::panic::Payload;
+use crate::primitive::atomic::{AtomicUsize, Ordering};
 
 /// A limit, and what is called when a topic has grown past a multiple of it.
-pub(crate) type Callback<K> = (usize, Box<dyn Fn(&K, usize) + Send + Sync>);
+pub(crate) type LimitCallback<K> = (usize, Box<dyn Fn(&K, usize) + Send + Sync>);
 
-pub(crate) struct Crowds<K> {
+pub(crate) struct HandlerLimit<K> {
     // The limit, once more, so that topics that nobody watches take no lock in common; 0 if
-    // there is none. It is set under the listener's lock, so that the two stay together. Relaxed:
+    // there is none. It is set under the callback's lock, so that the two stay together. Relaxed:
     // who is told in the end follows that lock.
     limit: AtomicUsize,
-    listener: Listener<Callback<K>>,
+    callback: CallbackCell<LimitCallback<K>>,
 }
 
-impl<K> Crowds<K> {
+impl<K> HandlerLimit<K> {
     pub(crate) fn new() -> Self {
         Self {
             limit: AtomicUsize::new(0),
-            listener: Listener::new(),
+            callback: CallbackCell::new(),
         }
     }
 
     /// Replaces the callback; returns what the destructor of the old one threw.
-    pub(crate) fn set(&self, callback: Option<Callback<K>>) -> Result<(), Payload> {
+    pub(crate) fn set(&self, callback: Option<LimitCallback<K>>) -> Result<(), Payload> {
         let limit = callback.as_ref().map_or(0, |(limit, _)| *limit);
         let store = || self.limit.store(limit, Ordering::Relaxed);
-        self.listener.set_with(callback, store)
+        self.callback.set_with(callback, store)
     }
 
     /// Whether a topic is crowded, and was not, that went from so many handlers to so many.
@@ -36,7 +37,7 @@ impl<K> Crowds<K> {
 
     /// Tells of such a topic; returns what the callback threw.
     pub(crate) fn tell(&self, key: &K, from: usize, to: usize) -> Vec<Payload> {
-        self.listener.call(|(limit, callback)| {
+        self.callback.call(|(limit, callback)| {
             // The limit may have been replaced meanwhile.
             if is_past_another(*limit, from, to) {
                 callback(key, to);

@@ -4,37 +4,38 @@
 use std::panic::Location;
 use std::sync::{Arc, PoisonError};
 
-use crate::concurrency::Mutex;
-use crate::concurrency::atomic::{AtomicBool, Ordering};
 use crate::delivery::Outcome;
 use crate::guard::Registration;
 use crate::id::{HandlerId, Rank};
-use crate::list::Ranked;
-use crate::panic::{Home, PanicOrigin, Payload, Source, catch};
+use crate::panic::{PanicOrigin, Payload, Registrant, catch};
+use crate::primitive::Mutex;
+use crate::primitive::atomic::{AtomicBool, Ordering};
+use crate::scope::Scope;
+use crate::snapshot::list::Ranked;
 
 /// A handler with its closure. The flavors call it through a trait object of their own,
 /// so that the checks around the call are compiled together with the closure: one that
 /// cannot panic costs little more than a plain call.
 // In this order: what a dispatch touches is side by side.
 #[repr(C)]
-pub(crate) struct Slot<C: Kept> {
-    pub(crate) head: Head,
+pub(crate) struct Slot<C: Stored> {
+    pub(crate) header: Header,
     closure: C,
 }
 
 /// What is known of a handler whatever its closure is.
 #[repr(C)]
-pub(crate) struct Head {
-    home: Arc<Home>,
+pub(crate) struct Header {
+    scope: Arc<Scope>,
     location: &'static Location<'static>,
     id: HandlerId,
     removed: AtomicBool,
-    stops: bool,
+    is_interceptor: bool,
 }
 
 /// A closure as it is kept. Its destructor can only be caught if the closure can be taken
 /// out, which takes an `Option`, and a check for each call.
-pub(crate) trait Kept {
+pub(crate) trait Stored {
     type Closure;
 
     /// The closure; `None` once it was taken out.
@@ -43,7 +44,7 @@ pub(crate) trait Kept {
     fn take(&mut self) -> Option<Self::Closure>;
 }
 
-impl<F> Kept for Option<F> {
+impl<F> Stored for Option<F> {
     type Closure = F;
 
     #[inline]
@@ -57,9 +58,9 @@ impl<F> Kept for Option<F> {
 }
 
 /// A closure that runs no code when it is dropped, and so costs no check.
-pub(crate) struct Plain<F>(pub(crate) F);
+pub(crate) struct NeedsNoDrop<F>(pub(crate) F);
 
-impl<F> Kept for Plain<F> {
+impl<F> Stored for NeedsNoDrop<F> {
     type Closure = F;
 
     #[inline]
@@ -79,18 +80,18 @@ impl<F> Kept for Plain<F> {
 )]
 pub trait Handler: Send + Sync {
     /// The part that does not depend on the closure.
-    fn head(&self) -> &Head;
+    fn header(&self) -> &Header;
 }
 
-impl<C: Kept> Slot<C> {
-    pub(crate) fn new(head: Head, closure: C) -> Self {
-        Self { head, closure }
+impl<C: Stored> Slot<C> {
+    pub(crate) fn new(header: Header, closure: C) -> Self {
+        Self { header, closure }
     }
 
     /// The closure, unless the handler was removed: then no dispatch may start it.
     #[inline]
     pub(crate) fn live(&self) -> Option<&C::Closure> {
-        if self.head.is_removed() {
+        if self.header.is_removed() {
             return removed();
         }
         self.closure.get()
@@ -103,31 +104,31 @@ fn removed<T>() -> Option<T> {
     None
 }
 
-impl<C: Kept + Send + Sync> Handler for Slot<C> {
-    fn head(&self) -> &Head {
-        &self.head
+impl<C: Stored + Send + Sync> Handler for Slot<C> {
+    fn header(&self) -> &Header {
+        &self.header
     }
 }
 
-impl Head {
+impl Header {
     pub(crate) fn new(
         id: HandlerId,
         location: &'static Location<'static>,
-        home: &Arc<Home>,
+        scope: &Arc<Scope>,
     ) -> Self {
         Self {
-            home: Arc::clone(home),
+            scope: Arc::clone(scope),
             location,
             id,
             removed: AtomicBool::new(false),
-            stops: false,
+            is_interceptor: false,
         }
     }
 
-    /// The head of a handler that may stop a dispatch.
-    pub(crate) fn stopping(self) -> Self {
+    /// The header of a handler that may stop a dispatch.
+    pub(crate) fn interceptor(self) -> Self {
         Self {
-            stops: true,
+            is_interceptor: true,
             ..self
         }
     }
@@ -140,7 +141,7 @@ impl Head {
         self.location
     }
 
-    /// Acquire, for the release in [`retire`](Self::retire): whoever learned that the
+    /// Acquire, for the release in [`mark_removed`](Self::mark_removed): whoever learned that the
     /// removal had returned learned it through some edge of its own, and coherence does
     /// the rest. It costs nothing more than a relaxed load where it matters.
     #[inline]
@@ -149,7 +150,7 @@ impl Head {
     }
 
     /// Keeps dispatches that run over an older list from starting this handler.
-    pub(crate) fn retire(&self) {
+    pub(crate) fn mark_removed(&self) {
         self.removed.store(true, Ordering::Release);
     }
 
@@ -166,7 +167,7 @@ impl Head {
     #[cold]
     pub(crate) fn panicked(&self, payload: Payload) -> Outcome {
         self.report(PanicOrigin::Call, payload);
-        if self.stops {
+        if self.is_interceptor {
             Outcome::StoppedByPanic
         } else {
             Outcome::Panicked
@@ -176,23 +177,24 @@ impl Head {
     #[cold]
     pub(crate) fn report(&self, origin: PanicOrigin, payload: Payload) {
         let (id, location) = (self.id, self.location);
-        self.home.report(Source { id, location }, origin, payload);
+        self.scope
+            .report(Registrant { id, location }, origin, payload);
     }
 }
 
-impl<C: Kept> Drop for Slot<C> {
+impl<C: Stored> Drop for Slot<C> {
     fn drop(&mut self) {
-        self.head.discard(self.closure.take());
+        self.header.discard(self.closure.take());
     }
 }
 
 impl<H: Handler + ?Sized> Ranked for Arc<H> {
     fn rank(&self) -> Rank {
-        self.head().id().rank()
+        self.header().id().rank()
     }
 
-    fn stops(&self) -> bool {
-        self.head().stops
+    fn is_interceptor(&self) -> bool {
+        self.header().is_interceptor
     }
 }
 

@@ -41,22 +41,22 @@
 //! reader that it finds on its way to the old list, also for one that then takes the new list
 //! and gives that share back. A look-up by key loads under the lock of its shard, and must not
 //! drop an item there. So a writer whose removed items are shared, when it has let go of its
-//! own lists, waits for the look-ups that have begun (`Home::settle`) before it drops its
+//! own lists, waits for the look-ups that have begun (`Scope::wait_for_lookups`) before it drops its
 //! shares of them. Look-ups that begin later find no list that has them.
 
 use std::mem;
 use std::ops::Deref;
 use std::sync::{Arc, PoisonError};
 
-use crate::concurrency::atomic::{AtomicU64, Ordering};
-use crate::concurrency::{ArcSwapAny, Cache, Guard, Mutex, MutexGuard};
-use crate::lane::{self, Inside, Lane};
-use crate::list::List;
+use crate::primitive::atomic::{AtomicU64, Ordering};
+use crate::primitive::{ArcSwapAny, Cache, Guard, Mutex, MutexGuard};
+use crate::snapshot::lane::{self, Inside, Lane};
+use crate::snapshot::list::List;
 
 // `None` is the empty list, so that a topic without handlers allocates none.
 type Published<T> = Option<Arc<List<T>>>;
 
-pub(crate) struct Cell<T> {
+pub(crate) struct ListCell<T> {
     // Nobody is inside when a cell is dropped with the lane open: who got there by a handle borrows
     // it still, and by key it is only found in a map that is borrowed as well, from which it goes
     // without items.
@@ -71,7 +71,7 @@ pub(crate) struct Cell<T> {
 
 const OWNER: u64 = 1 << 32;
 
-impl<T: Send + Sync + 'static> Cell<T> {
+impl<T: Send + Sync + 'static> ListCell<T> {
     pub(crate) fn new() -> Self {
         Self {
             lane: Lane::new(),
@@ -87,13 +87,13 @@ impl<T: Send + Sync + 'static> Cell<T> {
     }
 
     /// Counts another owner.
-    pub(crate) fn own(&self) {
+    pub(crate) fn add_owner(&self) {
         let counts = self.counts.fetch_add(OWNER, Ordering::SeqCst);
         assert!(counts < u64::MAX / 2, "2^31 handles of one registry");
     }
 
     /// Counts one owner less; whether the cell is idle now.
-    pub(crate) fn disown(&self) -> bool {
+    pub(crate) fn remove_owner(&self) -> bool {
         self.counts.fetch_sub(OWNER, Ordering::SeqCst) == OWNER
     }
 
@@ -119,7 +119,7 @@ impl<T: Send + Sync + 'static> Cell<T> {
         self.read_slowly(read)
     }
 
-    /// Kept apart, so that the rest is compiled into the caller.
+    /// Stored apart, so that the rest is compiled into the caller.
     #[cfg_attr(feature = "fast-lane", inline(never))]
     fn read_slowly<R: Default>(&self, read: impl FnOnce(&Arc<List<T>>) -> R) -> R {
         self.protect_slowly().read(read)
@@ -216,20 +216,20 @@ impl<T> Protected<T> {
 }
 
 /// Whoever owns a cell and can be pinned.
-pub(crate) trait Owner {
+pub(crate) trait HasCell {
     type Item: Send + Sync + 'static;
-    fn cell(&self) -> &Cell<Self::Item>;
+    fn cell(&self) -> &ListCell<Self::Item>;
 }
 
 /// An owner and its list as of the last [`load`](Self::load).
-pub(crate) struct Pin<O: Owner> {
-    cache: Cache<Through<O>, Published<O::Item>>,
+pub(crate) struct CachedList<O: HasCell> {
+    cache: Cache<CellRef<O>, Published<O::Item>>,
 }
 
-impl<O: Owner> Pin<O> {
+impl<O: HasCell> CachedList<O> {
     pub(crate) fn new(owner: O) -> Self {
         Self {
-            cache: Cache::new(Through(owner)),
+            cache: Cache::new(CellRef(owner)),
         }
     }
 
@@ -241,9 +241,9 @@ impl<O: Owner> Pin<O> {
 }
 
 /// The way to the `arc_swap` that `Cache` wants.
-struct Through<O>(O);
+struct CellRef<O>(O);
 
-impl<O: Owner> Deref for Through<O> {
+impl<O: HasCell> Deref for CellRef<O> {
     type Target = ArcSwapAny<Published<O::Item>>;
 
     #[inline]

@@ -16,9 +16,9 @@ use std::sync::{Arc, PoisonError};
 
 use ahash::RandomState;
 
-use crate::concurrency::atomic::{AtomicBool, Ordering};
-use crate::concurrency::{Mutex, MutexGuard};
 use crate::panic::{Payload, catch};
+use crate::primitive::atomic::{AtomicBool, Ordering};
+use crate::primitive::{Mutex, MutexGuard};
 
 /// Whether a topic has come to have handlers, or to have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,7 +38,7 @@ impl Interest {
     }
 }
 
-pub(crate) type Callback<K> = Box<dyn Fn(&K, Interest) + Send + Sync>;
+pub(crate) type InterestCallback<K> = Box<dyn Fn(&K, Interest) + Send + Sync>;
 
 /// The callback for the interest in all topics, if there is one, and what it was not told yet.
 pub(crate) struct Interests<K> {
@@ -48,7 +48,7 @@ pub(crate) struct Interests<K> {
 }
 
 struct Watch<K> {
-    callback: Arc<Callback<K>>,
+    callback: Arc<InterestCallback<K>>,
     edges: HashMap<Address, Edges, RandomState>,
 }
 
@@ -77,7 +77,7 @@ impl<K> Interests<K> {
     /// Afterwards, the new one is to be told of all topics that have handlers already. A topic
     /// whose writer does not see yet that it is watched is found by that: its writer lock is
     /// taken after the flag is set.
-    pub(crate) fn set(&self, callback: Option<Callback<K>>) -> Result<(), Payload> {
+    pub(crate) fn set(&self, callback: Option<InterestCallback<K>>) -> Result<(), Payload> {
         let is_watched = callback.is_some();
         let watch = callback.map(|callback| Watch {
             callback: Arc::new(callback),
@@ -132,8 +132,8 @@ impl<K> Interests<K> {
     fn next(
         &self,
         topic: Address,
-        last: Option<&Arc<Callback<K>>>,
-    ) -> Option<(Arc<Callback<K>>, Interest)> {
+        last: Option<&Arc<InterestCallback<K>>>,
+    ) -> Option<(Arc<InterestCallback<K>>, Interest)> {
         let mut watch = self.lock();
         let Watch { callback, edges } = watch.as_mut()?;
         if last.is_some_and(|last| !Arc::ptr_eq(last, callback)) {

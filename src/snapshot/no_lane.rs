@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::concurrency::atomic::{AtomicBool, Ordering};
+use crate::primitive::atomic::{AtomicBool, Ordering};
 
 pub(crate) struct Lane<L> {
     // Set before a list is published, and cleared after the empty one was.

@@ -4,6 +4,9 @@
 //! Everything else of the library is the same code in all three. `Arc` is always `std`'s, and
 //! so are counters that only need to be unique.
 
+#[cfg(any(loom, shuttle))]
+mod model;
+
 #[cfg(not(any(loom, shuttle)))]
 mod imports {
     pub(crate) use std::sync::atomic;
@@ -19,7 +22,7 @@ mod imports {
     pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
     pub(crate) use loom::{lazy_static, thread_local};
 
-    pub(crate) use crate::double::{ArcSwapAny, Cache, DashMap, Guard, SharedValue};
+    pub(crate) use crate::primitive::model::{ArcSwapAny, Cache, DashMap, Guard, SharedValue};
 }
 
 #[cfg(all(shuttle, not(loom)))]
@@ -28,14 +31,14 @@ mod imports {
     pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
     pub(crate) use shuttle::{lazy_static, thread_local};
 
-    pub(crate) use crate::double::{ArcSwapAny, Cache, DashMap, Guard, SharedValue};
+    pub(crate) use crate::primitive::model::{ArcSwapAny, Cache, DashMap, Guard, SharedValue};
 }
 
 pub(crate) use imports::*;
 
 /// A `static`; where runs are explored, one for each of them.
 #[cfg(not(any(loom, shuttle)))]
-macro_rules! global {
+macro_rules! explored_static {
     ($name:ident: $type:ty = $value:expr) => {
         static $name: $type = $value;
     };
@@ -43,7 +46,7 @@ macro_rules! global {
 
 /// A thread's own. Without a destructor, so that it also works while the thread is torn down.
 #[cfg(not(any(loom, shuttle)))]
-macro_rules! thread_own {
+macro_rules! thread_local_const {
     ($name:ident: $type:ty = $value:expr) => {
         ::std::thread_local! {
             static $name: $type = const { $value };
@@ -52,21 +55,21 @@ macro_rules! thread_own {
 }
 
 #[cfg(any(loom, shuttle))]
-macro_rules! global {
+macro_rules! explored_static {
     ($name:ident: $type:ty = $value:expr) => {
-        $crate::concurrency::lazy_static! {
+        $crate::primitive::lazy_static! {
             static ref $name: $type = $value;
         }
     };
 }
 
 #[cfg(any(loom, shuttle))]
-macro_rules! thread_own {
+macro_rules! thread_local_const {
     ($name:ident: $type:ty = $value:expr) => {
-        $crate::concurrency::thread_local! {
+        $crate::primitive::thread_local! {
             static $name: $type = $value;
         }
     };
 }
 
-pub(crate) use {global, thread_own};
+pub(crate) use {explored_static, thread_local_const};

@@ -1,6 +1,6 @@
 //! Ours, compiled with the features `tracing` and `metrics`.
 
-use told::{Delivery, TopicHandle, TopicRegistry};
+use instrumented::{Delivery, TopicHandle, TopicRegistry};
 
 use crate::{Shared, Subject, fill, handler, keys};
 

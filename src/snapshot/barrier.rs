@@ -15,11 +15,11 @@
     reason = "system calls; each block has its argument beside it"
 )]
 
-use crate::concurrency::atomic::{AtomicU8, Ordering};
-use crate::concurrency::global;
+use crate::primitive::atomic::{AtomicU8, Ordering};
+use crate::primitive::explored_static;
 
 // Whether there are heavy barriers. Relaxed: it only says what to try.
-global!(STATE: AtomicU8 = AtomicU8::new(UNKNOWN));
+explored_static!(STATE: AtomicU8 = AtomicU8::new(UNKNOWN));
 
 const UNKNOWN: u8 = 0;
 const READY: u8 = 1;
@@ -65,7 +65,7 @@ pub(crate) fn heavy() -> bool {
 #[inline]
 pub(crate) fn sequential() {
     #[cfg(any(loom, shuttle))]
-    crate::concurrency::atomic::fence(Ordering::SeqCst);
+    crate::primitive::atomic::fence(Ordering::SeqCst);
 }
 
 /// Has heavy barriers refused from now on, for scenarios of that.
@@ -141,10 +141,10 @@ mod system {
 /// Full fences on both sides give the same, and can be explored.
 #[cfg(any(loom, shuttle, miri))]
 mod system {
-    use crate::concurrency::atomic::{AtomicBool, Ordering, fence};
-    use crate::concurrency::global;
+    use crate::primitive::atomic::{AtomicBool, Ordering, fence};
+    use crate::primitive::explored_static;
 
-    global!(REFUSES: AtomicBool = AtomicBool::new(false));
+    explored_static!(REFUSES: AtomicBool = AtomicBool::new(false));
 
     #[cfg(any(loom, shuttle))]
     pub(crate) fn refuse() {

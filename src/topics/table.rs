@@ -11,8 +11,8 @@ use std::hash::{Hash, Hasher};
 
 use ahash::RandomState;
 
-use crate::concurrency::{DashMap, SharedValue};
-use crate::turnstile::Turnstile;
+use crate::primitive::{DashMap, SharedValue};
+use crate::topics::turnstile::Turnstile;
 
 /// What a table holds.
 pub(crate) trait Keyed {
@@ -41,7 +41,7 @@ impl<T: Keyed> Table<T> {
         T::Key: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let Place { hash, shard } = self.place_of(key);
+        let Bucket { hash, shard } = self.bucket_of(key);
         self.turnstile.before_look_up(shard);
         let shard = self.items.shards()[shard].read();
         let item = shard.get(hash, |item| item.0.is(key));
@@ -55,7 +55,7 @@ impl<T: Keyed> Table<T> {
         make: impl FnOnce() -> T,
         found: impl FnOnce(&T) -> R,
     ) -> R {
-        let Place { hash, shard } = self.place_of(key);
+        let Bucket { hash, shard } = self.bucket_of(key);
         self.turnstile.with_shard(shard, || {
             let mut shard = self.items.shards()[shard].write();
             if let Some(item) = shard.get(hash, |item| item.0.is(key)) {
@@ -63,7 +63,7 @@ impl<T: Keyed> Table<T> {
             }
             let item = make();
             let result = found(&item);
-            let rehash = |item: &(ByKey<T>, _)| self.place_of(item.0.0.key()).hash;
+            let rehash = |item: &(ByKey<T>, _)| self.bucket_of(item.0.0.key()).hash;
             shard.insert(hash, (ByKey(item), SharedValue::new(())), rehash);
             result
         })
@@ -71,7 +71,7 @@ impl<T: Keyed> Table<T> {
 
     /// Takes the item of this key out if `goes` says so.
     pub(crate) fn remove_if(&self, key: &T::Key, goes: impl FnOnce(&T) -> bool) -> Option<T> {
-        let Place { hash, shard } = self.place_of(key);
+        let Bucket { hash, shard } = self.bucket_of(key);
         let removed = self.turnstile.with_shard(shard, || {
             let mut shard = self.items.shards()[shard].write();
             let item = shard.get(hash, |item| item.0.is(key))?;
@@ -81,8 +81,8 @@ impl<T: Keyed> Table<T> {
     }
 
     /// Waits until the look-ups of this key that have begun have ended.
-    pub(crate) fn wait_for_look_ups(&self, key: &T::Key) {
-        let Place { shard, .. } = self.place_of(key);
+    pub(crate) fn wait_for_lookups(&self, key: &T::Key) {
+        let Bucket { shard, .. } = self.bucket_of(key);
         // A look-up holds the lock. That it is free for a moment is all that is asked for.
         let wait = || drop(self.items.shards()[shard].write());
         self.turnstile.with_shard(shard, wait);
@@ -117,10 +117,10 @@ impl<T: Keyed> Table<T> {
     // Hashed by `dashmap`, because it hashes once more when it shrinks: other ways may come to
     // other numbers.
     #[inline]
-    fn place_of<Q: Hash + ?Sized>(&self, key: &Q) -> Place {
+    fn bucket_of<Q: Hash + ?Sized>(&self, key: &Q) -> Bucket {
         let hash = self.items.hash_usize(&key);
         let shard = self.items.determine_shard(hash);
-        Place {
+        Bucket {
             hash: hash as u64,
             shard,
         }
@@ -128,7 +128,7 @@ impl<T: Keyed> Table<T> {
 }
 
 /// Where a key belongs.
-struct Place {
+struct Bucket {
     hash: u64,
     shard: usize,
 }

@@ -1,0 +1,55 @@
+//! A callback that can be replaced while it is called.
+
+use std::mem;
+use std::sync::{Arc, PoisonError};
+
+use crate::panic::{Payload, catch, catch_and_discard};
+use crate::primitive::{Mutex, MutexGuard};
+
+pub(crate) struct CallbackCell<C>(Mutex<Option<Arc<C>>>);
+
+impl<C> CallbackCell<C> {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// Replaces the callback; returns what the destructor of the old one threw.
+    pub(crate) fn set(&self, callback: Option<C>) -> Result<(), Payload> {
+        self.set_with(callback, || ())
+    }
+
+    /// As [`set`](Self::set); runs `with` under the same lock.
+    pub(crate) fn set_with(&self, callback: Option<C>, with: impl FnOnce()) -> Result<(), Payload> {
+        let callback = callback.map(Arc::new);
+        let old = {
+            let mut current = self.lock();
+            with();
+            mem::replace(&mut *current, callback)
+        };
+        catch(|| drop(old))
+    }
+
+    /// Calls the callback, if there is one; what that threw, and what its destructor threw,
+    /// which runs here if it was replaced meanwhile.
+    pub(crate) fn call(&self, f: impl FnOnce(&C)) -> Vec<Payload> {
+        let mut thrown = Vec::new();
+        let callback = self.lock().clone();
+        if let Some(callback) = callback {
+            thrown.extend(catch(|| f(&callback)).err());
+            thrown.extend(catch(|| drop(callback)).err());
+        }
+        thrown
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<C>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The callback may go with it; nobody is left who could count what its destructor throws.
+impl<C> Drop for CallbackCell<C> {
+    fn drop(&mut self) {
+        let callback = self.lock().take();
+        catch_and_discard(|| drop(callback));
+    }
+}

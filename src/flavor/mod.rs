@@ -1,0 +1,38 @@
+//! [`Flavor`]: what a handler is, sync or async.
+
+#[cfg(feature = "async")]
+pub(crate) mod future;
+pub(crate) mod pin;
+#[cfg(feature = "async")]
+mod poll;
+pub(crate) mod sync;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::handler::{Handler, Header};
+
+/// What a handler is; sealed.
+pub trait Flavor<E: ?Sized>: sealed::Sealed + 'static {
+    /// A registered handler.
+    #[doc(hidden)]
+    type Handler: Handler + ?Sized;
+
+    /// A handler that may stop the dispatch.
+    #[doc(hidden)]
+    #[allow(
+        private_interfaces,
+        reason = "sealed: outside the crate nobody can name it"
+    )]
+    fn interceptor<I>(header: Header, interceptor: I) -> Arc<Self::Handler>
+    where
+        I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static;
+}
+
+/// A handler of a flavor, shared by the lists that it is in.
+pub(crate) type HandlerArc<F, E> = Arc<<F as Flavor<E>>::Handler>;
+
+pub(crate) mod sealed {
+    /// Nobody else can be a flavor.
+    pub trait Sealed {}
+}

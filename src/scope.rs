@@ -1,0 +1,132 @@
+//! What a handler reports to, and what outlives its registry as long as the handler does: where its
+//! panics go, and who hears of the number of handlers.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::mem;
+
+use crate::callback::CallbackCell;
+use crate::panic::{
+    PanicInfo, PanicOrigin, Payload, Registrant, catch_and_discard, count_and_drop, drop_payload,
+};
+use crate::primitive::atomic::{AtomicU64, Ordering};
+use crate::primitive::thread_local_const;
+use crate::telemetry;
+
+/// A panic count and the callback that is told of each panic.
+pub(crate) struct PanicMonitor<C> {
+    count: AtomicU64,
+    pub(crate) callback: CallbackCell<C>,
+}
+
+impl<C> PanicMonitor<C> {
+    pub(crate) fn new() -> Self {
+        Self {
+            count: AtomicU64::new(0),
+            callback: CallbackCell::new(),
+        }
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+pub(crate) type PanicCallback = Box<dyn Fn(&PanicInfo<'_>) + Send + Sync>;
+
+/// What the handlers of a registry share and what outlives the registry as long as one
+/// of them does: where their panics go, and the topic they belong to.
+pub(crate) struct Scope<T: Parent + ?Sized = dyn Parent> {
+    pub(crate) monitor: PanicMonitor<PanicCallback>,
+    pub(crate) parent: T,
+}
+
+/// What a registry knows of the topic that it serves; `()` if it serves none.
+pub(crate) trait Parent: Send + Sync {
+    /// Counts a panic for all topics.
+    fn count_panic(&self) {}
+
+    /// Reports a panic to the callback of all topics, and to `tracing`.
+    fn report_panic(&self, info: &PanicInfo<'_>) {
+        telemetry::panicked(info);
+    }
+
+    /// Records a change of the number of handlers. Called under the writer lock.
+    fn length_changed_locked(&self, _from: usize, _to: usize) {}
+
+    /// Reports that change. Called by an owner after the lock was released, and when a registry is
+    /// dropped with handlers.
+    fn length_changed(&self, _from: usize, _to: usize) {}
+
+    /// Removes the topic if it is idle; called after its last owner has let go of it.
+    fn prune(&self) {}
+
+    /// Waits until the look-ups of this topic that have begun have ended.
+    fn wait_for_lookups(&self) {}
+}
+
+impl Parent for () {}
+
+impl<T: Parent> Scope<T> {
+    pub(crate) fn new(parent: T) -> Self {
+        Self {
+            monitor: PanicMonitor::new(),
+            parent,
+        }
+    }
+}
+
+impl<T: Parent + ?Sized> Scope<T> {
+    /// Counts and reports a panic, then drops its payload. If that panics too, it is
+    /// one more panic; what it threw is leaked, because its destructor may do the same.
+    #[cold]
+    pub(crate) fn report(&self, registrant: Registrant, origin: PanicOrigin, payload: Payload) {
+        self.report_once(registrant, origin, &*payload);
+        if let Some(second) = drop_payload(payload) {
+            self.report_once(registrant, PanicOrigin::Destructor, &*second);
+            mem::forget(second);
+        }
+    }
+
+    /// Removes the topic if it is idle. `Hash` and `Eq` of its key run here, possibly in a
+    /// destructor: what they throw leaves the topic where it is.
+    pub(crate) fn prune(&self) {
+        catch_and_discard(|| self.parent.prune());
+    }
+
+    /// As [`prune`](Self::prune), `Hash` and `Eq` of the key run here.
+    pub(crate) fn wait_for_lookups(&self) {
+        catch_and_discard(|| self.parent.wait_for_lookups());
+    }
+
+    fn count_panic(&self) {
+        self.monitor.add();
+        self.parent.count_panic();
+    }
+
+    fn report_once(&self, registrant: Registrant, origin: PanicOrigin, payload: &(dyn Any + Send)) {
+        thread_local_const!(IN_CALLBACK: Cell<bool> = Cell::new(false));
+        self.count_panic();
+        // A callback may notify whatever it likes. The panics that it meets are not
+        // reported, or a registry that reports to itself would never come to an end.
+        if IN_CALLBACK.with(|inside| inside.replace(true)) {
+            return;
+        }
+        let info = PanicInfo::new(registrant, origin, payload);
+        let thrown = self.monitor.callback.call(|callback| callback(&info));
+        count_and_drop(thrown, || self.count_panic());
+        self.parent.report_panic(&info);
+        IN_CALLBACK.with(|inside| inside.set(false));
+    }
+}
+
+impl<T: Parent + ?Sized> Drop for Scope<T> {
+    fn drop(&mut self) {
+        let outcome = self.monitor.callback.set(None);
+        count_and_drop(outcome.err(), || self.count_panic());
+    }
+}
