@@ -110,7 +110,7 @@ impl AddAssign for Delivery {
         let panicked = self.panicked() as u64 + other.panicked() as u64;
         let stopped = (self.rest | other.rest) & Self::STOPPED;
         *self = Self {
-            called: self.called + other.called,
+            called: self.called.saturating_add(other.called),
             rest: panicked.min(Self::STOPPED - 1) | stopped,
         };
     }

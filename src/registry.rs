@@ -28,8 +28,11 @@ use crate::{HandlerGuard, HandlerId};
 /// handler was removed, just before it calls the closure. A change that happened before a dispatch (on the
 /// same thread, or on another one that the dispatching thread has synchronised with) is
 /// always seen by it. What a thread has seen by one way to notify, it sees by every other from
-/// then on. [`handler_count`](Self::handler_count) may know of a registration that has not
-/// returned yet before dispatches do, never after.
+/// then on. [`handler_count`](Self::handler_count) may count a handler whose registration or
+/// removal has not returned yet, and which dispatches do not call; never the other way round.
+///
+/// A thread that registers and then loads a flag, and one that stores the flag and then notifies,
+/// cannot both miss each other, if the flag is accessed with `Ordering::SeqCst`.
 ///
 /// Every method can be called from anywhere: from a handler, from an `on_panic`
 /// callback, from the destructor of a closure or of a thread-local, at any depth. No

@@ -49,10 +49,8 @@ where
             return Ok(Outcome::Skipped);
         };
         match catch(|| closure.make_future(event)) {
-            Ok(Ok(future)) => match poll(&self.header, Box::pin(future), context) {
-                Ok(outcome) => Ok(outcome),
-                Err(pending) => Err(pending),
-            },
+            Ok(Ok(future)) => poll(&self.header, Box::pin(future), context)
+                .map_err(|pending| pending as Pending<'e>),
             Ok(Err(outcome)) => Ok(outcome),
             Err(payload) => Ok(self.header.panicked(payload)),
         }

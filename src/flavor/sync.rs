@@ -214,12 +214,6 @@ impl<E: ?Sized> SyncRegistry<E> {
     /// [`on_panic`](Self::on_panic). What this may observe of changes that are made
     /// meanwhile is said [above](Registry#consistency).
     ///
-    /// Takes no lock and allocates nothing, at any depth of nesting; but the first time ever
-    /// that a thread notifies, `arc-swap` takes a node for that thread's snapshots, and allocates
-    /// it unless it finds one of a thread that has ended. Without handlers it is one atomic load; otherwise it protects the list of
-    /// handlers, which takes about as long as an uncontended lock, and makes one indirect
-    /// call a handler. The call of a handler that is for once is a removal as well, and that
-    /// of a joinable one takes a lock of its own.
     #[inline(always)]
     pub fn notify(&self, event: &E) -> Delivery {
         self.cell().read(|list| dispatch(list, event))

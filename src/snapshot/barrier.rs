@@ -90,7 +90,25 @@ mod system {
     const REGISTER_PRIVATE_EXPEDITED: i32 = 1 << 4;
 
     pub(super) fn register() -> bool {
-        membarrier(REGISTER_PRIVATE_EXPEDITED)
+        is_allowed() && membarrier(REGISTER_PRIVATE_EXPEDITED)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn is_allowed() -> bool {
+        true
+    }
+
+    /// Before Android 10, the filter for system calls of an app ends the process, where others
+    /// refuse the call.
+    #[cfg(target_os = "android")]
+    fn is_allowed() -> bool {
+        let mut level = [0_u8; libc::PROP_VALUE_MAX as usize];
+        let name = c"ro.build.version.sdk";
+        // SAFETY: a name that ends with a null, and room for the longest value.
+        let len = unsafe { libc::__system_property_get(name.as_ptr(), level.as_mut_ptr().cast()) };
+        let digits = usize::try_from(len).ok().and_then(|len| level.get(..len));
+        let text = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        text.and_then(|text| text.parse().ok()) >= Some(29_u32)
     }
 
     pub(super) fn heavy() -> bool {

@@ -3,21 +3,19 @@
 //!
 //! # Consistency
 //!
-//! A cell is a list and, beside it, the list's length, so that an empty topic is recognised
-//! by one load. The length may be ahead of the list, never behind: a writer that adds counts
-//! first and publishes then; one that removes publishes first and counts then. A reader loads
-//! the length, and unless that is 0 the list:
+//! A cell is a list, a lane to it, and the list's length. A dispatch looks at the lane only, which says
+//! whether there is a list, and goes through `arc_swap` where the lane is closed: see `lane.rs`. The
+//! lane is closed before a list is published and opened after it, so whatever a thread has seen of the
+//! cell, by a pin or otherwise, it sees by every way from then on.
 //!
-//! * It reads length 0 and leaves. Then no list with items was published before, in the one
-//!   order of all sequentially consistent steps, that was not replaced by the empty one. So
-//!   whatever this thread saw of the cell before, by a pin or otherwise, is gone again.
-//! * It reads another length and then loads an empty list: the registration that fills it has
-//!   not returned yet, or the last item was just removed. Running nothing is as if the reader
-//!   had come before the one, or after the other.
+//! The length is for those who ask for it, and for idleness. A writer that adds counts first and
+//! publishes then; one that removes publishes first and counts then. So the length may be ahead of
+//! what dispatches find, never behind.
 //!
-//! All of these steps are sequentially consistent, those inside of `arc_swap` too. Whoever
-//! registers (the last step publishes the list) and then looks at some state of its own, and
-//! whoever sets that state and then notifies, cannot both miss each other.
+//! All of these steps are sequentially consistent, those inside of `arc_swap` too, but that a lane is
+//! opened by a release: before, it was closed by a step of that order. A thread that registers and
+//! then looks at some state of its own, and one that sets that state and then notifies, both in the
+//! same order, cannot both miss each other.
 //!
 //! A pin compares the pointer only, relaxed: coherence alone gives that it sees every change
 //! that happened before, and that is all it promises. No data is reached through what it
@@ -42,7 +40,8 @@
 //! and gives that share back. A look-up by key loads under the lock of its shard, and must not
 //! drop an item there. So a writer whose removed items are shared, when it has let go of its
 //! own lists, waits for the look-ups that have begun (`Scope::wait_for_lookups`) before it drops its
-//! shares of them. Look-ups that begin later find no list that has them.
+//! shares of them. Look-ups that begin later find no list that has them. A look-up that was not let into
+//! a lane collects what it is owed after it has unlocked the shard.
 
 use std::mem;
 use std::ops::Deref;

@@ -34,14 +34,15 @@
 //! passes the barrier. A dispatch that announced a word which was not hot yet is seen either way.
 //!
 //! *The same address again.* If the old list was freed and a new one has its address, the second
-//! look sees the current list of this cell, which the slot announces.
+//! look sees the current list of this cell, which the slot announces. Its pointer is the one that is
+//! followed.
 //!
 //! *A new record* is pushed before its thread announces anything. A writer that does not see the record
 //! would not have seen the slot: the same argument.
 //!
 //! # Why no share is left behind
 //!
-//! A dispatch clears its slot and then looks at `owes`, a writer sets `owes` and then looks at the
+//! A dispatch clears its slot, also one that was not let in, and then looks at `owes`; a writer sets `owes` and then looks at the
 //! slot again, with the pair of barriers between. So the writer sees the slot empty and takes its
 //! share back, or the dispatch sees `owes` and collects, or both; `owed` is locked, so that one
 //! of them has it. Stores to slots are releases: a writer that sees a later value, and lets go of the
@@ -100,7 +101,6 @@ pub(crate) struct Lane<L>(AtomicPtr<L>);
 pub(crate) struct Inside<L> {
     // Not a share: it is not counted, and not given back.
     list: ManuallyDrop<Arc<L>>,
-    #[expect(dead_code, reason = "it is kept, and dropped")]
     announced: Announced,
 }
 
@@ -149,9 +149,7 @@ impl<L> Lane<L> {
         if slot.load(Ordering::Relaxed) != 0 {
             return None;
         }
-        slot.store(list_of(word).addr(), Ordering::Release);
-        barrier::light();
-        self.look_again(word, Announced { record, slot })
+        self.announce_hot(word, Announced { record, slot })
     }
 
     /// The current list, if the lane is open and this thread has a slot left.
@@ -163,50 +161,62 @@ impl<L> Lane<L> {
         }
         let record = record_of_thread()?;
         let slot = record.free_slot()?;
-        let is_hot = word.addr() & HOT != 0;
-        if is_hot {
-            slot.store(list.addr(), Ordering::Release);
-            barrier::light();
-        } else {
-            slot.swap(list.addr(), Ordering::SeqCst);
-            barrier::sequential();
+        let announced = Announced { record, slot };
+        if word.addr() & HOT != 0 {
+            return self.announce_hot(word, announced);
         }
-        let inside = self.look_again(word, Announced { record, slot })?;
-        if !is_hot {
-            self.heat(word, record);
-        }
+        slot.swap(list.addr(), Ordering::SeqCst);
+        barrier::sequential();
+        let inside = self.look_again(word, announced)?;
+        self.heat(word, &inside);
         Some(inside)
+    }
+
+    #[inline(always)]
+    fn announce_hot(&self, word: *mut L, announced: Announced) -> Option<Inside<L>> {
+        let list = list_of(word).addr();
+        announced.slot.store(list, Ordering::Release);
+        barrier::light();
+        self.look_again(word, announced)
     }
 
     /// The list behind a word, which was announced in a slot: unless the lane has changed.
     #[inline]
     fn look_again(&self, word: *mut L, announced: Announced) -> Option<Inside<L>> {
-        if self.0.load(Ordering::SeqCst) != word {
+        let again = self.0.load(Ordering::SeqCst);
+        if again != word {
             announced.give_up();
             return None;
         }
-        let list = list_of(word);
         // SAFETY: the address of a list that an `Arc` owned when the lane was opened. It owns it
-        // still, because the slot announced it before the lane was looked at again: see above.
-        let list = ManuallyDrop::new(unsafe { Arc::from_raw(list) });
+        // still, because the slot announced it before this look at the lane: see above. It is the
+        // pointer of this look and not of the first one, whose list may have been freed and
+        // another one been made in its place.
+        let list = ManuallyDrop::new(unsafe { Arc::from_raw(list_of(again)) });
         Some(Inside { list, announced })
     }
 
     /// Heats the lane if it is its turn. The list is announced in a way that needs no barrier to be
     /// seen.
     #[inline]
-    fn heat(&self, word: *mut L, record: &Record) {
-        let entered = record.entered.load(Ordering::Relaxed).wrapping_add(1);
-        record.entered.store(entered, Ordering::Relaxed);
-        if entered % HEAT_EVERY == 0 {
+    fn heat(&self, word: *mut L, inside: &Inside<L>) {
+        let entered = &inside.announced.record.entered;
+        // Relaxed, and no read-modify-write: only this thread counts.
+        let count = entered.load(Ordering::Relaxed).wrapping_add(1);
+        entered.store(count, Ordering::Relaxed);
+        if count % HEAT_EVERY == 0 && barrier::is_registered() {
             let is_warm = word.addr() & WARM != 0;
             let mark = if is_warm || IS_EAGER { HOT } else { WARM };
-            let heated = list_of(word).map_addr(|address| address | mark);
+            // Made of the list that is inside, and not of the word: as in `look_again`.
+            let heated = Arc::as_ptr(&inside.list).map_addr(|address| address | mark);
             // It may have been heated or replaced meanwhile. Relaxed: it publishes nothing new, and
             // continues the release of the store that opened the lane.
-            let _ = self
-                .0
-                .compare_exchange(word, heated, Ordering::Relaxed, Ordering::Relaxed);
+            let _ = self.0.compare_exchange(
+                word,
+                heated.cast_mut(),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
         }
     }
 
@@ -290,8 +300,7 @@ fn address(list: &Arc<dyn Share>) -> usize {
     Arc::as_ptr(list).addr()
 }
 
-/// A slot in use. It remembers its record: stackful coroutines may leave in any order, and on
-/// another thread.
+/// A slot in use. It remembers where it is: stackful coroutines may leave in any order.
 struct Announced {
     record: &'static Record,
     slot: &'static AtomicUsize,
@@ -454,6 +463,8 @@ impl Claimed {
 impl Drop for Claimed {
     fn drop(&mut self) {
         let _ = RECORD.try_with(Cell::take);
+        // What a refused barrier may have left.
+        self.record.collect_if_owed();
         // For the next thread's acquire, which then sees the slots as this one left them.
         self.record.is_used.store(false, Ordering::Release);
     }

@@ -48,11 +48,11 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Key for K {}
 /// # Cost
 ///
 /// Keys are hashed by `ahash` with random seeds, so they may come from outside. Calls by
-/// key hold the lock of the key's shard for the look-up. `K`'s own `Hash`, `Eq` and `Borrow` run
-/// under that lock; also when a handle or a guard is dropped, and when a handler is registered
-/// or removed through a handle beside a dispatch or a pin. They must not call back into the
-/// same topics, nor wait for anybody who does, and must not panic: if `Hash` does while the table
-/// of keys grows, topics are forgotten. Everything else of the user's runs and is dropped with no
+/// key hold the lock of the key's shard for the look-up. `K`'s own `Eq` and `Borrow` run
+/// under that lock, and `Hash` when the table of keys grows or shrinks. They also run when a handle
+/// or a guard is dropped, and when a handler is removed through a handle while a dispatch or a pin
+/// still holds it. They must not call back into the same topics, nor wait for a thread that does,
+/// and must not panic: if `Hash` does while the table grows or shrinks, topics are forgotten. Everything else of the user's runs and is dropped with no
 /// lock held. What a key's destructor throws is caught, and not counted.
 ///
 /// What asks about all topics ([`len`](Self::len), [`keys`](Self::keys), [`topics`](Self::topics),
@@ -302,7 +302,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// For one key the calls alternate, beginning with [`Interest::Gained`]; they do not overlap,
     /// and when all changes have returned, the last call was true. What is gained and lost again
     /// before the callback is called for it cancels out: nothing queues, however slow the callback
-    /// is. Topics that have handlers already are reported at once, on this thread. As a rule the
+    /// is. (A thread goes on to call for others as long as these undo during each call what it
+    /// reports.) Topics that have handlers already are reported at once, on this thread. As a rule the
     /// call is made on the thread that registered or removed the handler, before that returns. But
     /// if another thread is just making a call for the same key, then it makes this one too, later;
     /// and so does the callback's own thread if the callback registers or removes handlers of that

@@ -3,8 +3,8 @@
 //! It goes to the shards of the `DashMap` itself. So a look-up hashes once, which also tells the
 //! shard, as the turnstile needs it; and it compares the borrowed key with the one in the item.
 //!
-//! Closures that are given run under the lock of a shard, and so do `Hash`, `Eq` and `Borrow` of
-//! the key. Nothing is dropped there.
+//! Closures that are given run under the lock of a shard, and so do `Eq` and `Borrow` of the key, and
+//! `Hash` when the table grows or shrinks. Nothing of the user's is dropped there.
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
@@ -22,7 +22,7 @@ pub(crate) trait Keyed {
 }
 
 pub(crate) struct Table<T: Keyed> {
-    items: DashMap<ByKey<T>, (), RandomState>,
+    items: DashMap<KeyedItem<T>, (), RandomState>,
     turnstile: Turnstile,
 }
 
@@ -61,23 +61,23 @@ impl<T: Keyed> Table<T> {
             if let Some(item) = shard.get(hash, |item| item.0.is(key)) {
                 return found(&item.0.0);
             }
-            let item = make();
-            let result = found(&item);
-            let rehash = |item: &(ByKey<T>, _)| self.bucket_of(item.0.0.key()).hash;
-            shard.insert(hash, (ByKey(item), SharedValue::new(())), rehash);
-            result
+            let rehash = |item: &(KeyedItem<T>, _)| self.bucket_of(item.0.0.key()).hash;
+            shard.insert(hash, (KeyedItem(make()), SharedValue::new(())), rehash);
+            // Not before: if `Hash` panics while the table grows, what `found` returns would be
+            // dropped under the lock, and might want it.
+            let item = shard.get(hash, |item| item.0.is(key));
+            found(&item.expect("it was inserted just now").0.0)
         })
     }
 
     /// Takes the item of this key out if `goes` says so.
-    pub(crate) fn remove_if(&self, key: &T::Key, goes: impl FnOnce(&T) -> bool) -> Option<T> {
+    pub(crate) fn remove_if(&self, key: &T::Key, goes: impl Fn(&T) -> bool) -> Option<T> {
         let Bucket { hash, shard } = self.bucket_of(key);
         let removed = self.turnstile.with_shard(shard, || {
             let mut shard = self.items.shards()[shard].write();
-            let item = shard.get(hash, |item| item.0.is(key))?;
-            goes(&item.0.0).then(|| shard.remove_entry(hash, |item| item.0.is(key)))?
+            shard.remove_entry(hash, |item| item.0.is(key) && goes(&item.0.0))
         });
-        removed.map(|(ByKey(item), _)| item)
+        removed.map(|(KeyedItem(item), _)| item)
     }
 
     /// Waits until the look-ups of this key that have begun have ended.
@@ -90,28 +90,31 @@ impl<T: Keyed> Table<T> {
 
     /// Picks something of each item, shard by shard.
     pub(crate) fn collect<R>(&self, pick: impl Fn(&T) -> R) -> Vec<R> {
-        self.turnstile.before_look_at_all();
-        self.items.iter().map(|item| pick(&item.key().0)).collect()
+        let items = self.all().iter();
+        items.map(|item| pick(&item.key().0)).collect()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.turnstile.before_look_at_all();
-        self.items.len()
+        self.all().len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.turnstile.before_look_at_all();
-        self.items.is_empty()
+        self.all().is_empty()
     }
 
     /// For how many items there is memory.
     pub(crate) fn capacity(&self) -> usize {
-        self.turnstile.before_look_at_all();
-        self.items.capacity()
+        self.all().capacity()
     }
 
     pub(crate) fn shrink_to_fit(&self) {
         self.turnstile.with_all(|| self.items.shrink_to_fit());
+    }
+
+    /// The items, to look at all shards.
+    fn all(&self) -> &DashMap<KeyedItem<T>, (), RandomState> {
+        self.turnstile.before_look_at_all();
+        &self.items
     }
 
     // Hashed by `dashmap`, because it hashes once more when it shrinks: other ways may come to
@@ -134,9 +137,9 @@ struct Bucket {
 }
 
 /// An item that is its own key: equal to others, and hashed, by it.
-struct ByKey<T>(T);
+struct KeyedItem<T>(T);
 
-impl<T: Keyed> ByKey<T> {
+impl<T: Keyed> KeyedItem<T> {
     #[inline]
     fn is<Q>(&self, key: &Q) -> bool
     where
@@ -147,16 +150,16 @@ impl<T: Keyed> ByKey<T> {
     }
 }
 
-impl<T: Keyed> Hash for ByKey<T> {
+impl<T: Keyed> Hash for KeyedItem<T> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.key().hash(state);
     }
 }
 
-impl<T: Keyed> PartialEq for ByKey<T> {
+impl<T: Keyed> PartialEq for KeyedItem<T> {
     fn eq(&self, other: &Self) -> bool {
         self.0.key() == other.0.key()
     }
 }
 
-impl<T: Keyed> Eq for ByKey<T> {}
+impl<T: Keyed> Eq for KeyedItem<T> {}

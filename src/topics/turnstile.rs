@@ -3,8 +3,8 @@
 //! `dashmap`'s locks prefer readers: as long as look-ups overlap, a writer waits. So a writer
 //! first goes to the gate of its shard. A look-up that finds the gate claimed may overtake the
 //! writer as long as fewer than [`OVERTAKES`] others have; after that it waits until the writer
-//! has left. So a writer waits for a bounded number of look-ups, and so does a look-up for
-//! writers: it passes the gate once.
+//! has left. So a writer waits for a bounded number of look-ups; a look-up waits for the writer that
+//! has the gate, and for those that the gate's lock lets in before it.
 //!
 //! While nobody writes, a look-up pays one relaxed load. The counts only steer who goes first.
 //! They publish nothing and protect nothing, so all of them are relaxed; that look-ups exclude
