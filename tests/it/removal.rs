@@ -1,10 +1,11 @@
 //! What a removal promises (G5), and when closures are dropped (G6).
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
 
 use topic_registry::{HandlerGuard, HandlerId, TopicRegistry};
 
-use crate::support::{Log, OnDrop, Subject, for_each_subject, gate, owning};
+use crate::support::{Log, OnDrop, Subject, for_each_subject, gate, owning, within};
 
 for_each_subject! {
     a_handler_that_is_removed_by_an_earlier_one_is_not_started
@@ -13,6 +14,7 @@ for_each_subject! {
     what_is_registered_meanwhile_waits_for_the_next_dispatch
     a_closure_is_dropped_at_once_when_nothing_is_dispatching
     a_closure_is_dropped_by_the_dispatch_that_still_holds_it
+    a_closure_outlives_its_calls_on_other_threads
     everything_is_dropped_with_the_registry
 }
 
@@ -56,7 +58,7 @@ fn a_removal_on_another_thread_reaches_a_dispatch_that_runs<S: Subject>() {
         });
         let guard = subject.guard(|_| unreachable!("it was removed"));
         let (id, guard) = (guard.id(), Mutex::new(Some(guard)));
-        let dispatch = std::thread::spawn({
+        let dispatch = thread::spawn({
             let subject = subject.clone();
             move || subject.notify(&0)
         });
@@ -127,6 +129,52 @@ fn a_closure_is_dropped_by_the_dispatch_that_still_holds_it<S: Subject>() {
     assert_eq!(log.take(), ["removed", "last handler", "dropped"]);
     subject.clear();
 }
+
+/// What a call reads is not freed beside it, as sanitizers and miri see; and nothing is left when all
+/// have returned, though the threads are there still.
+fn a_closure_outlives_its_calls_on_other_threads<S: Subject>() {
+    const THREADS: usize = 2;
+    within("removals beside dispatches", || {
+        let (subject, other, alive) = (S::fresh(), S::fresh(), Arc::new(()));
+        other.register(0, |_| {});
+        let turn = Arc::new(Barrier::new(THREADS + 1));
+        let threads = [(); THREADS].map(|()| {
+            let (subject, other, turn) = (subject.clone(), other.clone(), Arc::clone(&turn));
+            thread::spawn(move || {
+                // So that it has all that is kept for a thread.
+                subject.notify(&0);
+                for _ in 0..ROUNDS {
+                    turn.wait();
+                    assert_eq!(subject.notify(&7).panicked(), 0);
+                    other.notify(&0);
+                    turn.wait();
+                    turn.wait();
+                }
+            })
+        });
+        for round in 0..ROUNDS {
+            let (owned, number) = (Arc::clone(&alive), Box::new(7));
+            let guard = subject.guard(move |event| {
+                let _ = &owned;
+                assert_eq!(*number, *event);
+            });
+            subject.notify(&7);
+            turn.wait();
+            if round % 2 == 0 {
+                thread::yield_now();
+            }
+            drop(guard);
+            turn.wait();
+            assert_eq!(Arc::strong_count(&alive), 1, "its closure is alive");
+            turn.wait();
+        }
+        for thread in threads {
+            thread.join().unwrap();
+        }
+    });
+}
+
+const ROUNDS: usize = if cfg!(miri) { 8 } else { 200 };
 
 fn everything_is_dropped_with_the_registry<S: Subject>() {
     let (subject, alive) = (S::fresh(), Arc::new(()));
