@@ -214,6 +214,14 @@ impl<E: ?Sized> SyncRegistry<E> {
     /// [`on_panic`](Self::on_panic). What this may observe of changes that are made
     /// meanwhile is said [above](Registry#consistency).
     ///
+    /// Takes no lock and allocates nothing, at any depth of nesting. Two exceptions: a thread's first
+    /// notification makes what is kept for the thread, unless a thread that has ended left it behind;
+    /// and a dispatch whose list was replaced takes a lock for a moment when it ends, to let go of it.
+    ///
+    /// Without handlers it is one atomic load. Otherwise it protects the list of handlers, by a plain
+    /// store where the fast lane is hot and by one or two locked instructions elsewhere, and makes one
+    /// indirect call a handler. The call of a `register_once` handler is a removal as well, and that
+    /// of a joinable one takes a lock of its own.
     #[inline(always)]
     pub fn notify(&self, event: &E) -> Delivery {
         self.cell().read(|list| dispatch(list, event))
