@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use topic_registry::{SyncRegistry, TopicHandle, TopicRegistry};
+use topic_registry::{HandlerGuard, SyncRegistry, TopicHandle, TopicRegistry};
 
 use crate::{LONG, SHORT, within};
 
@@ -78,23 +78,24 @@ thread_local! {
     static LATE: RefCell<Option<Late>> = const { RefCell::new(None) };
 }
 
-/// A registry whose dispatch is inside of itself so often, and then notifies the handle.
-fn nested(handle: &Handle) -> SyncRegistry<u64> {
+/// A registry whose dispatch is inside of itself so often, and then notifies the handle; until the
+/// guard is dropped.
+fn nested(handle: &Handle) -> (SyncRegistry<u64>, HandlerGuard) {
     let (nested, handle) = (SyncRegistry::<u64>::new(), handle.clone());
     let same = nested.clone();
-    nested.register(move |depth| {
+    let guard = nested.register_guard(move |depth| {
         let delivery = match depth {
             0 => handle.notify(&0),
             depth => same.notify(&(depth - 1)),
         };
         assert_eq!(delivery.panicked(), 0);
     });
-    nested
+    (nested, guard)
 }
 
 /// Each way to dispatch over the topic.
 fn dispatchers(topics: &Topics, handle: &Handle) -> Vec<Box<dyn Fn() + Send>> {
-    let (by_handle, by_key, nested, ends) = (
+    let (by_handle, by_key, (nested, guard), ends) = (
         handle.clone(),
         topics.clone(),
         nested(handle),
@@ -104,6 +105,7 @@ fn dispatchers(topics: &Topics, handle: &Handle) -> Vec<Box<dyn Fn() + Send>> {
         Box::new(move || _ = by_handle.notify(&0)),
         Box::new(move || _ = by_key.notify("key", &0)),
         Box::new(move || {
+            let _ = &guard;
             for depth in [40, 7, 6] {
                 assert_eq!(nested.notify(&depth).panicked(), 0);
             }
