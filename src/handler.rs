@@ -141,7 +141,7 @@ impl Header {
         self.location
     }
 
-    /// Acquire, for the release in [`mark_removed`](Self::mark_removed): whoever learned that the
+    /// Acquire, for the release in [`mark_removed`](Self::mark_removed): a thread that learned that the
     /// removal had returned learned it through some edge of its own, and coherence does
     /// the rest. It costs nothing more than a relaxed load where it matters.
     #[inline]

@@ -317,7 +317,7 @@ impl<F: Flavor<E>, E: ?Sized> fmt::Debug for Registry<F, E> {
     }
 }
 
-/// Whoever leaves a topic idle asks for its prune.
+/// The last owner of an empty topic prunes it.
 impl<F: Flavor<E>, E: ?Sized> Drop for Registry<F, E> {
     fn drop(&mut self) {
         if self.core.cell.remove_owner() {

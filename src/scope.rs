@@ -13,7 +13,7 @@ use crate::primitive::atomic::{AtomicU64, Ordering};
 use crate::primitive::thread_local_const;
 use crate::telemetry;
 
-/// A panic count and the callback that is told of each panic.
+/// A count of panics, and the callback that is called for each.
 pub(crate) struct PanicMonitor<C> {
     count: AtomicU64,
     pub(crate) callback: CallbackCell<C>,
@@ -111,7 +111,7 @@ impl<T: Parent + ?Sized> Scope<T> {
     fn report_once(&self, registrant: Registrant, origin: PanicOrigin, payload: &(dyn Any + Send)) {
         thread_local_const!(IN_CALLBACK: Cell<bool> = Cell::new(false));
         self.count_panic();
-        // A callback may notify whatever it likes. The panics that it meets are not
+        // A callback may notify any registry. The panics that it meets are not
         // reported, or a registry that reports to itself would never come to an end.
         if IN_CALLBACK.with(|inside| inside.replace(true)) {
             return;

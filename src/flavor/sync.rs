@@ -346,7 +346,7 @@ pub(super) fn dispatch<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) 
     })
 }
 
-/// Stored apart, so that [`dispatch`] is compiled into its caller.
+/// Kept apart, so that [`dispatch`] is compiled into its caller.
 #[inline(never)]
 fn call_many<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) -> Sum {
     match list {
@@ -377,7 +377,7 @@ fn call_each<E: ?Sized + 'static>(handlers: &[Handler<E>], event: &E, mut sum: S
     rest.fold(sum, |sum, handler| handler.call(event, sum))
 }
 
-/// Stored apart, so that the loop of loops costs short lists no registers.
+/// Kept apart, so that the loop of loops costs short lists no registers.
 #[inline(never)]
 fn call_chunks<E: ?Sized + 'static>(chunks: &[Arc<[Handler<E>]>], event: &E) -> Sum {
     let chunks = chunks.iter();

@@ -24,13 +24,13 @@
 //! # When a cell is idle
 //!
 //! When it has neither an owner nor an item. Both counts are in one word, so one load tells,
-//! and whoever takes the last owner away is told by the same step whether an item is left.
+//! and a thread that takes the last owner away learns by the same step whether an item is left.
 //! Items come and go by owners only: an owner adds its items before it goes, in the one order
 //! that a single word has.
 //!
 //! # Who drops an item
 //!
-//! Whoever lets go of the last list that has it. A writer lets go of the old list before it
+//! The thread that lets go of the last list that has it. A writer lets go of the old list before it
 //! unlocks: then all its items are still owned, those that it removed by `removed`, the others by
 //! the new list. So a writer drops only what it has removed itself, after it has unlocked, and
 //! only dispatches and pins, which hold lists without the lock, can delay that.
@@ -118,7 +118,7 @@ impl<T: Send + Sync + 'static> ListCell<T> {
         self.read_slowly(read)
     }
 
-    /// Stored apart, so that the rest is compiled into the caller.
+    /// Kept apart, so that the rest is compiled into the caller.
     #[cfg_attr(feature = "fast-lane", inline(never))]
     fn read_slowly<R: Default>(&self, read: impl FnOnce(&Arc<List<T>>) -> R) -> R {
         self.protect_slowly().read(read)
@@ -214,7 +214,7 @@ impl<T> Protected<T> {
     }
 }
 
-/// Whoever owns a cell and can be pinned.
+/// What has a cell, and can be pinned.
 pub(crate) trait HasCell {
     type Item: Send + Sync + 'static;
     fn cell(&self) -> &ListCell<Self::Item>;

@@ -57,7 +57,7 @@ pub(super) struct Shared<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     pub(super) telemetry: Telemetry<K>,
 }
 
-/// Where a topic is: what its scope knows of it.
+/// What a handler's scope knows of its topic: the key, and what all topics share.
 pub(super) struct Topic<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     pub(super) key: DropGuarded<K>,
     pub(super) shared: Arc<Shared<F, K, E>>,

@@ -23,6 +23,7 @@ use crate::panic::{DropGuarded, PanicInfo};
 use crate::primitive::atomic::AtomicUsize;
 use crate::registry::Core;
 use crate::scope::{PanicMonitor, Parent, Scope};
+use crate::snapshot::cell::HasCell;
 use crate::snapshot::list::List;
 use crate::telemetry::Telemetry;
 use crate::{Batch, Builder, Flavor, HandlerId, Interest, Registry};
@@ -340,10 +341,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         // All handles are made before the first is dropped: that takes the same locks.
         for handle in self.map.topics.collect(Handle::of) {
             let topic = &handle.scope.parent;
-            handle.change(|list| {
-                topic.length_changed_locked(0, list.len());
-                None::<(List<_>, [_; 0])>
-            });
+            let cell = handle.cell();
+            cell.look(|list| topic.length_changed_locked(0, list.len()));
             topic.report_interest();
         }
     }
