@@ -67,9 +67,7 @@ fn main() {
     );
 
     // A registration that is to outlive its guard is taken out of it.
-    let id = ticks
-        .register_guard(|tick| println!("  tick {tick}"))
-        .forget();
+    let id = ticks.register_guard(|tick| println!("  tick {tick}")).forget();
     println!("with a handler whose guard was forgotten:");
     ticks.notify(&3);
     println!("it was there until now: {}", ticks.unregister(id));

@@ -30,9 +30,7 @@ fn main() {
     });
 
     topics.register_with_priority("orders", 10, |order| {
-        let each = 100_u32
-            .checked_div(order.count)
-            .expect("an order of nothing");
+        let each = 100_u32.checked_div(order.count).expect("an order of nothing");
         println!("  price: {each} each");
     });
     topics.register("orders", |order| {

@@ -43,24 +43,35 @@ impl Bank {
 
 fn main() {
     let hooks = TopicRegistry::<Phase, Transfer>::new();
-    hooks.register_interceptor(Phase::Before, 10, |transfer| {
-        if transfer.amount <= 0 {
-            println!("  veto: {} is no amount", transfer.amount);
-            return Break(());
-        }
-        Continue(())
-    });
-    hooks.register_interceptor(Phase::Before, 0, |transfer| match transfer.to {
-        "nobody" => {
-            println!("  veto: there is no such account");
-            Break(())
-        }
-        _ => Continue(()),
-    });
-    hooks.register_interceptor(Phase::Before, -10, |transfer| {
-        assert_ne!(transfer.to, "Mallory", "no rule for Mallory");
-        Continue(())
-    });
+    hooks
+        .handle(Phase::Before)
+        .options()
+        .priority(10)
+        .register_interceptor(|transfer| {
+            if transfer.amount <= 0 {
+                println!("  veto: {} is no amount", transfer.amount);
+                return Break(());
+            }
+            Continue(())
+        });
+    hooks
+        .handle(Phase::Before)
+        .options()
+        .register_interceptor(|transfer| match transfer.to {
+            "nobody" => {
+                println!("  veto: there is no such account");
+                Break(())
+            }
+            _ => Continue(()),
+        });
+    hooks
+        .handle(Phase::Before)
+        .options()
+        .priority(-10)
+        .register_interceptor(|transfer| {
+            assert_ne!(transfer.to, "Mallory", "no rule for Mallory");
+            Continue(())
+        });
     hooks.register(Phase::After, |transfer| {
         println!("  audit: {} sent", transfer.amount);
     });

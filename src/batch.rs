@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::ops::ControlFlow;
 
 use crate::flavor::HandlerArc;
 use crate::handler::Handler;
@@ -45,15 +44,6 @@ impl<'r, F: Flavor<E>, E: ?Sized + 'static> Batch<'r, F, E> {
         self.cleared = true;
     }
 
-    /// As [`Registry::register_interceptor`].
-    #[track_caller]
-    pub fn register_interceptor<I>(&mut self, priority: i32, interceptor: I) -> HandlerId
-    where
-        I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static,
-    {
-        self.add(self.registry.interceptor(priority, interceptor))
-    }
-
     pub(crate) fn add(&mut self, handler: HandlerArc<F, E>) -> HandlerId {
         let id = handler.header().id();
         self.added.insert(id.rank(), handler);
@@ -63,10 +53,8 @@ impl<'r, F: Flavor<E>, E: ?Sized + 'static> Batch<'r, F, E> {
     pub(crate) fn publish(self) {
         self.registry.change(|list| {
             let goes = |rank| self.cleared || self.removed.contains(&rank);
-            let (removed, mut kept): (Vec<_>, Vec<_>) = list
-                .iter()
-                .cloned()
-                .partition(|handler| goes(handler.rank()));
+            let (removed, mut kept): (Vec<_>, Vec<_>) =
+                list.iter().cloned().partition(|handler| goes(handler.rank()));
             if removed.is_empty() && self.added.is_empty() {
                 return None;
             }

@@ -125,6 +125,15 @@ impl Header {
         }
     }
 
+    /// Returns a header for the same handler, which is not removed.
+    pub(crate) fn duplicate(&self) -> Self {
+        Self {
+            scope: Arc::clone(&self.scope),
+            removed: AtomicBool::new(false),
+            ..*self
+        }
+    }
+
     /// The header of a handler that may stop a dispatch.
     pub(crate) fn interceptor(self) -> Self {
         Self {
@@ -145,7 +154,7 @@ impl Header {
     /// removal had returned learned it through some edge of its own, and coherence does
     /// the rest. It costs nothing more than a relaxed load where it matters.
     #[inline]
-    fn is_removed(&self) -> bool {
+    pub(crate) fn is_removed(&self) -> bool {
         self.removed.load(Ordering::Acquire)
     }
 
@@ -177,8 +186,7 @@ impl Header {
     #[cold]
     pub(crate) fn report(&self, origin: PanicOrigin, payload: Payload) {
         let (id, location) = (self.id, self.location);
-        self.scope
-            .report(Registrant { id, location }, origin, payload);
+        self.scope.report(Registrant { id, location }, origin, payload);
     }
 }
 

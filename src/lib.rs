@@ -18,6 +18,7 @@ mod guard;
 mod handler;
 mod id;
 mod join;
+mod options;
 mod panic;
 mod primitive;
 mod registry;
@@ -37,7 +38,10 @@ pub use flavor::pin::Pinned;
 pub use flavor::sync::{SyncFlavor, SyncRegistry, TopicHandle, TopicRegistry};
 pub use guard::HandlerGuard;
 pub use id::HandlerId;
+#[cfg(feature = "async")]
+pub use join::future::AsyncJoinGuard;
 pub use join::{JoinError, JoinGuard};
+pub use options::RegisterOptions;
 pub use panic::{PanicInfo, PanicOrigin};
 pub use registry::{HandlerInfo, Registry};
 pub use topics::builder::Builder;

@@ -1,7 +1,6 @@
 //! The registry without its flavor: storage, removal, counts and panics of one topic.
 
 use std::fmt;
-use std::ops::ControlFlow;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 
@@ -69,38 +68,6 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     #[must_use]
     pub fn new() -> Self {
         Self::of(Arc::new(Core::new(Arc::new(Scope::new(())))))
-    }
-
-    /// Registers a handler that may stop the dispatch that it is called by: after `Break`, no
-    /// other handler of that dispatch is called, and [`Delivery::stopped`](crate::Delivery::stopped) says so.
-    ///
-    /// It takes its turn by its priority as any other. Only in a concurrent async dispatch,
-    /// where no handler waits for another, all interceptors run first, in their order. If it
-    /// panics, it stops the dispatch too: a veto that fails must not let through what it was there to
-    /// stop. [`Delivery`](crate::Delivery) says both, `stopped` and `panicked`.
-    ///
-    /// It is a handler in every other way: it is counted, listed, removed by its id, and may
-    /// be given a [`guard`](Self::guard). Dispatches over registries without one pay nothing.
-    ///
-    /// ```
-    /// use std::ops::ControlFlow;
-    /// use topic_registry::SyncRegistry;
-    ///
-    /// let keys = SyncRegistry::<char>::new();
-    /// keys.register(|key| println!("{key}"));
-    /// keys.register_interceptor(10, |key| match key {
-    ///     'q' => ControlFlow::Break(()),
-    ///     _ => ControlFlow::Continue(()),
-    /// });
-    /// assert!(!keys.notify(&'a').stopped());
-    /// assert!(keys.notify(&'q').stopped());
-    /// ```
-    #[track_caller]
-    pub fn register_interceptor<I>(&self, priority: i32, interceptor: I) -> HandlerId
-    where
-        I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static,
-    {
-        self.add(self.interceptor(priority, interceptor))
     }
 
     /// Removes a handler; whether it was this call that did.
@@ -240,16 +207,6 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         &self.core.scope
     }
 
-    #[track_caller]
-    pub(crate) fn interceptor<I>(&self, priority: i32, interceptor: I) -> HandlerArc<F, E>
-    where
-        I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static,
-    {
-        let id = HandlerId::next(priority);
-        let header = Header::new(id, Location::caller(), self.scope());
-        F::interceptor(header.interceptor(), interceptor)
-    }
-
     pub(crate) fn add(&self, handler: HandlerArc<F, E>) -> HandlerId {
         let id = handler.header().id();
         self.change(|list| Some((list.insert(handler), [])));
@@ -276,10 +233,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         })?;
         let handlers = removed.as_ref();
         let count = handlers.len();
-        if handlers
-            .iter()
-            .any(|handler| Arc::strong_count(handler) > 1)
-        {
+        if handlers.iter().any(|handler| Arc::strong_count(handler) > 1) {
             scope.wait_for_lookups();
         }
         drop(removed);

@@ -218,7 +218,7 @@ fn come_and_go(topics: &TopicRegistry<String, u64>, key: usize) {
     let name = format!("user {key}");
     match key % 8 {
         0 => drop(topics.register_guard(name, |_| {})),
-        1 => drop(topics.register_guard_with_priority(name, 3, |_| {})),
+        1 => drop(topics.handle(name).options().priority(3).guard().register(|_| {})),
         2 => {
             let id = topics.register(name.as_str(), |_| {});
             assert!(topics.unregister(&name, id));
@@ -263,9 +263,7 @@ fn keys_that_live_together_leave_no_topic_and_no_memory() {
     let topics = TopicRegistry::<String, u64>::new();
     let grown = growth(|| {
         let key = |n| format!("user {n}");
-        let guards: Vec<_> = (0..100_000)
-            .map(|n| topics.register_guard(key(n), |_| {}))
-            .collect();
+        let guards: Vec<_> = (0..100_000).map(|n| topics.register_guard(key(n), |_| {})).collect();
         let handles: Vec<_> = (100_000..200_000).map(|n| topics.handle(key(n))).collect();
         assert_eq!(topics.len(), 200_000);
         drop((guards, handles));
@@ -287,9 +285,8 @@ fn topics_that_are_watched_leave_no_memory() {
     let grown = growth(|| {
         for at_once in [1, 100_000] {
             let key = |n| format!("user {n}");
-            let guards: Vec<_> = (0..at_once)
-                .map(|n| topics.register_guard(key(n), |_| {}))
-                .collect();
+            let guards: Vec<_> =
+                (0..at_once).map(|n| topics.register_guard(key(n), |_| {})).collect();
             assert_eq!(topics.len(), at_once);
             drop(guards);
         }

@@ -83,9 +83,7 @@ impl Batches {
 
 /// Allocations of random number and size, with gaps between them.
 fn padding() -> Vec<Box<[u8]>> {
-    let mut blocks: Vec<Box<[u8]>> = (0..random(64))
-        .map(|_| vec![0; random(512)].into())
-        .collect();
+    let mut blocks: Vec<Box<[u8]>> = (0..random(64)).map(|_| vec![0; random(512)].into()).collect();
     let mut keep = false;
     blocks.retain(|_| {
         keep = !keep;

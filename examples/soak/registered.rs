@@ -41,11 +41,13 @@ impl World {
             2 => By::Id(topics.register_with_priority(key, priority, move |_| handler.call())),
             3 => {
                 let call = move |_: &usize| handler.call();
-                By::Guard(topics.register_guard_with_priority(key, priority, call))
+                By::Guard(topics.handle(key).options().priority(priority).guard().register(call))
             }
             _ => {
                 let call = move |_: &usize| handler.call();
-                By::JoinGuard(topics.register_joinable_with_priority(key, priority, call))
+                By::JoinGuard(
+                    topics.handle(key).options().priority(priority).joinable().register(call),
+                )
             }
         };
         Registered { life, key, by }

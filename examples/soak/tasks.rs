@@ -45,10 +45,15 @@ fn register_fixed(world: &Arc<World>) -> Vec<HandlerGuard> {
     let register = |(key, n): (usize, usize)| {
         let (of, (_, handler)) = (Arc::clone(world), handler(world, false));
         let topics = &world.async_topics;
-        topics.register_guard_with_priority(key, PRIORITIES[n], move |event| {
-            of.async_fixed[key].called[n].add(1);
-            handler(event)
-        })
+        topics
+            .handle(key)
+            .options()
+            .priority(PRIORITIES[n])
+            .guard()
+            .register(move |event| {
+                of.async_fixed[key].called[n].add(1);
+                handler(event)
+            })
     };
     fixed_handlers().map(register).collect()
 }

@@ -50,9 +50,7 @@ fn notify_by_pin(world: &Arc<World>) {
 
 fn notify_by_key(world: &Arc<World>) {
     notify_each(world, |key| {
-        world
-            .notify_by(key, |event| world.topics.notify(&key, event))
-            .called()
+        world.notify_by(key, |event| world.topics.notify(&key, event)).called()
     });
 }
 

@@ -133,9 +133,7 @@ impl World {
         }
         self.ledger.notifications.add(1);
         self.ledger.delivered.add(delivery.called() as u64);
-        self.ledger
-            .delivered_in_vain
-            .add(delivery.panicked() as u64);
+        self.ledger.delivered_in_vain.add(delivery.panicked() as u64);
         delivery
     }
 
@@ -144,7 +142,7 @@ impl World {
         let register = |(key, n): (usize, usize)| {
             let (world, handler) = (Arc::clone(self), Handler::new(self, false));
             let topic = self.topics.handle(key);
-            topic.register_guard_with_priority(PRIORITIES[n], move |_| {
+            topic.options().priority(PRIORITIES[n]).guard().register(move |_| {
                 world.fixed[key].called[n].add(1);
                 handler.call();
             })

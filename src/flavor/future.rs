@@ -4,16 +4,19 @@ use std::borrow::Borrow;
 use std::future::{Future, Ready};
 use std::hash::Hash;
 use std::ops::ControlFlow;
-use std::panic::Location;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::poll::{AsyncHandler, Handlers, MakeFuture, Source, concurrently, in_sequence};
 use super::{HandlerArc, sealed};
 use crate::delivery::Outcome;
 use crate::handler::{Header, Once, Slot};
+use crate::join::gate::{Gate, Joinable};
+use crate::options::Returns;
 use crate::snapshot::cell::HasCell;
 use crate::topics::{Handle, Key, Topics};
-use crate::{Batch, Delivery, Flavor, HandlerGuard, HandlerId, Registry};
+use crate::{
+    AsyncJoinGuard, Batch, Delivery, Flavor, HandlerGuard, HandlerId, RegisterOptions, Registry,
+};
 
 /// One topic without a key: handlers that return futures, run by `notify(..).await`.
 ///
@@ -44,7 +47,7 @@ pub type AsyncRegistry<E> = Registry<AsyncFlavor, E>;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// let users = AsyncTopicRegistry::<u64, str>::new();
-/// let _guard = users.register_async_fn_guard(7u64, greet);
+/// let _id = users.register_async_fn(7u64, greet);
 /// assert_eq!(users.notify(&7, "Ada").await.called(), 1);
 /// # }
 /// ```
@@ -61,6 +64,7 @@ impl sealed::Sealed for AsyncFlavor {}
 
 impl<E: ?Sized + 'static> Flavor<E> for AsyncFlavor {
     type Handler = dyn AsyncHandler<E>;
+    type JoinGuard = AsyncJoinGuard;
 
     #[allow(
         private_interfaces,
@@ -70,7 +74,14 @@ impl<E: ?Sized + 'static> Flavor<E> for AsyncFlavor {
     where
         I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static,
     {
-        Arc::new(Slot::new(header, Some(Intercepting(interceptor))))
+        slot(header, Intercepting(interceptor))
+    }
+
+    fn add_joinable(registry: &AsyncRegistry<E>, handler: HandlerArc<Self, E>) -> AsyncJoinGuard {
+        let joinable = Joinable::new(handler);
+        let gate: Weak<Gate<Self::Handler>> = Arc::downgrade(joinable.gate());
+        let id = registry.add(Arc::new(joinable));
+        AsyncJoinGuard::new(registry.registration(id), gate)
     }
 }
 
@@ -108,7 +119,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
         F: Fn(&E) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.register_with_priority(0, handler)
+        self.options().register(handler)
     }
 
     /// As [`register`](Self::register), at a priority: higher ones start first, equal ones
@@ -119,11 +130,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
         F: Fn(&E) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.add(new_handler(
-            self,
-            HandlerId::next(priority),
-            Owning(handler),
-        ))
+        self.options().priority(priority).register(handler)
     }
 
     /// As [`register`](Self::register), until the guard is dropped.
@@ -133,18 +140,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
         F: Fn(&E) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.guard(self.register(handler))
-    }
-
-    /// As [`register_with_priority`](Self::register_with_priority), until the guard is
-    /// dropped.
-    #[track_caller]
-    pub fn register_guard_with_priority<F, Fut>(&self, priority: i32, handler: F) -> HandlerGuard
-    where
-        F: Fn(&E) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        self.guard(self.register_with_priority(priority, handler))
+        self.options().guard().register(handler)
     }
 
     /// Registers a handler for a single call.
@@ -158,7 +154,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
         F: FnOnce(&E) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.add(once(self, handler))
+        self.options().register_once(handler)
     }
 
     /// Registers an `async fn(&E)`, or an `async` closure, whose futures borrow the event.
@@ -199,43 +195,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
     where
         F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
     {
-        self.register_async_fn_with_priority(0, handler)
-    }
-
-    /// As [`register_async_fn`](Self::register_async_fn), at a priority.
-    #[track_caller]
-    pub fn register_async_fn_with_priority<F>(&self, priority: i32, handler: F) -> HandlerId
-    where
-        F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
-    {
-        self.add(new_handler(
-            self,
-            HandlerId::next(priority),
-            Borrowing(handler),
-        ))
-    }
-
-    /// As [`register_async_fn`](Self::register_async_fn), until the guard is dropped.
-    #[track_caller]
-    pub fn register_async_fn_guard<F>(&self, handler: F) -> HandlerGuard
-    where
-        F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
-    {
-        self.guard(self.register_async_fn(handler))
-    }
-
-    /// As [`register_async_fn_with_priority`](Self::register_async_fn_with_priority), until
-    /// the guard is dropped.
-    #[track_caller]
-    pub fn register_async_fn_guard_with_priority<F>(
-        &self,
-        priority: i32,
-        handler: F,
-    ) -> HandlerGuard
-    where
-        F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
-    {
-        self.guard(self.register_async_fn_with_priority(priority, handler))
+        self.options().register_async_fn(handler)
     }
 
     /// Runs all handlers at once, on the task that awaits this.
@@ -347,6 +307,25 @@ where
     }
 }
 
+/// A handler for one call ever, whose future borrows the event.
+struct BorrowingOnce<F>(Once<F>);
+
+impl<E, F> MakeFuture<E> for BorrowingOnce<F>
+where
+    E: ?Sized,
+    F: for<'e> BorrowingHandler<'e, E> + Send,
+{
+    type Future<'e>
+        = <F as BorrowingHandler<'e, E>>::Future
+    where
+        E: 'e;
+
+    #[inline]
+    fn make_future<'e>(&self, event: &'e E) -> Result<Self::Future<'e>, Outcome> {
+        Ok(self.0.claim().ok_or(Outcome::Skipped)?(event))
+    }
+}
+
 /// A handler that may stop the dispatch, and has nothing to wait for.
 struct Intercepting<I>(I);
 
@@ -369,29 +348,63 @@ where
     }
 }
 
-#[track_caller]
-fn once<E, F, Fut>(registry: &AsyncRegistry<E>, handler: F) -> HandlerArc<AsyncFlavor, E>
-where
-    E: ?Sized + 'static,
-    F: FnOnce(&E) -> Fut + Send + 'static,
-    Fut: Future<Output = ()> + Send + 'static,
-{
-    let id = HandlerId::next(0);
-    new_handler(registry, id, Once::new(registry.registration(id), handler))
-}
-
-#[track_caller]
-fn new_handler<E, F>(
-    registry: &AsyncRegistry<E>,
-    id: HandlerId,
-    closure: F,
-) -> HandlerArc<AsyncFlavor, E>
+fn slot<E, F>(header: Header, closure: F) -> HandlerArc<AsyncFlavor, E>
 where
     E: ?Sized + 'static,
     F: MakeFuture<E> + 'static,
 {
-    let header = Header::new(id, Location::caller(), registry.scope());
     Arc::new(Slot::new(header, Some(closure)))
+}
+
+impl<E, R> RegisterOptions<'_, AsyncFlavor, E, R>
+where
+    E: ?Sized,
+    R: Returns<AsyncFlavor, E>,
+{
+    /// Registers a handler, as [`AsyncRegistry::register`] does.
+    #[track_caller]
+    pub fn register<F, Fut>(self, handler: F) -> R::Registered
+    where
+        F: Fn(&E) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let header = self.header();
+        self.add(slot(header, Owning(handler)))
+    }
+
+    /// Registers an `async fn(&E)`, as [`AsyncRegistry::register_async_fn`] does.
+    #[track_caller]
+    pub fn register_async_fn<F>(self, handler: F) -> R::Registered
+    where
+        F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
+    {
+        let header = self.header();
+        self.add(slot(header, Borrowing(handler)))
+    }
+
+    /// Registers a handler for a single call, as [`AsyncRegistry::register_once`] does.
+    #[track_caller]
+    pub fn register_once<F, Fut>(self, handler: F) -> R::Registered
+    where
+        F: FnOnce(&E) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let header = self.header();
+        let once = Once::new(self.registry.registration(header.id()), handler);
+        self.add(slot(header, once))
+    }
+
+    /// Registers an `async fn(&E)`, or an `async` closure, for a single call. Its future borrows the
+    /// event; the handler need not be `Clone`.
+    #[track_caller]
+    pub fn register_async_fn_once<F>(self, handler: F) -> R::Registered
+    where
+        F: for<'e> BorrowingHandler<'e, E> + Send + 'static,
+    {
+        let header = self.header();
+        let once = Once::new(self.registry.registration(header.id()), handler);
+        self.add(slot(header, BorrowingOnce(once)))
+    }
 }
 
 impl<E: ?Sized> Batch<'_, AsyncFlavor, E> {
@@ -402,53 +415,7 @@ impl<E: ?Sized> Batch<'_, AsyncFlavor, E> {
         F: Fn(&E) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.register_with_priority(0, handler)
-    }
-
-    /// As [`AsyncRegistry::register_with_priority`].
-    #[track_caller]
-    pub fn register_with_priority<F, Fut>(&mut self, priority: i32, handler: F) -> HandlerId
-    where
-        F: Fn(&E) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        self.add(new_handler(
-            self.registry,
-            HandlerId::next(priority),
-            Owning(handler),
-        ))
-    }
-
-    /// As [`AsyncRegistry::register_once`].
-    #[track_caller]
-    pub fn register_once<F, Fut>(&mut self, handler: F) -> HandlerId
-    where
-        F: FnOnce(&E) -> Fut + Send + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        self.add(once(self.registry, handler))
-    }
-
-    /// As [`AsyncRegistry::register_async_fn`].
-    #[track_caller]
-    pub fn register_async_fn<F>(&mut self, handler: F) -> HandlerId
-    where
-        F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
-    {
-        self.register_async_fn_with_priority(0, handler)
-    }
-
-    /// As [`AsyncRegistry::register_async_fn_with_priority`].
-    #[track_caller]
-    pub fn register_async_fn_with_priority<F>(&mut self, priority: i32, handler: F) -> HandlerId
-    where
-        F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
-    {
-        self.add(new_handler(
-            self.registry,
-            HandlerId::next(priority),
-            Borrowing(handler),
-        ))
+        self.options().register(handler)
     }
 }
 
@@ -488,22 +455,6 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         self.handle(key).register_guard(handler)
     }
 
-    /// [`AsyncRegistry::register_guard_with_priority`] on the key's topic.
-    #[track_caller]
-    pub fn register_guard_with_priority<F, Fut>(
-        &self,
-        key: impl Into<K>,
-        priority: i32,
-        handler: F,
-    ) -> HandlerGuard
-    where
-        F: Fn(&E) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        self.handle(key)
-            .register_guard_with_priority(priority, handler)
-    }
-
     /// [`AsyncRegistry::register_once`] on the key's topic.
     #[track_caller]
     pub fn register_once<F, Fut>(&self, key: impl Into<K>, handler: F) -> HandlerId
@@ -521,45 +472,6 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
     {
         self.handle(key).register_async_fn(handler)
-    }
-
-    /// [`AsyncRegistry::register_async_fn_with_priority`] on the key's topic.
-    #[track_caller]
-    pub fn register_async_fn_with_priority<F>(
-        &self,
-        key: impl Into<K>,
-        priority: i32,
-        handler: F,
-    ) -> HandlerId
-    where
-        F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
-    {
-        self.handle(key)
-            .register_async_fn_with_priority(priority, handler)
-    }
-
-    /// [`AsyncRegistry::register_async_fn_guard`] on the key's topic.
-    #[track_caller]
-    pub fn register_async_fn_guard<F>(&self, key: impl Into<K>, handler: F) -> HandlerGuard
-    where
-        F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
-    {
-        self.handle(key).register_async_fn_guard(handler)
-    }
-
-    /// [`AsyncRegistry::register_async_fn_guard_with_priority`] on the key's topic.
-    #[track_caller]
-    pub fn register_async_fn_guard_with_priority<F>(
-        &self,
-        key: impl Into<K>,
-        priority: i32,
-        handler: F,
-    ) -> HandlerGuard
-    where
-        F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
-    {
-        self.handle(key)
-            .register_async_fn_guard_with_priority(priority, handler)
     }
 
     /// [`AsyncRegistry::notify`] on the key's topic, which is looked up when this is first

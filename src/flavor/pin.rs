@@ -50,9 +50,7 @@ impl<E: ?Sized> Pinned<E> {
     /// time, with the closures that nobody else holds.
     #[inline]
     pub fn notify(&mut self, event: &E) -> Delivery {
-        self.list
-            .load()
-            .map_or_else(Delivery::default, |list| dispatch(list, event))
+        self.list.load().map_or_else(Delivery::default, |list| dispatch(list, event))
     }
 
     /// As [`SyncRegistry::notify_with`], likewise.

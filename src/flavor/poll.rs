@@ -14,6 +14,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use crate::Delivery;
 use crate::delivery::{Outcome, Sum};
 use crate::handler::{Handler, Header, Slot, Stored};
+use crate::join::ThreadId;
+use crate::join::gate::{Inside, Joinable};
 use crate::panic::catch;
 use crate::snapshot::list::{List, Position, Ranked};
 
@@ -54,6 +56,37 @@ where
             Ok(Err(outcome)) => Ok(outcome),
             Err(payload) => Ok(self.header.panicked(payload)),
         }
+    }
+}
+
+impl<E: ?Sized + 'static> AsyncHandler<E> for Joinable<dyn AsyncHandler<E>> {
+    fn start<'e>(&self, event: &'e E, context: &mut Context<'_>) -> Result<Outcome, Pending<'e>> {
+        let Some(inside) = self.enter(ThreadId::NONE) else {
+            return Ok(Outcome::Skipped);
+        };
+        let pending = match inside.handler().start(event, context) {
+            Ok(outcome) => return Ok(outcome),
+            Err(pending) => pending,
+        };
+        Err(Box::pin(Entered {
+            pending,
+            _inside: inside,
+        }))
+    }
+}
+
+/// A pending future of a joinable handler. It counts as inside until it has been dropped.
+struct Entered<'e, E: ?Sized + 'static> {
+    pending: Pending<'e>,
+    // After the future, so dropped after it.
+    _inside: Inside<dyn AsyncHandler<E>>,
+}
+
+impl<E: ?Sized> Future for Entered<'_, E> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.pending.as_mut().poll(context)
     }
 }
 

@@ -4,18 +4,21 @@ use std::borrow::Borrow;
 use std::hash::Hash;
 use std::mem;
 use std::ops::ControlFlow;
-use std::panic::Location;
 use std::sync::{Arc, Weak};
 
 use super::{HandlerArc, sealed};
 use crate::delivery::{Outcome, Sum};
 use crate::handler::{self, Header, NeedsNoDrop, Once, Slot, Stored};
-use crate::join::{Entrance, Gate};
+use crate::join::ThreadId;
+use crate::join::gate::{Gate, Joinable};
+use crate::options::Returns;
 use crate::panic::catch;
 use crate::snapshot::cell::HasCell;
 use crate::snapshot::list::List;
 use crate::topics::{Handle, Key, Topics};
-use crate::{Batch, Delivery, Flavor, HandlerGuard, HandlerId, JoinGuard, Registry};
+use crate::{
+    Batch, Delivery, Flavor, HandlerGuard, HandlerId, JoinGuard, RegisterOptions, Registry,
+};
 
 /// One topic without a key: handlers that are closures, called inline by `notify`.
 ///
@@ -26,7 +29,7 @@ use crate::{Batch, Delivery, Flavor, HandlerGuard, HandlerId, JoinGuard, Registr
 ///
 /// let changes = SyncRegistry::<str>::new();
 /// changes.register(|path| println!("{path} changed"));
-/// let guard = changes.register_guard_with_priority(10, |path| println!("first: {path}"));
+/// let guard = changes.options().priority(10).guard().register(|path| println!("first: {path}"));
 ///
 /// assert_eq!(changes.notify("app.toml").called(), 2);
 /// drop(guard);
@@ -70,6 +73,7 @@ impl sealed::Sealed for SyncFlavor {}
 
 impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
     type Handler = dyn SyncHandler<E>;
+    type JoinGuard = JoinGuard;
 
     #[allow(
         private_interfaces,
@@ -83,6 +87,13 @@ impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
             ControlFlow::Continue(()) => Outcome::Called,
             ControlFlow::Break(()) => Outcome::Stopped,
         })
+    }
+
+    fn add_joinable(registry: &SyncRegistry<E>, handler: HandlerArc<Self, E>) -> JoinGuard {
+        let joinable = Joinable::new(handler);
+        let gate: Weak<Gate<Self::Handler>> = Arc::downgrade(joinable.gate());
+        let id = registry.add(Arc::new(joinable));
+        JoinGuard::new(registry.registration(id), gate)
     }
 }
 
@@ -110,6 +121,15 @@ where
     }
 }
 
+impl<E: ?Sized> SyncHandler<E> for Joinable<dyn SyncHandler<E>> {
+    fn call(&self, event: &E, sum: Sum) -> Sum {
+        match self.enter(ThreadId::current()) {
+            Some(inside) => inside.handler().call(event, sum),
+            None => sum.and(Outcome::Skipped),
+        }
+    }
+}
+
 impl<E: ?Sized> SyncRegistry<E> {
     /// Registers a handler; it is called by every [`notify`](Self::notify) that begins
     /// after this has returned.
@@ -121,7 +141,7 @@ impl<E: ?Sized> SyncRegistry<E> {
     where
         F: Fn(&E) + Send + Sync + 'static,
     {
-        self.register_with_priority(0, handler)
+        self.options().register(handler)
     }
 
     /// As [`register`](Self::register), at a priority: higher ones run first, equal ones
@@ -131,7 +151,7 @@ impl<E: ?Sized> SyncRegistry<E> {
     where
         F: Fn(&E) + Send + Sync + 'static,
     {
-        self.add(plain(self, priority, handler))
+        self.options().priority(priority).register(handler)
     }
 
     /// As [`register`](Self::register), until the guard is dropped.
@@ -140,17 +160,7 @@ impl<E: ?Sized> SyncRegistry<E> {
     where
         F: Fn(&E) + Send + Sync + 'static,
     {
-        self.guard(self.register(handler))
-    }
-
-    /// As [`register_with_priority`](Self::register_with_priority), until the guard is
-    /// dropped.
-    #[track_caller]
-    pub fn register_guard_with_priority<F>(&self, priority: i32, handler: F) -> HandlerGuard
-    where
-        F: Fn(&E) + Send + Sync + 'static,
-    {
-        self.guard(self.register_with_priority(priority, handler))
+        self.options().guard().register(handler)
     }
 
     /// Registers a handler for a single call.
@@ -177,35 +187,7 @@ impl<E: ?Sized> SyncRegistry<E> {
     where
         F: FnOnce(&E) + Send + 'static,
     {
-        self.add(once(self, handler))
-    }
-
-    /// Registers a handler whose removal can be waited for; see [`JoinGuard`] for what that costs.
-    #[track_caller]
-    pub fn register_joinable<F>(&self, handler: F) -> JoinGuard
-    where
-        F: Fn(&E) + Send + Sync + 'static,
-    {
-        self.register_joinable_with_priority(0, handler)
-    }
-
-    /// As [`register_joinable`](Self::register_joinable), at a priority.
-    #[track_caller]
-    pub fn register_joinable_with_priority<F>(&self, priority: i32, handler: F) -> JoinGuard
-    where
-        F: Fn(&E) + Send + Sync + 'static,
-    {
-        let id = HandlerId::next(priority);
-        let header = Header::new(id, Location::caller(), self.scope());
-        let gate = Arc::new(Gate::new(header, handler));
-        let weak: Weak<Gate<F>> = Arc::downgrade(&gate);
-        let joinable = JoinGuard::new(self.registration(id), weak);
-        let entrance = Entrance(gate);
-        self.add(new_handler(self, id, move |event| match entrance.enter() {
-            Some(inside) => inside.run(|handler| handler(event)),
-            None => Outcome::Skipped,
-        }));
-        joinable
+        self.options().register_once(handler)
     }
 
     /// Calls every handler with the event, in order, on this thread.
@@ -247,51 +229,42 @@ impl<E: ?Sized> SyncRegistry<E> {
     }
 }
 
-/// A handler for every call.
-#[track_caller]
-fn plain<E, F>(registry: &SyncRegistry<E>, priority: i32, handler: F) -> HandlerArc<SyncFlavor, E>
+impl<E, R> RegisterOptions<'_, SyncFlavor, E, R>
 where
-    E: ?Sized + 'static,
-    F: Fn(&E) + Send + Sync + 'static,
+    E: ?Sized,
+    R: Returns<SyncFlavor, E>,
 {
-    new_handler(registry, HandlerId::next(priority), move |event| {
-        handler(event);
-        Outcome::Called
-    })
-}
-
-/// A handler for one call ever.
-#[track_caller]
-fn once<E, F>(registry: &SyncRegistry<E>, handler: F) -> HandlerArc<SyncFlavor, E>
-where
-    E: ?Sized + 'static,
-    F: FnOnce(&E) + Send + 'static,
-{
-    let id = HandlerId::next(0);
-    let once = Once::new(registry.registration(id), handler);
-    new_handler(registry, id, move |event| match once.claim() {
-        Some(handler) => {
+    /// Registers a handler, as [`SyncRegistry::register`] does.
+    #[track_caller]
+    pub fn register<F>(self, handler: F) -> R::Registered
+    where
+        F: Fn(&E) + Send + Sync + 'static,
+    {
+        let header = self.header();
+        let call = move |event: &E| {
             handler(event);
             Outcome::Called
-        }
-        None => Outcome::Skipped,
-    })
-}
+        };
+        self.add(slot(header, call))
+    }
 
-#[track_caller]
-fn new_handler<E, F>(
-    registry: &SyncRegistry<E>,
-    id: HandlerId,
-    closure: F,
-) -> HandlerArc<SyncFlavor, E>
-where
-    E: ?Sized + 'static,
-    F: Fn(&E) -> Outcome + Send + Sync + 'static,
-{
-    slot(
-        Header::new(id, Location::caller(), registry.scope()),
-        closure,
-    )
+    /// Registers a handler for a single call, as [`SyncRegistry::register_once`] does.
+    #[track_caller]
+    pub fn register_once<F>(self, handler: F) -> R::Registered
+    where
+        F: FnOnce(&E) + Send + 'static,
+    {
+        let header = self.header();
+        let once = Once::new(self.registry.registration(header.id()), handler);
+        let call = move |event: &E| match once.claim() {
+            Some(handler) => {
+                handler(event);
+                Outcome::Called
+            }
+            None => Outcome::Skipped,
+        };
+        self.add(slot(header, call))
+    }
 }
 
 fn slot<E, F>(header: Header, closure: F) -> HandlerArc<SyncFlavor, E>
@@ -313,25 +286,7 @@ impl<E: ?Sized> Batch<'_, SyncFlavor, E> {
     where
         F: Fn(&E) + Send + Sync + 'static,
     {
-        self.register_with_priority(0, handler)
-    }
-
-    /// As [`SyncRegistry::register_with_priority`].
-    #[track_caller]
-    pub fn register_with_priority<F>(&mut self, priority: i32, handler: F) -> HandlerId
-    where
-        F: Fn(&E) + Send + Sync + 'static,
-    {
-        self.add(plain(self.registry, priority, handler))
-    }
-
-    /// As [`SyncRegistry::register_once`].
-    #[track_caller]
-    pub fn register_once<F>(&mut self, handler: F) -> HandlerId
-    where
-        F: FnOnce(&E) + Send + 'static,
-    {
-        self.add(once(self.registry, handler))
+        self.options().register(handler)
     }
 }
 
@@ -430,21 +385,6 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
         self.handle(key).register_guard(handler)
     }
 
-    /// [`SyncRegistry::register_guard_with_priority`] on the key's topic.
-    #[track_caller]
-    pub fn register_guard_with_priority<F>(
-        &self,
-        key: impl Into<K>,
-        priority: i32,
-        handler: F,
-    ) -> HandlerGuard
-    where
-        F: Fn(&E) + Send + Sync + 'static,
-    {
-        self.handle(key)
-            .register_guard_with_priority(priority, handler)
-    }
-
     /// [`SyncRegistry::register_once`] on the key's topic.
     #[track_caller]
     pub fn register_once<F>(&self, key: impl Into<K>, handler: F) -> HandlerId
@@ -452,30 +392,6 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
         F: FnOnce(&E) + Send + 'static,
     {
         self.handle(key).register_once(handler)
-    }
-
-    /// [`SyncRegistry::register_joinable`] on the key's topic.
-    #[track_caller]
-    pub fn register_joinable<F>(&self, key: impl Into<K>, handler: F) -> JoinGuard
-    where
-        F: Fn(&E) + Send + Sync + 'static,
-    {
-        self.handle(key).register_joinable(handler)
-    }
-
-    /// [`SyncRegistry::register_joinable_with_priority`] on the key's topic.
-    #[track_caller]
-    pub fn register_joinable_with_priority<F>(
-        &self,
-        key: impl Into<K>,
-        priority: i32,
-        handler: F,
-    ) -> JoinGuard
-    where
-        F: Fn(&E) + Send + Sync + 'static,
-    {
-        self.handle(key)
-            .register_joinable_with_priority(priority, handler)
     }
 
     /// [`SyncRegistry::notify`] on the key's topic. Without one, nothing happens, and

@@ -355,9 +355,7 @@ impl Record {
     // Relaxed: only its own thread fills slots; that another one frees one, it need not know at once.
     #[inline]
     fn free_slot(&'static self) -> Option<&'static AtomicUsize> {
-        self.slots
-            .iter()
-            .find(|slot| slot.load(Ordering::Relaxed) == 0)
+        self.slots.iter().find(|slot| slot.load(Ordering::Relaxed) == 0)
     }
 
     fn announces(&self, list: usize) -> bool {
@@ -525,10 +523,7 @@ fn claim() -> &'static Record {
     loop {
         record.next.store(newest, Ordering::Relaxed);
         // It publishes the record, and has its place before the announcements in the one order.
-        match RECORDS
-            .0
-            .compare_exchange(newest, address, Ordering::SeqCst, Ordering::SeqCst)
-        {
+        match RECORDS.0.compare_exchange(newest, address, Ordering::SeqCst, Ordering::SeqCst) {
             Ok(_) => return record,
             Err(newer) => newest = newer,
         }

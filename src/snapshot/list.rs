@@ -63,9 +63,7 @@ impl<T> List<T> {
     /// The items in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         let (short, long) = self.slices();
-        short
-            .iter()
-            .chain(long.iter().flat_map(|chunk| chunk.iter()))
+        short.iter().chain(long.iter().flat_map(|chunk| chunk.iter()))
     }
 
     /// The items in order, slice by slice: either one, or chunks; the other is empty.
@@ -108,10 +106,7 @@ impl<T> List<T> {
 impl<T: Ranked> List<T> {
     /// The list of these items, which are in order.
     pub(crate) fn from_sorted(items: Vec<T>) -> Self {
-        let interceptors = items
-            .iter()
-            .map(|item| u32::from(item.is_interceptor()))
-            .sum();
+        let interceptors = items.iter().map(|item| u32::from(item.is_interceptor())).sum();
         if items.len() <= CHUNK {
             return Self::short(items, interceptors);
         }
@@ -169,10 +164,7 @@ impl<T: Ranked> List<T> {
         // Neighbours that have become small join, so that chunks stay few.
         let joins = |other: &&Arc<[T]>| chunk.len() + other.len() <= CHUNK / 2;
         let left = chunks[..start].last().filter(joins);
-        let right = chunks[end..]
-            .first()
-            .filter(|_| left.is_none())
-            .filter(joins);
+        let right = chunks[end..].first().filter(|_| left.is_none()).filter(joins);
         let place = start - usize::from(left.is_some())..end + usize::from(right.is_some());
         let [left, right] = [left, right].map(|chunk| chunk.map_or(&[] as &[T], |chunk| chunk));
         let joined = [left, before, after, right].concat();

@@ -66,8 +66,6 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Builder<F, K, E> {
 
 impl<F: Flavor<E>, K: Key, E: ?Sized> fmt::Debug for Builder<F, K, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Builder").field("name", &self.name).finish_non_exhaustive()
     }
 }

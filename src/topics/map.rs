@@ -143,9 +143,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
     /// Removes the topic from the map if it is idle.
     pub(super) fn prune(&self, topic: &Topic<F, K, E>) -> bool {
         // Dropped after the lock is released.
-        let removed = self
-            .topics
-            .remove_if(&topic.key, |found| found.core.cell.is_idle());
+        let removed = self.topics.remove_if(&topic.key, |found| found.core.cell.is_idle());
         if removed.is_some() {
             self.shrink_if_sparse();
             self.shared.telemetry.topic_removed(&topic.key);

@@ -10,7 +10,7 @@ mod turnstile;
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash;
-use std::ops::{ControlFlow, Deref};
+use std::ops::Deref;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 
@@ -171,20 +171,6 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         Q: Hash + Eq + ?Sized,
     {
         self.get(key).is_some_and(|topic| topic.unregister(id))
-    }
-
-    /// [`Registry::register_interceptor`] on the key's topic.
-    #[track_caller]
-    pub fn register_interceptor<I>(
-        &self,
-        key: impl Into<K>,
-        priority: i32,
-        interceptor: I,
-    ) -> HandlerId
-    where
-        I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static,
-    {
-        self.handle(key).register_interceptor(priority, interceptor)
     }
 
     /// [`Registry::update`] on the key's topic, which is made if there is none.
@@ -415,8 +401,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         Q: Hash + Eq + ?Sized,
     {
         let list = self.map.topics.find(key, |topic| topic.core.cell.protect());
-        list.flatten()
-            .map_or_else(R::default, |list| list.read(read))
+        list.flatten().map_or_else(R::default, |list| list.read(read))
     }
 }
 

@@ -504,7 +504,7 @@ pub(crate) fn join_beside_notifiers(notifiers: usize) {
     let (calls, delivered) = (inside.clone(), Count::default());
     let (within, alive) = (Arc::new(Mutex::new(0_u32)), Arc::new(()));
     let (own, owned) = (Arc::clone(&within), Slow(Arc::clone(&alive)));
-    let joinable = registry.register_joinable(move |_| {
+    let joinable = registry.options().joinable().register(move |_| {
         let _ = &owned;
         *own.lock().unwrap() += 1;
         thread::yield_now();
@@ -537,7 +537,7 @@ pub(crate) fn join_each_other() {
     let outcomes = Arc::new(Mutex::new(Vec::new()));
     for (at, registry) in registries.iter().enumerate() {
         let (other, outcomes) = (Arc::clone(&slots[1 - at]), Arc::clone(&outcomes));
-        let joinable = registry.register_joinable(move |_| {
+        let joinable = registry.options().joinable().register(move |_| {
             let joinable: Option<topic_registry::JoinGuard> = other.lock().unwrap().take();
             let outcome = joinable.map(topic_registry::JoinGuard::join);
             outcomes.lock().unwrap().push(outcome);
@@ -552,10 +552,6 @@ pub(crate) fn join_each_other() {
     together(registries.map(notify).into());
     let outcomes = outcomes.lock().unwrap();
     let failed = outcomes.iter().flatten().filter(|outcome| outcome.is_err());
-    assert!(
-        failed
-            .clone()
-            .all(|outcome| *outcome == Err(JoinError::Deadlock))
-    );
+    assert!(failed.clone().all(|outcome| *outcome == Err(JoinError::Deadlock)));
     assert!(failed.count() <= 1, "{outcomes:?}");
 }

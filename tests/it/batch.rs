@@ -22,8 +22,8 @@ fn nothing_is_seen_before_the_batch_ends_and_all_of_it_after() {
         assert!(batch.unregister(old));
         let ids = [
             batch.register(handler("low")),
-            batch.register_with_priority(1, handler("high")),
-            batch.register_once(handler("once")),
+            batch.options().priority(1).register(handler("high")),
+            batch.options().register_once(handler("once")),
         ];
         assert_eq!(registry.notify(&0).called(), 2);
         assert_eq!(log.take(), ["old", "kept"]);
@@ -191,7 +191,7 @@ fn many_changes_keep_the_order() {
         move |_: &u32| log.push(name)
     };
     let first: Vec<_> = registry.update(|batch| {
-        let register = |n| batch.register_with_priority(n % 7, handler((n % 7, n)));
+        let register = |n| batch.options().priority(n % 7).register(handler((n % 7, n)));
         (0..500).map(register).collect()
     });
     registry.update(|batch| {
@@ -199,7 +199,7 @@ fn many_changes_keep_the_order() {
             assert!(batch.unregister(*id));
         }
         for n in 500..700 {
-            batch.register_with_priority(n % 7, handler((n % 7, n)));
+            batch.options().priority(n % 7).register(handler((n % 7, n)));
         }
     });
     assert_eq!(registry.notify(&0).called(), 450);
@@ -249,10 +249,10 @@ fn async_handlers_come_in_batches_too() {
     topics.update("a", |batch| {
         batch.unregister(old);
         batch.register(|_| async {});
-        batch.register_with_priority(1, |_| async {});
-        batch.register_once(|_| async {});
-        batch.register_async_fn(borrowing);
-        batch.register_async_fn_with_priority(1, borrowing);
+        batch.options().priority(1).register(|_| async {});
+        batch.options().register_once(|_| async {});
+        batch.options().register_async_fn(borrowing);
+        batch.options().priority(1).register_async_fn(borrowing);
     });
     let first = now(topics.notify("a", &7));
     assert_eq!((first.called(), first.panicked()), (5, 0));

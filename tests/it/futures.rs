@@ -357,35 +357,35 @@ fn every_way_to_register_keeps_the_priority_and_the_place() {
     let line = line!() + 1;
     handle.register(owned(0));
     handle.register_with_priority(1, owned(1));
-    let guard = handle.register_guard_with_priority(2, owned(2));
+    let guard = handle.options().priority(2).guard().register(owned(2));
     check(line, Some(guard));
     let line = line!() + 1;
     topics.register("a", owned(0));
     topics.register_with_priority("a", 1, owned(1));
-    let guard = topics.register_guard_with_priority("a", 2, owned(2));
+    let guard = topics.handle("a").options().priority(2).guard().register(owned(2));
     check(line, Some(guard));
     let line = line!() + 1;
     handle.register_async_fn(zero);
-    handle.register_async_fn_with_priority(1, one);
-    let guard = handle.register_async_fn_guard_with_priority(2, two);
+    handle.options().priority(1).register_async_fn(one);
+    let guard = handle.options().priority(2).guard().register_async_fn(two);
     check(line, Some(guard));
     let line = line!() + 1;
     topics.register_async_fn("a", zero);
-    topics.register_async_fn_with_priority("a", 1, one);
-    let guard = topics.register_async_fn_guard_with_priority("a", 2, two);
+    topics.handle("a").options().priority(1).register_async_fn(one);
+    let guard = topics.handle("a").options().priority(2).guard().register_async_fn(two);
     check(line, Some(guard));
     let line = line!() + 2;
     handle.update(|batch| {
         batch.register(owned(0));
-        batch.register_with_priority(1, owned(1));
-        batch.register_with_priority(2, owned(2));
+        batch.options().priority(1).register(owned(1));
+        batch.options().priority(2).register(owned(2));
     });
     check(line, None);
     let line = line!() + 2;
     handle.update(|batch| {
-        batch.register_async_fn(zero);
-        batch.register_async_fn_with_priority(1, one);
-        batch.register_async_fn_with_priority(2, two);
+        batch.options().register_async_fn(zero);
+        batch.options().priority(1).register_async_fn(one);
+        batch.options().priority(2).register_async_fn(two);
     });
     check(line, None);
 }
@@ -549,13 +549,7 @@ fn run_faulty(place: Place, throw: fn(), late: bool) -> (Vec<PanicOrigin>, Optio
     }
     if outcome.is_pending() {
         *door.0.open.lock().unwrap() = true;
-        door.0
-            .waker
-            .lock()
-            .unwrap()
-            .take()
-            .into_iter()
-            .for_each(Waker::wake);
+        door.0.waker.lock().unwrap().take().into_iter().for_each(Waker::wake);
         outcome = poll(notify.as_mut(), &task);
     }
     drop(notify);
@@ -714,15 +708,15 @@ fn handlers_that_borrow_the_event_across_awaits() {
         let registry = AsyncRegistry::<str>::new();
         let topics = AsyncTopicRegistry::<u64, str>::new();
         registry.register_async_fn(measure);
-        registry.register_async_fn_with_priority(1, measure);
+        registry.options().priority(1).register_async_fn(measure);
         let guards = [
-            registry.register_async_fn_guard(measure),
-            registry.register_async_fn_guard_with_priority(2, measure),
-            topics.register_async_fn_guard(7u64, measure),
-            topics.register_async_fn_guard_with_priority(7u64, 1, measure),
+            registry.options().guard().register_async_fn(measure),
+            registry.options().priority(2).guard().register_async_fn(measure),
+            topics.handle(7u64).options().guard().register_async_fn(measure),
+            topics.handle(7u64).options().priority(1).guard().register_async_fn(measure),
         ];
         topics.register_async_fn(7u64, measure);
-        topics.register_async_fn_with_priority(7u64, 1, async |text: &str| {
+        topics.handle(7u64).options().priority(1).register_async_fn(async |text: &str| {
             tokio::task::yield_now().await;
             assert_eq!(text, "hello");
         });

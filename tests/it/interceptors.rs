@@ -31,7 +31,7 @@ fn break_stops_the_rest_and_continue_does_not<S: Subject>() {
     let (subject, log) = (S::fresh(), Log::new());
     let (early, late) = (log.clone(), log.clone());
     subject.register(2, move |_| early.push("early"));
-    subject.registry().register_interceptor(1, above(10));
+    subject.registry().options().priority(1).register_interceptor(above(10));
     subject.register(0, move |_| late.push("late"));
 
     let delivery = subject.notify(&10);
@@ -49,13 +49,13 @@ fn break_stops_the_rest_and_continue_does_not<S: Subject>() {
 fn it_is_a_handler_in_every_other_way<S: Subject>() {
     let subject = S::fresh();
     let registry = subject.registry();
-    let id = registry.register_interceptor(5, above(0));
+    let id = registry.options().priority(5).register_interceptor(above(0));
     assert_eq!((registry.handler_count(), registry.contains(id)), (1, true));
     assert_eq!(subject.notify(&1).called(), 1);
     assert!(subject.notify(&1).stopped(), "also if it is the only one");
     assert!(subject.unregister(id) && !subject.unregister(id));
     assert!(!subject.notify(&1).stopped());
-    let guard = registry.guard(registry.register_interceptor(5, above(0)));
+    let guard = registry.guard(registry.options().priority(5).register_interceptor(above(0)));
     assert!(subject.notify(&1).stopped());
     drop(guard);
     assert!(!subject.notify(&1).stopped() && registry.is_empty());
@@ -67,7 +67,9 @@ fn one_that_panics_stops_the_dispatch<S: Subject>() {
     let id = subject.register(0, |_| unreachable!("it was not let through"));
     subject
         .registry()
-        .register_interceptor(1, |_| panic!("undecided"));
+        .options()
+        .priority(1)
+        .register_interceptor(|_| panic!("undecided"));
     let delivery = subject.notify(&0);
     // In a concurrent async dispatch, interceptors run first.
     assert!([1, 2].contains(&delivery.called()), "{delivery:?}");
@@ -82,7 +84,9 @@ fn the_first_that_stops_is_the_last_that_runs<S: Subject>() {
         let priority = i32::try_from(limit).unwrap();
         subject
             .registry()
-            .register_interceptor(priority, move |event| {
+            .options()
+            .priority(priority)
+            .register_interceptor(move |event| {
                 log.push(limit);
                 is_above(event)
             });
@@ -106,7 +110,7 @@ fn it_stops_its_own_dispatch_only<S: Subject>() {
                 outcomes.push(nested.notify(&20).stopped());
             }
         });
-        subject.registry().register_interceptor(0, above(10));
+        subject.registry().options().register_interceptor(above(10));
         assert!(!subject.notify(&5).stopped());
         assert_eq!(log.take(), [true]);
     });
@@ -117,7 +121,7 @@ fn a_batch_may_bring_one<S: Subject>() {
     subject.register(0, |_| {});
     let id = subject
         .registry()
-        .update(|batch| batch.register_interceptor(1, above(0)));
+        .update(|batch| batch.options().priority(1).register_interceptor(above(0)));
     let delivery = subject.notify(&1);
     assert_eq!((delivery.called(), delivery.stopped()), (1, true));
     subject.registry().update(|batch| batch.unregister(id));
@@ -130,7 +134,7 @@ fn it_is_one_of_many<S: Subject>() {
     for (others, priority, before) in [(30, 1, 0), (30, -1, 30), (200, 1, 0), (200, -1, 200)] {
         let subject = S::fresh();
         let ids: Vec<_> = (0..others).map(|_| subject.register(0, |_| {})).collect();
-        let stop = subject.registry().register_interceptor(priority, above(0));
+        let stop = subject.registry().options().priority(priority).register_interceptor(above(0));
         let delivery = subject.notify(&1);
         assert!(delivery.stopped());
         assert!(delivery.called() == before + 1 || delivery.called() == 1);
@@ -147,7 +151,7 @@ fn it_is_one_of_many<S: Subject>() {
 fn deliveries_add_up() {
     let registry = topic_registry::SyncRegistry::<u32>::new();
     registry.register_with_priority(1, |event| assert_ne!(*event, 2));
-    registry.register_interceptor(0, above(0));
+    registry.options().register_interceptor(above(0));
     registry.register(|_| {});
     let mut sum = topic_registry::Delivery::default();
     for event in [1, 2, 0] {
@@ -159,7 +163,7 @@ fn deliveries_add_up() {
 #[test]
 fn it_is_registered_by_key() {
     let topics = TopicRegistry::<String, u32>::new();
-    let id = topics.register_interceptor("a", 1, above(0));
+    let id = topics.handle("a").options().priority(1).register_interceptor(above(0));
     topics.register("a", |_| {});
     assert!(topics.notify("a", &1).stopped());
     assert!(topics.notify_with("a", || 1_u32).stopped());
@@ -184,7 +188,7 @@ mod asynchronous {
             std::future::ready(())
         });
         let (asked, is_above) = (log.clone(), above(10));
-        registry.register_interceptor(-100, move |event| {
+        registry.options().priority(-100).register_interceptor(move |event| {
             asked.push("interceptor");
             is_above(event)
         });
@@ -204,7 +208,7 @@ mod asynchronous {
     async fn it_stops_a_dispatch_that_has_waited() {
         let (registry, log) = (AsyncRegistry::<u32>::new(), Log::new());
         registry.register_with_priority(2, |_| tokio::task::yield_now());
-        registry.register_interceptor(1, above(10));
+        registry.options().priority(1).register_interceptor(above(10));
         let late = log.clone();
         registry.register(move |_| {
             late.push("late");

@@ -26,10 +26,7 @@ fn watch(topics: &Topics, log: &Log<(String, Interest)>) {
 }
 
 fn told(log: &Log<(String, Interest)>) -> Vec<Interest> {
-    log.take()
-        .into_iter()
-        .map(|(_, interest)| interest)
-        .collect()
+    log.take().into_iter().map(|(_, interest)| interest).collect()
 }
 
 #[test]
@@ -56,7 +53,7 @@ fn every_way_to_come_and_to_go_is_told_of() {
     topics.register_once("a", |_| {});
     topics.notify("a", &0);
     assert_eq!(told(&log), [Gained, Lost], "once");
-    topics.register_joinable("a", |_| {}).join().unwrap();
+    topics.handle("a").options().joinable().register(|_| {}).join().unwrap();
     assert_eq!(told(&log), [Gained, Lost], "joinable");
     topics.register("a", |_| {});
     topics.clear();
@@ -134,10 +131,7 @@ fn the_callback_may_call_everything() {
             depth.fetch_sub(1, Ordering::Relaxed);
         });
         topics.register("a", |_| {});
-        let expected = [Gained, Lost]
-            .repeat(3)
-            .into_iter()
-            .map(|interest| ("a".into(), interest));
+        let expected = [Gained, Lost].repeat(3).into_iter().map(|interest| ("a".into(), interest));
         assert_eq!(log.take(), expected.collect::<Vec<_>>());
         topics.clear_interest_callback();
         assert!(topics.is_empty());

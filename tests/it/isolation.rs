@@ -251,10 +251,7 @@ struct HostileKey(u32, Option<std::sync::Arc<std::sync::atomic::AtomicBool>>);
 impl Drop for HostileKey {
     fn drop(&mut self) {
         use std::sync::atomic::Ordering;
-        if self
-            .1
-            .as_ref()
-            .is_some_and(|armed| armed.load(Ordering::Relaxed))
+        if self.1.as_ref().is_some_and(|armed| armed.load(Ordering::Relaxed))
             && !std::thread::panicking()
         {
             panic!("key");

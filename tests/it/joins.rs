@@ -20,7 +20,7 @@ fn the_closure_has_been_dropped_when_join_returns() {
     for depth in [1, 12] {
         within("a join", move || {
             let (registry, alive) = (Registry::new(), Arc::new(()));
-            let joinable = registry.register_joinable(owning(Arc::clone(&alive)));
+            let joinable = registry.options().joinable().register(owning(Arc::clone(&alive)));
             let nested = (1..depth).fold(registry.clone(), |inner, _| {
                 let outer = Registry::new();
                 outer.register(move |event| assert_eq!(inner.notify(event).panicked(), 0));
@@ -51,7 +51,7 @@ fn occupied() -> (Registry, JoinGuard, impl FnOnce() + Send, Arc<AtomicBool>) {
     let (leave, left) = gate("the handler to be left");
     let told = Arc::clone(&dropped);
     let owned = OnDrop(move || told.store(true, Ordering::Relaxed));
-    let joinable = registry.register_joinable(move |_| {
+    let joinable = registry.options().joinable().register(move |_| {
         let _ = &owned;
         enter();
         left();
@@ -182,7 +182,7 @@ impl HalfCircle {
 fn inside(body: impl FnOnce() + Send + 'static) -> JoinGuard {
     let (registry, body) = (Registry::new(), Mutex::new(Some(body)));
     let (enter, entered) = gate("the handler to be entered");
-    let joinable = registry.register_joinable(move |_| {
+    let joinable = registry.options().joinable().register(move |_| {
         enter();
         let body = body.lock().unwrap().take();
         body.expect("it is called once")();
@@ -213,7 +213,7 @@ fn the_destructor_of_a_closure_may_ask_whether_it_is_joined() {
             let joinable = own.get().expect("it is registered");
             outcomes.push(joinable.join_timeout(LONG));
         });
-        let joinable = registry.register_joinable(owning(owned));
+        let joinable = registry.options().joinable().register(owning(owned));
         assert!(slot.set(joinable).is_ok());
         let joinable = slot.get().expect("it was set");
         assert_eq!(joinable.join_timeout(LONG), Ok(()));
@@ -224,7 +224,7 @@ fn the_destructor_of_a_closure_may_ask_whether_it_is_joined() {
 #[test]
 fn a_zero_time_out_has_the_right_answer_at_once() {
     let registry = Registry::new();
-    let joinable = registry.register_joinable(|_| {});
+    let joinable = registry.options().joinable().register(|_| {});
     assert_eq!(joinable.join_timeout(Duration::ZERO), Ok(()));
     assert_eq!(joinable.join_timeout(Duration::ZERO), Ok(()), "and again");
     assert_eq!(joinable.join_timeout(Duration::MAX), Ok(()), "for ever");
@@ -246,7 +246,8 @@ fn it_does_not_wait_for_a_slow_sibling_nor_for_a_pin() {
         let (registry, alive) = (Registry::new(), Arc::new(()));
         let (enter, entered) = gate("the sibling to be entered");
         let (leave, left) = gate("the join");
-        let joinable = registry.register_joinable_with_priority(1, owning(Arc::clone(&alive)));
+        let joinable =
+            registry.options().priority(1).joinable().register(owning(Arc::clone(&alive)));
         registry.register(move |_| {
             enter();
             left();
@@ -274,7 +275,7 @@ fn from_inside_of_the_handler_it_is_an_error_and_the_handler_is_removed() {
             Arc::new(Mutex::new(None)),
         );
         let (answer, owned) = (Arc::clone(&outcome), Arc::clone(&alive));
-        *slot.lock().unwrap() = Some(registry.register_joinable(move |event| {
+        *slot.lock().unwrap() = Some(registry.options().joinable().register(move |event| {
             let _ = &owned;
             if *event < 3 {
                 // Nested, so that this thread is inside several times.
@@ -306,7 +307,7 @@ fn handlers_that_join_each_other_in_a_circle_end_with_an_error() {
             for (at, registry) in registries.iter().enumerate() {
                 let next: Arc<Mutex<Option<JoinGuard>>> = Arc::clone(&slots[(at + 1) % count]);
                 let (inside, outcomes) = (Arc::clone(&inside), Arc::clone(&outcomes));
-                let joinable = registry.register_joinable(move |_| {
+                let joinable = registry.options().joinable().register(move |_| {
                     inside.wait();
                     let joinable = next.lock().unwrap().take().expect("one joins each");
                     let outcome = joinable.join();
@@ -320,9 +321,7 @@ fn handlers_that_join_each_other_in_a_circle_end_with_an_error() {
                 }
             });
             let outcomes = std::mem::take(&mut *outcomes.lock().unwrap());
-            let failed = outcomes
-                .iter()
-                .filter(|outcome| **outcome == Err(JoinError::Deadlock));
+            let failed = outcomes.iter().filter(|outcome| **outcome == Err(JoinError::Deadlock));
             assert_eq!((outcomes.len(), failed.count()), (count, 1), "{outcomes:?}");
             assert!(registries.iter().all(SyncRegistry::is_empty));
         });
@@ -340,7 +339,7 @@ fn a_wait_that_ends_by_itself_is_no_deadlock() {
         let (started, waiting) = gate("the first to wait");
         let (met, outcomes) = (Arc::clone(&inside), Arc::new(Mutex::new(Vec::new())));
         let told = Arc::clone(&outcomes);
-        *slots[0].lock().unwrap() = Some(first.register_joinable(move |_| {
+        *slots[0].lock().unwrap() = Some(first.options().joinable().register(move |_| {
             met.wait();
             let joinable = two.lock().unwrap().take().expect("it is joined once");
             started();
@@ -348,7 +347,7 @@ fn a_wait_that_ends_by_itself_is_no_deadlock() {
             told.lock().unwrap().push(("first", outcome));
         }));
         let (met, told) = (Arc::clone(&inside), Arc::clone(&outcomes));
-        *slots[1].lock().unwrap() = Some(second.register_joinable(move |_| {
+        *slots[1].lock().unwrap() = Some(second.options().joinable().register(move |_| {
             met.wait();
             let joinable = one.lock().unwrap().take().expect("it is joined once");
             waiting();
@@ -377,7 +376,7 @@ fn what_a_call_throws_is_dropped_when_join_returns() {
     let dropped = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&dropped);
     let slow = Arc::new((Mutex::new(Some(enter)), left));
-    let joinable = registry.register_joinable(move |_| {
+    let joinable = registry.options().joinable().register(move |_| {
         let (owned, told, slow) = (Arc::clone(&owned), Arc::clone(&told), Arc::clone(&slow));
         std::panic::panic_any(OnDrop(move || {
             let _ = &owned;
@@ -414,14 +413,14 @@ fn removed_in_another_way_its_closure_goes_at_once_and_join_has_nothing_to_wait_
     ];
     for remove in removals {
         let (registry, alive) = (Registry::new(), Arc::new(()));
-        let joinable = registry.register_joinable(owning(Arc::clone(&alive)));
+        let joinable = registry.options().joinable().register(owning(Arc::clone(&alive)));
         remove(&registry, &joinable);
         assert_eq!(Arc::strong_count(&alive), 1);
         assert_eq!(registry.notify(&0).called(), 0);
         assert_eq!(joinable.join(), Ok(()));
     }
     let alive = Arc::new(());
-    let joinable = Registry::new().register_joinable(owning(Arc::clone(&alive)));
+    let joinable = Registry::new().options().joinable().register(owning(Arc::clone(&alive)));
     assert_eq!(Arc::strong_count(&alive), 1, "gone with the registry");
     assert_eq!(joinable.join(), Ok(()));
 }
@@ -429,12 +428,15 @@ fn removed_in_another_way_its_closure_goes_at_once_and_join_has_nothing_to_wait_
 #[test]
 fn dropped_without_a_join_it_is_removed() {
     let topics = TopicRegistry::<String, u32>::new();
-    let joinable = topics.register_joinable_with_priority("a", 1, |_| {});
+    let joinable = topics.handle("a").options().priority(1).joinable().register(|_| {});
     assert_eq!(topics.notify("a", &0).called(), 1);
     assert!(format!("{joinable:?}").contains("JoinGuard"));
     drop(joinable);
     assert!(topics.is_empty());
-    assert_eq!(topics.register_joinable("a", |_| {}).join(), Ok(()));
+    assert_eq!(
+        topics.handle("a").options().joinable().register(|_| {}).join(),
+        Ok(())
+    );
     assert!(topics.is_empty());
 }
 
@@ -447,7 +449,7 @@ fn bombs_and_panics_are_contained_and_told() {
         reports.push((info.handler_id(), info.message().unwrap().to_owned()));
     });
     let bomb = Bomb("closure");
-    let joinable = registry.register_joinable(move |_| {
+    let joinable = registry.options().joinable().register(move |_| {
         let _ = &bomb;
         panic!("call");
     });
@@ -462,7 +464,7 @@ fn bombs_and_panics_are_contained_and_told() {
     // The call that unwinds is the last to let go of the closure.
     let (slot, bomb) = (Arc::new(Mutex::new(None::<JoinGuard>)), Bomb("closure"));
     let own = Arc::clone(&slot);
-    let joinable = registry.register_joinable(move |_| {
+    let joinable = registry.options().joinable().register(move |_| {
         let _ = &bomb;
         let joinable = own.lock().unwrap().take();
         assert_eq!(joinable.map(JoinGuard::join), Some(Err(JoinError::Inside)));
@@ -500,7 +502,7 @@ fn joins_beside_a_churn(time: Duration, depth: usize) {
         while start.elapsed() < time {
             let freed = Arc::new(AtomicU32::new(0));
             let used = Arc::clone(&freed);
-            let joinable = registry.register_joinable(move |_| {
+            let joinable = registry.options().joinable().register(move |_| {
                 assert_eq!(used.load(Ordering::Relaxed), 0, "used after it was freed");
             });
             let joining = Instant::now();
@@ -542,17 +544,17 @@ fn a_panic_callback_that_owns_a_joinable_goes_with_its_registry() {
     let sets: [Set; 3] = [
         |dropped| {
             let registry = Registry::new();
-            let joinable = registry.register_joinable(|_| {});
+            let joinable = registry.options().joinable().register(|_| {});
             registry.on_panic(move |_| _ = (&dropped, &joinable));
         },
         |dropped| {
             let handle = TopicRegistry::<String, u32>::new().handle("a");
-            let joinable = handle.register_joinable(|_| {});
+            let joinable = handle.options().joinable().register(|_| {});
             handle.on_panic(move |_| _ = (&dropped, &joinable));
         },
         |dropped| {
             let topics = TopicRegistry::<String, u32>::new();
-            let joinable = topics.register_joinable("a", |_| {});
+            let joinable = topics.handle("a").options().joinable().register(|_| {});
             topics.on_panic(move |_, _| _ = (&dropped, &joinable));
         },
     ];
@@ -576,4 +578,88 @@ fn errors_are_for_people() {
         let error: Box<dyn std::error::Error> = Box::new(error);
         assert!(error.to_string().contains("handler"));
     }
+}
+
+#[test]
+fn removing_waits_for_nobody() {
+    within("a removal without a wait", || {
+        let (registry, joinable, let_out, dropped) = occupied();
+        joinable.remove();
+        assert!(registry.is_empty() && !dropped.load(Ordering::Relaxed));
+        let_out();
+        assert!(
+            dropped.load(Ordering::Relaxed),
+            "the dispatch was the last to hold it"
+        );
+        assert_eq!(joinable.join(), Ok(()));
+    });
+}
+
+/// If the second handler were removed after the wait for the first one, the first one's call would
+/// still find it registered.
+#[test]
+fn joining_many_removes_all_before_it_waits_for_one() {
+    within("a join of many", || {
+        let registry = Registry::new();
+        let (enter, entered) = gate("the first handler to be entered");
+        let (all_removed, leave) = gate("all to be removed");
+        let alive = Arc::new(());
+        let first = registry.options().joinable().register(move |_| {
+            enter();
+            leave();
+        });
+        let others = (0..10).map(|_| {
+            let owned = Arc::clone(&alive);
+            registry.options().joinable().register(owning(owned))
+        });
+        let guards: Vec<_> = std::iter::once(first).chain(others).collect();
+        let notifies = registry.clone();
+        let dispatch = thread::spawn(move || notifies.notify(&0).called());
+        entered();
+        let joins = thread::spawn(move || JoinGuard::join_all(guards));
+        while !registry.is_empty() {
+            thread::yield_now();
+        }
+        assert!(!joins.is_finished(), "a call is inside of the first one");
+        all_removed();
+        assert_eq!(joins.join().unwrap(), Ok(()));
+        assert_eq!(
+            Arc::strong_count(&alive),
+            1,
+            "all closures have been dropped"
+        );
+        assert_eq!(
+            dispatch.join().unwrap(),
+            1,
+            "the others were removed before their turn"
+        );
+    });
+}
+
+#[test]
+fn joining_many_waits_for_all_that_can_be_waited_for() {
+    within("a join of many from inside of one", || {
+        let (registry, alive) = (Registry::new(), Arc::new(()));
+        let slot = Arc::new(Mutex::new(Vec::<JoinGuard>::new()));
+        let outcome = Arc::new(Mutex::new(None));
+        let (taken, told) = (Arc::clone(&slot), Arc::clone(&outcome));
+        let inside = registry.options().joinable().register(move |_| {
+            let guards = std::mem::take(&mut *taken.lock().unwrap());
+            *told.lock().unwrap() = Some(JoinGuard::join_all(guards));
+        });
+        let other = registry.options().joinable().register(owning(Arc::clone(&alive)));
+        slot.lock().unwrap().extend([inside, other]);
+        let probe = Arc::clone(&alive);
+        registry.options().priority(-1).register(move |_| {
+            assert_eq!(
+                Arc::strong_count(&probe),
+                1,
+                "the other closure has been dropped"
+            );
+        });
+        drop(alive);
+        assert_eq!(registry.notify(&0).panicked(), 0);
+        assert_eq!(*outcome.lock().unwrap(), Some(Err(JoinError::Inside)));
+        assert_eq!(registry.handler_count(), 1);
+    });
 }

@@ -1,5 +1,6 @@
 //! What a registry and its topics say of themselves.
 
+use std::ops::ControlFlow::Continue;
 use std::panic::Location;
 
 use topic_registry::{HandlerInfo, TopicRegistry};
@@ -15,12 +16,9 @@ fn handlers_are_listed_in_the_order_of_their_calls<S: Subject>() {
     assert!(subject.registry().handlers().is_empty());
     let low = subject.register(-1, |_| {});
     let (registry, here) = (subject.registry(), Location::caller());
-    let high = registry.register_interceptor(7, |_| std::ops::ControlFlow::Continue(()));
+    let high = registry.options().priority(7).register_interceptor(|_| Continue(()));
     let handlers = subject.registry().handlers();
-    let places: Vec<_> = handlers
-        .iter()
-        .map(|info| (info.id, info.priority))
-        .collect();
+    let places: Vec<_> = handlers.iter().map(|info| (info.id, info.priority)).collect();
     assert_eq!(places, [(high, 7), (low, -1)]);
     let at = handlers[0].registered_at;
     assert_eq!((at.file(), at.line()), (here.file(), here.line() + 1));

@@ -11,6 +11,7 @@ mod joins;
 mod listings;
 mod locks;
 mod once;
+mod options;
 mod order;
 mod panics;
 mod pins;

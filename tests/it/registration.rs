@@ -95,18 +95,14 @@ fn every_way_to_register_keeps_the_priority_and_the_place() {
         let mut handlers = handle.handlers();
         handlers.sort_by_key(|info| info.id);
         let place = |at: &'static Location<'_>| (at.file(), at.line());
-        let listed = handlers
-            .iter()
-            .map(|info| (info.priority, place(info.registered_at)));
+        let listed = handlers.iter().map(|info| (info.priority, place(info.registered_at)));
         let expected = priorities.iter().zip(first_line..);
         let expected = expected.map(|(priority, line)| (*priority, (file!(), line)));
         assert_eq!(listed.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
         assert_eq!(handle.notify(&0).panicked(), priorities.len());
         let mut told = log.take();
         told.sort_unstable();
-        let listed = handlers
-            .iter()
-            .map(|info| (info.id, place(info.registered_at)));
+        let listed = handlers.iter().map(|info| (info.id, place(info.registered_at)));
         let listed = listed.map(|(id, (file, line))| (id, file, line));
         assert_eq!(told, listed.collect::<Vec<_>>());
         handle.clear();
@@ -115,28 +111,28 @@ fn every_way_to_register_keeps_the_priority_and_the_place() {
     handle.register(|_| panic!());
     handle.register_with_priority(1, |_| panic!());
     let _kept = handle.register_guard(|_| panic!());
-    let _kept = handle.register_guard_with_priority(2, |_| panic!());
+    let _kept = handle.options().priority(2).guard().register(|_| panic!());
     handle.register_once(|_| panic!());
-    let _kept = handle.register_joinable(|_| panic!());
-    let _kept = handle.register_joinable_with_priority(3, |_| panic!());
-    handle.register_interceptor(-4, |_| panic!());
+    let _kept = handle.options().joinable().register(|_| panic!());
+    let _kept = handle.options().priority(3).joinable().register(|_| panic!());
+    handle.options().priority(-4).register_interceptor(|_| panic!());
     check(line, &[0, 1, 0, 2, 0, 0, 3, -4]);
     let line = line!() + 1;
     topics.register("a", |_| panic!());
     topics.register_with_priority("a", 1, |_| panic!());
     let _kept = topics.register_guard("a", |_| panic!());
-    let _kept = topics.register_guard_with_priority("a", 2, |_| panic!());
+    let _kept = topics.handle("a").options().priority(2).guard().register(|_| panic!());
     topics.register_once("a", |_| panic!());
-    let _kept = topics.register_joinable("a", |_| panic!());
-    let _kept = topics.register_joinable_with_priority("a", 3, |_| panic!());
-    topics.register_interceptor("a", -4, |_| panic!());
+    let _kept = topics.handle("a").options().joinable().register(|_| panic!());
+    let _kept = topics.handle("a").options().priority(3).joinable().register(|_| panic!());
+    topics.handle("a").options().priority(-4).register_interceptor(|_| panic!());
     check(line, &[0, 1, 0, 2, 0, 0, 3, -4]);
     let line = line!() + 2;
     handle.update(|batch| {
         batch.register(|_| panic!());
-        batch.register_with_priority(1, |_| panic!());
-        batch.register_once(|_| panic!());
-        batch.register_interceptor(-4, |_| panic!());
+        batch.options().priority(1).register(|_| panic!());
+        batch.options().register_once(|_| panic!());
+        batch.options().priority(-4).register_interceptor(|_| panic!());
     });
     check(line, &[0, 1, 0, -4]);
 }
@@ -169,14 +165,9 @@ fn ids_are_unique_ordered_and_never_match_elsewhere() {
     let registries: Vec<SyncRegistry<u32>> = (0..4).map(|_| SyncRegistry::new()).collect();
     let per_thread = std::thread::scope(|scope| {
         let register = |registry: &SyncRegistry<u32>| -> Vec<HandlerId> {
-            (0..500)
-                .map(|n| registry.register_with_priority(n % 3, |_| {}))
-                .collect()
+            (0..500).map(|n| registry.register_with_priority(n % 3, |_| {})).collect()
         };
-        let threads: Vec<_> = registries
-            .iter()
-            .map(|r| scope.spawn(move || register(r)))
-            .collect();
+        let threads: Vec<_> = registries.iter().map(|r| scope.spawn(move || register(r))).collect();
         let ids = threads.into_iter().map(|thread| thread.join().unwrap());
         ids.collect::<Vec<_>>()
     });

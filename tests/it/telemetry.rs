@@ -89,10 +89,7 @@ mod events {
         let (file, line) = (here.file(), here.line() + 1);
         assert!(event["registered_at"].starts_with(&format!("{file}:{line}:")));
         let rest = [("id", &*id.as_u64().to_string()), ("key", "a")];
-        for (name, value) in rest
-            .into_iter()
-            .chain([("registry", "bus"), ("origin", "Call")])
-        {
+        for (name, value) in rest.into_iter().chain([("registry", "bus"), ("origin", "Call")]) {
             assert_eq!(event[name], value, "{name}");
         }
     }
@@ -122,9 +119,7 @@ mod events {
     #[test]
     fn other_keys_are_shown_if_that_is_wanted() {
         let silent = TopicRegistry::<(u8, char), u32>::new();
-        let shown = TopicRegistry::<(u8, char), u32>::builder()
-            .debug_keys()
-            .build();
+        let shown = TopicRegistry::<(u8, char), u32>::builder().debug_keys().build();
         let literal = TopicRegistry::<&'static str, u32>::new();
         let events = told(|| {
             drop(silent.handle((1, 'a')));
@@ -132,10 +127,7 @@ mod events {
             drop(literal.handle("a"));
         });
         let keys: Vec<_> = events.iter().map(|(_, fields)| fields.get("key")).collect();
-        let keys: Vec<_> = keys
-            .into_iter()
-            .map(|key| key.map(String::as_str))
-            .collect();
+        let keys: Vec<_> = keys.into_iter().map(|key| key.map(String::as_str)).collect();
         let expected = [None, Some("(1, 'a')"), Some("a")].map(|key| [key; 2]);
         assert_eq!(keys, expected.concat());
     }
@@ -223,10 +215,7 @@ mod numbers {
         let mut values = [0.0; 3];
         for (key, _, _, value) in snapshotter.snapshot().into_vec() {
             let key = key.key();
-            let labels: Vec<_> = key
-                .labels()
-                .map(|label| (label.key(), label.value()))
-                .collect();
+            let labels: Vec<_> = key.labels().map(|label| (label.key(), label.value())).collect();
             if labels != [("registry", "bus")] {
                 continue;
             }

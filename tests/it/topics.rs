@@ -92,7 +92,7 @@ fn a_topic_goes_with_its_last_owner() {
         ("a pin", |topics| drop(topics.handle("a").pin())),
         ("a guard", |topics| drop(topics.register_guard("a", |_| {}))),
         ("a guard with a priority", |topics| {
-            drop(topics.register_guard_with_priority("a", 1, |_| {}));
+            drop(topics.handle("a").options().priority(1).guard().register(|_| {}));
         }),
         ("a guard made through a handle", |topics| {
             let guard = topics.handle("a").register_guard(|_| {});
@@ -178,11 +178,7 @@ fn no_registration_is_lost_to_a_prune() {
                         _ => SyncRegistry::clone(&topics.handle("a")).register_guard(|_| {}),
                     };
                     assert!(topics.notify("a", &0).called() >= 1);
-                    assert!(
-                        topics
-                            .get("a")
-                            .is_some_and(|topic| topic.contains(guard.id()))
-                    );
+                    assert!(topics.get("a").is_some_and(|topic| topic.contains(guard.id())));
                 }
             });
         }
@@ -217,10 +213,7 @@ fn threads_that_make_the_same_topic_get_the_same_one() {
         };
         let handles: Vec<TopicHandle<String, u32>> = thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(make)).collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .collect()
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         for handle in &handles {
             handle.register(|_| {});

@@ -161,11 +161,12 @@ impl Actor {
                 (topics.register_with_priority(key, at, noting), Keep::Id)
             }
             How::Guarded => {
-                let guard = topics.register_guard_with_priority(key, at, noting);
+                let guard = topics.handle(key).options().priority(at).guard().register(noting);
                 (guard.id(), Keep::Guard(guard))
             }
             How::JoinGuard => {
-                let joinable = topics.register_joinable_with_priority(key, at, noting);
+                let joinable =
+                    topics.handle(key).options().priority(at).joinable().register(noting);
                 (joinable.id(), Keep::JoinGuard(joinable))
             }
         };
@@ -208,36 +209,28 @@ impl Actor {
     }
 
     fn batch(&mut self, key: Key, adds: &[i8], removes: &[Pick], is_quiet: bool) {
-        let mut goes: Vec<_> = removes
-            .iter()
-            .filter_map(|at| pick(&self.own, *at))
-            .collect();
+        let mut goes: Vec<_> = removes.iter().filter_map(|at| pick(&self.own, *at)).collect();
         goes.retain(|own| own.key == key && matches!(own.keep, Keep::Id));
         let goes: Vec<_> = goes.iter().map(|own| own.id).collect();
-        let closures: Vec<_> = adds
-            .iter()
-            .map(|_| self.closure(key, How::Always))
-            .collect();
-        let own = self
-            .topics
-            .update(key, |batch: &mut Batch<'_, SyncFlavor, usize>| {
-                for (at, id) in goes.iter().enumerate() {
-                    assert_eq!(batch.unregister(*id), !goes[..at].contains(id));
+        let closures: Vec<_> = adds.iter().map(|_| self.closure(key, How::Always)).collect();
+        let own = self.topics.update(key, |batch: &mut Batch<'_, SyncFlavor, usize>| {
+            for (at, id) in goes.iter().enumerate() {
+                assert_eq!(batch.unregister(*id), !goes[..at].contains(id));
+            }
+            let adds = adds.iter().zip(closures);
+            let add = |(priority, (noting, dropped_by, slot)): (&i8, (Noting, _, Slot))| {
+                let id = batch.options().priority((*priority).into()).register(noting);
+                slot.set(id).expect("it has one id");
+                Own {
+                    key,
+                    priority: *priority,
+                    id,
+                    keep: Keep::Id,
+                    dropped_by,
                 }
-                let adds = adds.iter().zip(closures);
-                let add = |(priority, (noting, dropped_by, slot)): (&i8, (Noting, _, Slot))| {
-                    let id = batch.register_with_priority((*priority).into(), noting);
-                    slot.set(id).expect("it has one id");
-                    Own {
-                        key,
-                        priority: *priority,
-                        id,
-                        keep: Keep::Id,
-                        dropped_by,
-                    }
-                };
-                adds.map(add).collect::<Vec<_>>()
-            });
+            };
+            adds.map(add).collect::<Vec<_>>()
+        });
         let (gone, left) = std::mem::take(&mut self.own)
             .into_iter()
             .partition::<Vec<_>, _>(|own| goes.contains(&own.id));
@@ -302,10 +295,7 @@ type Slot = Arc<OnceLock<HandlerId>>;
 
 /// Has each actor do its steps, on a thread of its own.
 fn run_phase(actors: &mut [Actor], phase: &Phase) {
-    let is_quiet = !phase
-        .iter()
-        .flatten()
-        .any(|step| matches!(step, Step::Notify(..)));
+    let is_quiet = !phase.iter().flatten().any(|step| matches!(step, Step::Notify(..)));
     let start = Barrier::new(actors.len());
     let run = |actor: &mut Actor, steps: &[Step]| {
         start.wait();
@@ -315,9 +305,8 @@ fn run_phase(actors: &mut [Actor], phase: &Phase) {
     };
     thread::scope(|scope| {
         let pairs = actors.iter_mut().zip(phase);
-        let threads: Vec<_> = pairs
-            .map(|(actor, steps)| scope.spawn(|| run(actor, steps)))
-            .collect();
+        let threads: Vec<_> =
+            pairs.map(|(actor, steps)| scope.spawn(|| run(actor, steps))).collect();
         for outcome in threads.into_iter().map(thread::ScopedJoinHandle::join) {
             outcome.unwrap_or_else(|payload| panic::resume_unwind(payload));
         }
@@ -337,9 +326,7 @@ fn run_all(phases: &[Phase]) {
         );
     });
     let threads = phases.iter().map(Vec::len).max().unwrap_or(0);
-    let mut actors: Vec<_> = (0..threads)
-        .map(|number| Actor::new(number, &topics))
-        .collect();
+    let mut actors: Vec<_> = (0..threads).map(|number| Actor::new(number, &topics)).collect();
     for phase in phases {
         run_phase(&mut actors[..phase.len()], phase);
         actors.iter().for_each(Actor::check);

@@ -142,10 +142,7 @@ impl Model {
     }
 
     fn is_live(&self, name: Name) -> bool {
-        self.topics
-            .values()
-            .flatten()
-            .any(|entry| entry.name == name)
+        self.topics.values().flatten().any(|entry| entry.name == name)
     }
 
     /// How many were called, how many panicked, and whether one stopped it.
@@ -233,8 +230,7 @@ impl Handler {
             Does::Panics => panic!("as it was told"),
             Does::Registers(key, priority) => {
                 let handler = Self::new(&self.topics, &self.shared, Does::Nothing);
-                self.topics
-                    .register_with_priority(key, priority.into(), move |_| handler.run());
+                self.topics.register_with_priority(key, priority.into(), move |_| handler.run());
             }
             Does::Removes(key) => {
                 self.topics.remove(&key);
@@ -255,9 +251,7 @@ impl Drop for Handler {
         match self.does {
             Does::PanicsInItsDrop => panic!("it panics in its drop"),
             Does::RegistersAndRemovesInItsDrop(key) => {
-                let guard = self
-                    .topics
-                    .register_guard(key, |_| unreachable!("removed before"));
+                let guard = self.topics.register_guard(key, |_| unreachable!("removed before"));
                 assert!(self.topics.unregister(&key, guard.id()));
                 self.topics.prune();
             }
@@ -329,12 +323,8 @@ impl World {
                 self.topics.clear();
                 self.model.remove(|_, _| true);
             }
-            Op::Handle(key) => self
-                .owners
-                .push((*key, Owner::Handle(self.topics.handle(*key)))),
-            Op::Pin(key) => self
-                .owners
-                .push((*key, Owner::Pin(self.topics.handle(*key).pin()))),
+            Op::Handle(key) => self.owners.push((*key, Owner::Handle(self.topics.handle(*key)))),
+            Op::Pin(key) => self.owners.push((*key, Owner::Pin(self.topics.handle(*key).pin()))),
             Op::Bare(key) => {
                 let bare = SyncRegistry::clone(&self.topics.handle(*key));
                 self.owners.push((*key, Owner::Bare(bare)));
@@ -360,23 +350,25 @@ impl World {
         let id = match how {
             How::Always => self.topics.register_with_priority(key, priority, closure),
             How::Guarded => {
-                let guard = self
-                    .topics
-                    .register_guard_with_priority(key, priority, closure);
+                let guard =
+                    self.topics.handle(key).options().priority(priority).guard().register(closure);
                 let id = guard.id();
                 self.guards.push((name, Guard::Guard(guard)));
                 id
             }
             How::Once => self.topics.register_once(key, closure),
-            How::Interceptor => self
-                .topics
-                .register_interceptor(key, priority, move |event| {
-                    closure(event);
-                    ControlFlow::Break(())
-                }),
+            How::Interceptor => {
+                self.topics.handle(key).options().priority(priority).register_interceptor(
+                    move |event| {
+                        closure(event);
+                        ControlFlow::Break(())
+                    },
+                )
+            }
             How::JoinGuard => {
                 let topics = &self.topics;
-                let joinable = topics.register_joinable_with_priority(key, priority, closure);
+                let joinable =
+                    topics.handle(key).options().priority(priority).joinable().register(closure);
                 let id = joinable.id();
                 self.guards.push((name, Guard::JoinGuard(joinable)));
                 id
@@ -410,10 +402,7 @@ impl World {
             ids,
             ..
         } = self;
-        let removes: Vec<_> = removes
-            .iter()
-            .filter_map(|at| pick(ids, *at).copied())
-            .collect();
+        let removes: Vec<_> = removes.iter().filter_map(|at| pick(ids, *at).copied()).collect();
         topics.update(key, |batch| {
             if clear {
                 batch.clear();
@@ -422,7 +411,8 @@ impl World {
             for (priority, does) in adds {
                 let handler = Handler::new(topics, shared, *does);
                 let name = handler.name;
-                let id = batch.register_with_priority((*priority).into(), move |_| handler.run());
+                let id =
+                    batch.options().priority((*priority).into()).register(move |_| handler.run());
                 assert_eq!(model.add(key, *priority, *does, How::Always), name);
                 ids.push((key, id, name));
             }
@@ -435,11 +425,7 @@ impl World {
 
     fn check(&mut self) {
         // A pin that idles would keep what was removed.
-        for pinned in self
-            .owners
-            .iter_mut()
-            .filter_map(|(_, owner)| as_pin(owner))
-        {
+        for pinned in self.owners.iter_mut().filter_map(|(_, owner)| as_pin(owner)) {
             pinned.refresh();
         }
         let Self {
@@ -458,9 +444,7 @@ impl World {
 
         let mut dropped = shared.drops.lock().unwrap().clone();
         dropped.sort_unstable();
-        let gone: Vec<Name> = (0..model.next)
-            .filter(|name| !model.is_live(*name))
-            .collect();
+        let gone: Vec<Name> = (0..model.next).filter(|name| !model.is_live(*name)).collect();
         assert_eq!(dropped, gone);
 
         let alive = model.alive(self.owners.iter().map(|(key, _)| *key).collect());

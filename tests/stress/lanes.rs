@@ -48,9 +48,7 @@ impl Owned {
             thread::yield_now();
         }
         let is_late = is_dropped.load(Ordering::SeqCst);
-        tally
-            .called_late
-            .fetch_add(u64::from(is_late), Ordering::Relaxed);
+        tally.called_late.fetch_add(u64::from(is_late), Ordering::Relaxed);
     }
 }
 
@@ -58,9 +56,7 @@ impl Drop for Owned {
     fn drop(&mut self) {
         let is_second = self.is_dropped.swap(true, Ordering::SeqCst);
         let tally = &self.tally;
-        tally
-            .dropped_twice
-            .fetch_add(u64::from(is_second), Ordering::Relaxed);
+        tally.dropped_twice.fetch_add(u64::from(is_second), Ordering::Relaxed);
         tally.dropped.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -152,7 +148,8 @@ fn closures_outlive_dispatches_and_nothing_else(time: Duration) {
                 for at in 0..CHANGES {
                     let [first, second] = [(); 2].map(|()| Owned::new(&tally));
                     let first = handle.register_guard(move |_| first.call());
-                    let second = handle.register_guard_with_priority(1, move |_| second.call());
+                    let second =
+                        handle.options().priority(1).guard().register(move |_| second.call());
                     if at % 8 == 0 {
                         thread::yield_now();
                     }

@@ -43,10 +43,7 @@ fn race(time: Duration, threads: u64, work: impl Fn(u64) + Sync, disturb: impl F
             });
         }
         // Also if one of them has failed, for the disturbers to end.
-        let outcomes: Vec<_> = workers
-            .into_iter()
-            .map(thread::ScopedJoinHandle::join)
-            .collect();
+        let outcomes: Vec<_> = workers.into_iter().map(thread::ScopedJoinHandle::join).collect();
         done.store(true, Ordering::Relaxed);
         assert!(outcomes.iter().all(Result::is_ok), "a worker has failed");
     });

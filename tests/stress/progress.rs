@@ -36,7 +36,7 @@ const ROUNDS: [Round; 5] = [
         drop(topics.handle(format!("other {}", n % 64)));
     }),
     ("a removal that is waited for", |topics, _| {
-        let joinable = topics.register_joinable("key", |_| {});
+        let joinable = topics.handle("key").options().joinable().register(|_| {});
         // A thread that is inside may not run for longer than that.
         let _ = joinable.join_timeout(Duration::from_millis(10));
     }),

@@ -106,7 +106,7 @@ const IN_A_REGISTRY: [Step<Registry>; 3] = [
         })
     }),
     ("a guard", |registry, _| {
-        goes_at_once(|handler| drop(registry.register_guard_with_priority(1, handler)))
+        goes_at_once(|handler| drop(registry.options().priority(1).guard().register(handler)))
     }),
     ("a batch", |registry, _| {
         goes_at_once(|handler| {
@@ -138,7 +138,12 @@ const IN_A_TOPIC: [Step<Topics>; 4] = [
         })
     }),
     ("a join", |topics, _| {
-        goes_at_once(|handler| assert_eq!(topics.register_joinable("key", handler).join(), Ok(())))
+        goes_at_once(|handler| {
+            assert_eq!(
+                topics.handle("key").options().joinable().register(handler).join(),
+                Ok(())
+            );
+        })
     }),
 ];
 

@@ -106,8 +106,7 @@ struct Tattler(Arc<AtomicU64>);
 
 impl Drop for Tattler {
     fn drop(&mut self) {
-        self.0
-            .fetch_add(u64::from(LOOKING_UP.get()), Ordering::Relaxed);
+        self.0.fetch_add(u64::from(LOOKING_UP.get()), Ordering::Relaxed);
     }
 }
 

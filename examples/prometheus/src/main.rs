@@ -63,9 +63,7 @@ fn serve(address: SocketAddr) -> Result<(), Box<dyn Error>> {
         println!("  {line}");
     }
     drop(topics);
-    let missing = EXPECTED
-        .iter()
-        .find(|line| !page.lines().any(|other| other == **line));
+    let missing = EXPECTED.iter().find(|line| !page.lines().any(|other| other == **line));
     missing.map_or(
         Ok(()),
         |line| Err(format!("the page lacks {line:?}").into()),

@@ -109,8 +109,7 @@ pub fn run(bridge: &Arc<Bridge>, topics: &Topics) -> Result<(), String> {
     drop(guards);
     let lost = bridge.lost();
     println!("pings: {asked}; pongs: {answered}; lost: {lost}");
-    end.map(drop)
-        .map_err(|why| format!("cannot read stdin: {why}"))
+    end.map(drop).map_err(|why| format!("cannot read stdin: {why}"))
 }
 
 impl Tally {

@@ -72,10 +72,7 @@ impl Program {
 /// Builds a worker. Its placements, as many as the linker can make.
 pub(crate) fn build(package: Package, profile: Profile) -> Result<Vec<Program>, Failed> {
     let this = env::current_exe()?;
-    let target = this
-        .ancestors()
-        .nth(2)
-        .ok_or("it is in no target directory")?;
+    let target = this.ancestors().nth(2).ok_or("it is in no target directory")?;
     let target = match package {
         Package::Benches => target.into(),
         Package::RegistryIo10 => target.join("registry-io-1.0"),
@@ -94,10 +91,7 @@ pub(crate) fn build(package: Package, profile: Profile) -> Result<Vec<Program>, 
     if cfg!(target_os = "linux") {
         let mut linker = OsString::from("-Clinker=");
         linker.push(&this);
-        build
-            .arg("--")
-            .arg(linker)
-            .arg(link::asking_for(&placements));
+        build.arg("--").arg(linker).arg(link::asking_for(&placements));
     }
     let status = build.status()?;
     if !status.success() {

@@ -83,10 +83,8 @@ fn show(cells: &Cells) {
 }
 
 fn markdown(cells: &Cells, rule: &str) -> String {
-    let mut lines: Vec<String> = cells
-        .iter()
-        .map(|line| format!("| {} |\n", line.join(" | ")))
-        .collect();
+    let mut lines: Vec<String> =
+        cells.iter().map(|line| format!("| {} |\n", line.join(" | "))).collect();
     lines.insert(1, format!("{rule}\n"));
     lines.concat()
 }

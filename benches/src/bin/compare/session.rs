@@ -94,11 +94,7 @@ impl Session {
             (Curve::Bytes, 1),
         ];
         let of_curve = |(curve, count)| {
-            worker
-                .placements
-                .iter()
-                .take(count)
-                .map(move |program| (curve, program))
+            worker.placements.iter().take(count).map(move |program| (curve, program))
         };
         let asks: Vec<_> = places.into_iter().flat_map(of_curve).collect();
         let mut points = Vec::new();

@@ -68,21 +68,13 @@ impl Table {
 impl Row {
     /// Returns what it comes to in a profile, if it was measured there.
     pub(crate) fn summary(&self, profile: Profile) -> Option<Summary> {
-        let samples = || {
-            self.samples
-                .iter()
-                .filter(|sample| sample.profile == profile)
-        };
+        let samples = || self.samples.iter().filter(|sample| sample.profile == profile);
         let last = samples().map(|sample| sample.placement).max()?;
         let spread = |value: usize| {
             // The passes over one placement say the same thing: they count as one.
             let of_placement = |placement| {
                 let passes = samples().filter(|sample| sample.placement == placement);
-                median(
-                    &passes
-                        .map(|sample| sample.values[value])
-                        .collect::<Vec<_>>(),
-                )
+                median(&passes.map(|sample| sample.values[value]).collect::<Vec<_>>())
             };
             Spread::of((0..=last).map(of_placement))
         };
@@ -96,9 +88,7 @@ impl Row {
     /// Returns whether it is as fast as it must be, wherever it was measured.
     pub(crate) fn is_met(&self) -> Option<bool> {
         let at_most = self.pair.at_most?;
-        let mut profiles = Profile::ALL
-            .iter()
-            .filter_map(|&profile| self.summary(profile));
+        let mut profiles = Profile::ALL.iter().filter_map(|&profile| self.summary(profile));
         Some(profiles.all(|summary| summary.ratio.median <= at_most))
     }
 }
@@ -147,10 +137,7 @@ impl Curves {
     }
 
     fn on(&self, curve: Curve, line: &str) -> impl Iterator<Item = &Point> {
-        let points = self
-            .0
-            .iter()
-            .filter(move |(of, point)| *of == curve && point.line == line);
+        let points = self.0.iter().filter(move |(of, point)| *of == curve && point.line == line);
         points.map(|(_, point)| point)
     }
 }

@@ -78,9 +78,7 @@ pub(crate) fn rows(only: &str, topics: u64) -> impl Iterator<Item = Pair> {
             ],
         ),
     ];
-    let asked = rows
-        .into_iter()
-        .filter(move |(what, ..)| row_name(what, MAP).contains(only));
+    let asked = rows.into_iter().filter(move |(what, ..)| row_name(what, MAP).contains(only));
     asked.map(move |(what, at_most, sides)| {
         let [ours, theirs] = sides.map(|side| side(topics));
         Pair {

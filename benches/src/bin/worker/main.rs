@@ -130,9 +130,7 @@ fn changes(cases: &mut Cases) {
     use ours::Handle;
     use peers::RegistryIo;
     for (dispatches, ratio) in [(10, 1.55), (100, 1.3), (2_000, 0.7), (20_000, 0.6)] {
-        cases
-            .change::<Handle, RegistryIo>(dispatches)
-            .at_most(ratio);
+        cases.change::<Handle, RegistryIo>(dispatches).at_most(ratio);
     }
     let targets = [
         (0, 1.4),
@@ -156,9 +154,7 @@ fn asynchronous(cases: &mut Cases) {
     use futures::{Ours, RegistryIo};
     for (handlers, ratio) in [(1, 0.85), (4, 0.55), (16, 0.4)] {
         let sides = [ready::<Ours>, ready::<RegistryIo>];
-        cases
-            .futures("ready at once", handlers, sides)
-            .at_most(ratio);
+        cases.futures("ready at once", handlers, sides).at_most(ratio);
     }
     for (handlers, ratio) in [(1, 0.6), (4, 1.0)] {
         let sides = [sequential::<Ours>, sequential::<RegistryIo>];

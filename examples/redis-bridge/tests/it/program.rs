@@ -32,9 +32,7 @@ fn a_password_is_used_and_never_printed() {
     };
     let mut connection = server.client().get_connection().expect("the server is up");
     let mut command = redis::cmd("CONFIG");
-    let set = command
-        .arg(&["SET", "requirepass", "secret"])
-        .exec(&mut connection);
+    let set = command.arg(&["SET", "requirepass", "secret"]).exec(&mut connection);
     set.expect("it has a password");
 
     let output = run(&[], &server.url().replace("//", "//:secret@"));
@@ -67,10 +65,7 @@ fn what_it_does_not_understand_it_says_in_one_line() {
 
 fn run(args: &[&str], url: &str) -> Output {
     let mut command = Command::new(PROGRAM);
-    command
-        .args(args)
-        .env("REDIS_URL", url)
-        .stdin(Stdio::null());
+    command.args(args).env("REDIS_URL", url).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("it starts");
     // What it prints fits into a pipe.

@@ -1,9 +1,8 @@
-//! [`JoinGuard`]: a registration whose end can be waited for.
-//!
-//! The closure is shared between its gate and the calls that are inside. A call lets go of
-//! its share before it leaves, and whoever closes the gate counts as inside until it has let
-//! go of the gate's. So when the gate is closed and nobody is inside, the closure has been
-//! dropped. Once it is closed nobody enters any more.
+//! [`JoinGuard`]: a registration whose end a thread can wait for.
+
+#[cfg(feature = "async")]
+pub(crate) mod future;
+pub(crate) mod gate;
 
 use std::cell::Cell;
 use std::error::Error;
@@ -13,17 +12,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use self::gate::Gated;
 use crate::HandlerId;
-use crate::delivery::Outcome;
 use crate::guard::Registration;
-use crate::handler::Header;
-use crate::panic::catch;
-use crate::primitive::{Condvar, Mutex, MutexGuard, explored_static, thread_local_const};
+use crate::primitive::{Mutex, MutexGuard, explored_static, thread_local_const};
 
 /// A handler whose removal can be waited for: until no thread is inside it, and its closure
 /// has been dropped.
 ///
-/// It is what a component wants that is about to free what its handler uses. Dropping it
+/// It is what a component wants that is about to free what its handler uses. It is returned for
+/// [`joinable`](crate::RegisterOptions::joinable) registrations. Dropping it
 /// removes the handler without waiting, as a [`HandlerGuard`](crate::HandlerGuard) does.
 ///
 /// A call of a joinable handler takes a lock twice, briefly, and allocates if more calls are
@@ -33,12 +31,12 @@ use crate::primitive::{Condvar, Mutex, MutexGuard, explored_static, thread_local
 /// use topic_registry::SyncRegistry;
 ///
 /// let saves = SyncRegistry::<str>::new();
-/// let joinable = saves.register_joinable(|path| println!("{path} was saved"));
+/// let joinable = saves.options().joinable().register(|path| println!("{path} was saved"));
 /// saves.notify("app.toml");
 /// joinable.join().expect("we are not inside the handler");
 /// // Whatever the closure owned is gone by now.
 /// ```
-#[must_use = "dropping it removes the handler at once, without waiting"]
+#[must_use = "dropping it removes the handler at once, without waiting: bind it, `let guard = ...`"]
 pub struct JoinGuard {
     registration: Registration,
     // Weak, because a gate owns the way to the `on_panic` callback, which may own this. It goes
@@ -64,19 +62,23 @@ impl JoinGuard {
         Self { registration, gate }
     }
 
-    /// The handler's id.
+    /// Returns the handler's id.
     #[must_use]
     pub fn id(&self) -> HandlerId {
         self.registration.id
     }
 
+    /// Removes the handler, without waiting.
+    pub fn remove(&self) {
+        self.registration.remove();
+    }
+
     /// Removes the handler, and waits until no thread is inside it and its closure has been
     /// dropped.
     ///
-    /// Blocks the thread, so it is nothing for async code. It waits for nothing else: not for other
-    /// handlers of the same dispatch, not for pins,
-    /// not for dispatches that begin later. Whether it was this call that removed the handler
-    /// makes no difference.
+    /// Blocks the thread: do not call it from async code. It waits for nothing else: not for other
+    /// handlers of the same dispatch, not for pins, not for dispatches that begin later. Whether it
+    /// was this call that removed the handler makes no difference.
     ///
     /// # Errors
     ///
@@ -99,19 +101,44 @@ impl JoinGuard {
         self.wait(Instant::now().checked_add(timeout))
     }
 
+    /// Removes all of these handlers, and then [joins](Self::join) them, so that none is called while
+    /// another is waited for.
+    ///
+    /// ```
+    /// use topic_registry::{JoinGuard, TopicRegistry};
+    ///
+    /// let topics = TopicRegistry::<String, str>::new();
+    /// let guards = ["saved", "closed"].map(|key| {
+    ///     let topic = topics.handle(key);
+    ///     topic.options().joinable().register(move |path| println!("{path}: {key}"))
+    /// });
+    /// JoinGuard::join_all(guards).expect("we are inside of none of them");
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The first error that [`join`](Self::join) returns for one of them. All others have been
+    /// waited for.
+    pub fn join_all(guards: impl IntoIterator<Item = Self>) -> Result<(), JoinError> {
+        let guards: Vec<Self> = guards.into_iter().collect();
+        guards.iter().for_each(Self::remove);
+        let joined = guards.into_iter().map(Self::join);
+        joined.fold(Ok(()), Result::and)
+    }
+
     fn wait(&self, deadline: Option<Instant>) -> Result<(), JoinError> {
-        self.registration.remove();
+        self.remove();
         let Some(gate) = self.gate.upgrade() else {
             return Ok(());
         };
-        gate.close();
+        Arc::clone(&gate).close();
         wait(&gate, deadline)
     }
 }
 
 impl Drop for JoinGuard {
     fn drop(&mut self) {
-        self.registration.remove();
+        self.remove();
     }
 }
 
@@ -136,141 +163,6 @@ impl fmt::Display for JoinError {
 }
 
 impl Error for JoinError {}
-
-/// Where calls of one handler enter and leave.
-pub(crate) struct Gate<F> {
-    // To report what the closure throws when it is dropped.
-    header: Header,
-    state: Mutex<State<F>>,
-    left: Condvar,
-}
-
-struct State<F> {
-    /// `None` once the gate is closed.
-    closure: Option<Arc<F>>,
-    /// A thread for each call that is inside, or that drops the closure.
-    inside: Vec<ThreadId>,
-}
-
-/// A [`Gate`], whatever its closure is.
-pub(crate) trait Gated: Send + Sync {
-    /// Lets nobody in any more.
-    fn close(&self);
-
-    /// The threads that are inside.
-    fn inside(&self) -> Vec<ThreadId>;
-
-    /// Waits until nobody is inside; whether that came to pass.
-    fn wait_until_empty(&self, deadline: Option<Instant>) -> bool;
-}
-
-impl<F: Send + Sync> Gate<F> {
-    pub(crate) fn new(header: Header, closure: F) -> Self {
-        let state = State {
-            closure: Some(Arc::new(closure)),
-            // For a few calls at once; more of them allocate.
-            inside: Vec::with_capacity(4),
-        };
-        Self {
-            header,
-            state: Mutex::new(state),
-            left: Condvar::new(),
-        }
-    }
-
-    fn enter(
-        &self,
-        share: impl FnOnce(&mut Option<Arc<F>>) -> Option<Arc<F>>,
-    ) -> Option<Inside<'_, F>> {
-        let mut state = self.lock();
-        let closure = share(&mut state.closure)?;
-        state.inside.push(ThreadId::current());
-        Some(Inside {
-            gate: self,
-            closure: Some(closure),
-        })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State<F>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<F: Send + Sync> Gated for Gate<F> {
-    fn close(&self) {
-        drop(self.enter(Option::take));
-    }
-
-    fn inside(&self) -> Vec<ThreadId> {
-        self.lock().inside.clone()
-    }
-
-    fn wait_until_empty(&self, deadline: Option<Instant>) -> bool {
-        let mut state = self.lock();
-        while !state.inside.is_empty() {
-            let Some(deadline) = deadline else {
-                let woken = self.left.wait(state);
-                state = woken.unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let time = deadline.saturating_duration_since(Instant::now());
-            if time.is_zero() {
-                return false;
-            }
-            let woken = self.left.wait_timeout(state, time);
-            (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
-        }
-        true
-    }
-}
-
-/// A call that is inside, with its share of the closure.
-pub(crate) struct Inside<'g, F: Send + Sync> {
-    gate: &'g Gate<F>,
-    // `None` only while it is dropped.
-    closure: Option<Arc<F>>,
-}
-
-impl<F: Send + Sync> Inside<'_, F> {
-    /// Makes the call. What it throws is reported and dropped before the call leaves: it may
-    /// own what the closure owned.
-    pub(crate) fn run(self, call: impl FnOnce(&F)) -> Outcome {
-        let outcome = catch(|| self.closure.as_deref().map(call));
-        match outcome {
-            Ok(_) => Outcome::Called,
-            Err(payload) => self.gate.header.panicked(payload),
-        }
-    }
-}
-
-impl<F: Send + Sync> Drop for Inside<'_, F> {
-    fn drop(&mut self) {
-        self.gate.header.discard(self.closure.take());
-        let (mut state, this) = (self.gate.lock(), ThreadId::current());
-        if let Some(at) = state.inside.iter().rposition(|thread| *thread == this) {
-            state.inside.swap_remove(at);
-        }
-        if state.closure.is_none() && state.inside.is_empty() {
-            self.gate.left.notify_all();
-        }
-    }
-}
-
-/// What the registry keeps of a gate. It closes the gate when the last list that holds the
-/// handler is gone, so that a handler that is removed in some other way is dropped then.
-pub(crate) struct Entrance<F: Send + Sync>(pub(crate) Arc<Gate<F>>);
-
-impl<F: Send + Sync> Entrance<F> {
-    pub(crate) fn enter(&self) -> Option<Inside<'_, F>> {
-        self.0.enter(|closure| closure.clone())
-    }
-}
-
-impl<F: Send + Sync> Drop for Entrance<F> {
-    fn drop(&mut self) {
-        self.0.close();
-    }
-}
 
 /// A thread, and the gate that it waits for, without a limit of time.
 type Wait = (ThreadId, Arc<dyn Gated>);
@@ -336,7 +228,11 @@ fn waits_for(waiting: &[Wait], gate: &Arc<dyn Gated>, this: ThreadId) -> bool {
 pub(crate) struct ThreadId(u64);
 
 impl ThreadId {
-    fn current() -> Self {
+    /// Of a future, which any thread may poll.
+    #[cfg(feature = "async")]
+    pub(crate) const NONE: Self = Self(0);
+
+    pub(crate) fn current() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         thread_local_const!(ID: Cell<u64> = Cell::new(0));
         ID.with(|id| {

@@ -1,0 +1,94 @@
+//! [`AsyncJoinGuard`]: a registration whose end a task can wait for.
+
+use std::fmt;
+use std::future::{self, Future};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::{Arc, Weak};
+use std::task::Poll;
+
+use crate::HandlerId;
+use crate::guard::Registration;
+use crate::join::gate::Gated;
+
+/// An async handler whose removal can be waited for: until no future of it lives, and its closure
+/// has been dropped.
+///
+/// It is the [`JoinGuard`](crate::JoinGuard) of async handlers, made by
+/// [`joinable`](crate::RegisterOptions::joinable). Dropping it removes the handler without waiting.
+///
+/// ```
+/// use topic_registry::AsyncRegistry;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let saves = AsyncRegistry::<str>::new();
+/// let joinable = saves.options().joinable().register(|path| {
+///     let path = path.to_owned();
+///     async move { println!("{path} was saved") }
+/// });
+/// saves.notify("app.toml").await;
+/// joinable.join().await;
+/// // Whatever the closure and its futures owned is gone by now.
+/// # }
+/// ```
+#[must_use = "dropping it removes the handler at once, without waiting: bind it, `let guard = ...`"]
+pub struct AsyncJoinGuard {
+    registration: Registration,
+    // Weak, as in a `JoinGuard`.
+    gate: Weak<dyn Gated>,
+}
+
+impl AsyncJoinGuard {
+    pub(crate) fn new(registration: Registration, gate: Weak<dyn Gated>) -> Self {
+        Self { registration, gate }
+    }
+
+    /// Returns the handler's id.
+    #[must_use]
+    pub fn id(&self) -> HandlerId {
+        self.registration.id
+    }
+
+    /// Removes the handler, without waiting.
+    pub fn remove(&self) {
+        self.registration.remove();
+    }
+
+    /// Removes the handler at once, and returns a future that ends when no future of the handler
+    /// lives and its closure has been dropped.
+    ///
+    /// It waits for nothing else, and for no more calls: a dispatch that runs already starts the
+    /// handler no more. To join several handlers, call this for each before the first of these
+    /// futures is awaited. For a limit of time, use the runtime's; a future that is dropped before its
+    /// end leaves the handler removed.
+    ///
+    /// Awaited inside of a future of the same handler, it never ends: it would wait for its own end.
+    /// The same holds for a task that awaits both this and the dispatch that runs the handler, one
+    /// after the other.
+    pub fn join(self) -> impl Future<Output = ()> + Send + Sync + 'static {
+        self.remove();
+        let gate = self.gate.upgrade();
+        if let Some(gate) = &gate {
+            Arc::clone(gate).close();
+        }
+        future::poll_fn(move |context| match &gate {
+            Some(gate) if !gate.is_empty_or_wakes(context.waker()) => Poll::Pending,
+            _ => Poll::Ready(()),
+        })
+    }
+}
+
+impl Drop for AsyncJoinGuard {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+// What a handler leaves half changed is behind its own locks, not here.
+impl UnwindSafe for AsyncJoinGuard {}
+impl RefUnwindSafe for AsyncJoinGuard {}
+
+impl fmt::Debug for AsyncJoinGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AsyncJoinGuard").field(&self.id()).finish()
+    }
+}

@@ -1,0 +1,242 @@
+//! [`RegisterOptions`]: at which priority a handler is registered, and what is returned for it.
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::panic::Location;
+
+use crate::flavor::HandlerArc;
+use crate::handler::Header;
+use crate::{Batch, Flavor, HandlerGuard, HandlerId, Registry};
+
+/// How to register a handler: options first, then one call that takes the closure.
+///
+/// Made by [`Registry::options`], so also by `topics.handle(key).options()`, and by
+/// [`Batch::options`].
+///
+/// | after | a `register...` call returns |
+/// |---|---|
+/// | nothing, or [`priority`](Self::priority) | a [`HandlerId`] |
+/// | [`guard`](Self::guard) | a [`HandlerGuard`], which removes the handler when it is dropped |
+/// | [`joinable`](Self::joinable) | a [`JoinGuard`](crate::JoinGuard), which can also wait for its calls |
+///
+/// Without a priority it is 0. The order of the options makes no difference; of two priorities, the
+/// last one counts.
+///
+/// ```
+/// use topic_registry::TopicRegistry;
+///
+/// let files = TopicRegistry::<String, str>::new();
+/// let saved = files.handle("saved");
+/// let _guard = saved.options().priority(10).guard().register(|path| println!("first: {path}"));
+/// let once = saved.options().priority(-1).register_once(|path| println!("last: {path}"));
+///
+/// assert_eq!(saved.notify("app.toml").called(), 2);
+/// assert!(!saved.contains(once));
+/// ```
+///
+/// A batch is published after its closure has returned, so a guard could be dropped, or joined,
+/// before there is a handler: in a batch there is neither option.
+///
+/// ```compile_fail,E0599
+/// use topic_registry::SyncRegistry;
+///
+/// let saves = SyncRegistry::<str>::new();
+/// saves.update(|batch| batch.options().guard().register(|path| println!("{path}")));
+/// ```
+///
+/// Make the guard of the id, after the batch:
+///
+/// ```
+/// use topic_registry::SyncRegistry;
+///
+/// let saves = SyncRegistry::<str>::new();
+/// let id = saves.update(|batch| batch.options().priority(1).register(|path| println!("{path}")));
+/// let _guard = saves.guard(id);
+/// ```
+#[must_use = "options register nothing: end with a `register...` call"]
+pub struct RegisterOptions<'r, F: Flavor<E>, E: ?Sized + 'static, R = ReturnId> {
+    pub(crate) registry: &'r Registry<F, E>,
+    priority: i32,
+    returns: R,
+}
+
+impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
+    /// Returns options for a registration: a priority, a guard, a guard that can be joined.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let _guard = saves.options().priority(10).guard().register(|path| println!("{path}"));
+    /// ```
+    pub fn options(&self) -> RegisterOptions<'_, F, E> {
+        RegisterOptions {
+            registry: self,
+            priority: 0,
+            returns: ReturnId,
+        }
+    }
+}
+
+impl<'r, F: Flavor<E>, E: ?Sized + 'static> Batch<'r, F, E> {
+    /// Returns options for a registration in this batch: a priority.
+    pub fn options<'b>(&'b mut self) -> RegisterOptions<'r, F, E, InBatch<'b, 'r, F, E>> {
+        RegisterOptions {
+            registry: self.registry,
+            priority: 0,
+            returns: InBatch(self),
+        }
+    }
+}
+
+impl<'r, F: Flavor<E>, E: ?Sized + 'static> RegisterOptions<'r, F, E> {
+    /// Has the registration return a guard, which removes the handler when it is dropped.
+    pub fn guard(self) -> RegisterOptions<'r, F, E, ReturnGuard> {
+        self.returning(ReturnGuard)
+    }
+
+    /// Has the registration return a guard that can also wait until no call of the handler runs
+    /// and its closure has been dropped; see [`JoinGuard`](crate::JoinGuard), also for what that costs.
+    pub fn joinable(self) -> RegisterOptions<'r, F, E, ReturnJoinGuard> {
+        self.returning(ReturnJoinGuard)
+    }
+
+    fn returning<R>(self, returns: R) -> RegisterOptions<'r, F, E, R> {
+        let Self {
+            registry, priority, ..
+        } = self;
+        RegisterOptions {
+            registry,
+            priority,
+            returns,
+        }
+    }
+}
+
+impl<F: Flavor<E>, E: ?Sized + 'static, R: Returns<F, E>> RegisterOptions<'_, F, E, R> {
+    /// Sets the priority: handlers with a higher one run first, those with the same one in the
+    /// order of their registration.
+    pub fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Registers a handler that may stop the dispatch that it is called by: after `Break`, no
+    /// other handler of that dispatch is called, and [`Delivery::stopped`](crate::Delivery::stopped) says so.
+    ///
+    /// It takes its turn by its priority as any other. Only in a concurrent async dispatch,
+    /// where no handler waits for another, all interceptors run first, in their order. If it
+    /// panics, it stops the dispatch too: a veto that fails must not let through what it was there to
+    /// stop. [`Delivery`](crate::Delivery) says both, `stopped` and `panicked`. To say why it stopped,
+    /// give the event a [`Cell`](std::cell::Cell) for the reason.
+    ///
+    /// It is a handler in every other way: it is counted, listed and removed as any. Dispatches over
+    /// registries without one pay nothing.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let keys = SyncRegistry::<char>::new();
+    /// keys.register(|key| println!("{key}"));
+    /// keys.options().priority(10).register_interceptor(|key| match key {
+    ///     'q' => ControlFlow::Break(()),
+    ///     _ => ControlFlow::Continue(()),
+    /// });
+    /// assert!(!keys.notify(&'a').stopped());
+    /// assert!(keys.notify(&'q').stopped());
+    /// ```
+    #[track_caller]
+    pub fn register_interceptor<I>(self, interceptor: I) -> R::Registered
+    where
+        I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static,
+    {
+        let header = self.header().interceptor();
+        self.add(F::interceptor(header, interceptor))
+    }
+
+    /// Makes the header of the handler, which its caller registers.
+    #[track_caller]
+    pub(crate) fn header(&self) -> Header {
+        let id = HandlerId::next(self.priority);
+        Header::new(id, Location::caller(), self.registry.scope())
+    }
+
+    pub(crate) fn add(self, handler: HandlerArc<F, E>) -> R::Registered {
+        self.returns.add(self.registry, handler)
+    }
+}
+
+impl<F: Flavor<E>, E: ?Sized, R> fmt::Debug for RegisterOptions<'_, F, E, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RegisterOptions")
+            .field("priority", &self.priority)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Adds a handler, and returns what stands for it; sealed.
+#[allow(
+    private_interfaces,
+    reason = "sealed: outside the crate nobody can name it"
+)]
+pub trait Returns<F: Flavor<E>, E: ?Sized + 'static> {
+    /// What is returned: an id or a guard.
+    type Registered;
+
+    #[doc(hidden)]
+    fn add(self, registry: &Registry<F, E>, handler: HandlerArc<F, E>) -> Self::Registered;
+}
+
+/// Returns the id.
+#[derive(Debug)]
+pub struct ReturnId;
+
+impl<F: Flavor<E>, E: ?Sized + 'static> Returns<F, E> for ReturnId {
+    type Registered = HandlerId;
+
+    fn add(self, registry: &Registry<F, E>, handler: HandlerArc<F, E>) -> HandlerId {
+        registry.add(handler)
+    }
+}
+
+/// Returns a guard.
+#[derive(Debug)]
+pub struct ReturnGuard;
+
+impl<F: Flavor<E>, E: ?Sized + 'static> Returns<F, E> for ReturnGuard {
+    type Registered = HandlerGuard;
+
+    fn add(self, registry: &Registry<F, E>, handler: HandlerArc<F, E>) -> HandlerGuard {
+        registry.guard(registry.add(handler))
+    }
+}
+
+/// Returns a guard that can be joined.
+#[derive(Debug)]
+pub struct ReturnJoinGuard;
+
+impl<F: Flavor<E>, E: ?Sized + 'static> Returns<F, E> for ReturnJoinGuard {
+    type Registered = F::JoinGuard;
+
+    fn add(self, registry: &Registry<F, E>, handler: HandlerArc<F, E>) -> F::JoinGuard {
+        F::add_joinable(registry, handler)
+    }
+}
+
+/// Leaves the handler to a batch, and returns the id.
+pub struct InBatch<'b, 'r, F: Flavor<E>, E: ?Sized + 'static>(&'b mut Batch<'r, F, E>);
+
+impl<F: Flavor<E>, E: ?Sized> fmt::Debug for InBatch<'_, '_, F, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<F: Flavor<E>, E: ?Sized> Returns<F, E> for InBatch<'_, '_, F, E> {
+    type Registered = HandlerId;
+
+    fn add(self, _: &Registry<F, E>, handler: HandlerArc<F, E>) -> HandlerId {
+        self.0.add(handler)
+    }
+}
