@@ -82,6 +82,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     ///
     /// Takes the writer lock, and copies up to 64 references to handlers, and one for each
     /// further 64.
+    #[doc(alias("unsubscribe", "off", "disconnect"))]
     pub fn unregister(&self, id: HandlerId) -> bool {
         let removed = self.change(|list| {
             let (rest, handler) = list.remove(id.rank())?;

@@ -54,6 +54,21 @@ pub type AsyncRegistry<E> = Registry<AsyncFlavor, E>;
 pub type AsyncTopicRegistry<K, E> = Topics<AsyncFlavor, K, E>;
 
 /// A cached way to a topic of an [`AsyncTopicRegistry`].
+///
+/// ```
+/// use topic_registry::{AsyncTopicHandle, AsyncTopicRegistry};
+///
+/// async fn greet(name: &str) {
+///     println!("hello {name}");
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// let users = AsyncTopicRegistry::<u64, str>::new();
+/// let seven: AsyncTopicHandle<u64, str> = users.handle(7u64);
+/// seven.register_async_fn(greet);
+/// assert_eq!(seven.notify("Ada").await.called(), 1);
+/// # }
+/// ```
 pub type AsyncTopicHandle<K, E> = Handle<AsyncFlavor, K, E>;
 
 /// Handlers that return futures, polled by the task that notifies.
@@ -113,6 +128,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
     ///
     /// Takes the writer lock, and copies up to 64 references to handlers, and one for each
     /// further 64.
+    #[doc(alias("subscribe", "on", "connect", "listen"))]
     #[track_caller]
     pub fn register<F, Fut>(&self, handler: F) -> HandlerId
     where
@@ -212,6 +228,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
     ///
     /// Takes no lock. Allocates one box a handler at most, and what it takes to wait for those
     /// that are pending after their first poll.
+    #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
     pub async fn notify(&self, event: &E) -> Delivery {
         if self.is_empty() {
             return Delivery::default();
@@ -419,8 +436,28 @@ impl<E: ?Sized> Batch<'_, AsyncFlavor, E> {
     }
 }
 
+/// A handle notifies as its [`AsyncRegistry`] does, and derefs to it: so it registers
+/// ([`register_async_fn`](AsyncRegistry::register_async_fn), [`register`](AsyncRegistry::register),
+/// [`options`](Registry::options), [`update`](Registry::update)), removes
+/// ([`unregister`](Registry::unregister), [`clear`](Registry::clear)), reports panics
+/// ([`on_panic`](Registry::on_panic)) and lists its [`handlers`](Registry::handlers).
+impl<K: Key, E: ?Sized> AsyncTopicHandle<K, E> {
+    /// Runs all handlers of the topic at once, on the task that awaits this:
+    /// [`AsyncRegistry::notify`].
+    #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
+    pub async fn notify(&self, event: &E) -> Delivery {
+        AsyncRegistry::notify(self, event).await
+    }
+
+    /// Runs the handlers of the topic one after the other: [`AsyncRegistry::notify_sequential`].
+    pub async fn notify_sequential(&self, event: &E) -> Delivery {
+        AsyncRegistry::notify_sequential(self, event).await
+    }
+}
+
 impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
     /// [`AsyncRegistry::register`] on the key's topic.
+    #[doc(alias("subscribe", "on", "connect", "listen"))]
     #[track_caller]
     pub fn register<F, Fut>(&self, key: impl Into<K>, handler: F) -> HandlerId
     where
@@ -476,6 +513,7 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
 
     /// [`AsyncRegistry::notify`] on the key's topic, which is looked up when this is first
     /// polled. Without one, nothing happens, and none is made.
+    #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
     pub async fn notify<Q>(&self, key: &Q, event: &E) -> Delivery
     where
         K: Borrow<Q>,

@@ -165,6 +165,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     }
 
     /// [`Registry::unregister`] on the key's topic; `false` if there is none.
+    #[doc(alias("unsubscribe", "off", "disconnect"))]
     pub fn unregister<Q>(&self, key: &Q, id: HandlerId) -> bool
     where
         K: Borrow<Q>,
