@@ -90,6 +90,34 @@ impl Delivery {
         self.rest >= Self::STOPPED
     }
 
+    /// Returns the same, unless a handler panicked. For tests: an `assert!` in a handler fails no
+    /// test by itself, because its panic is caught.
+    ///
+    /// ```should_panic
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let orders = SyncRegistry::<u32>::new();
+    /// orders.register(|count| assert_ne!(*count, 0));
+    /// orders.notify(&0).assert_no_panics();
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If a handler panicked.
+    #[track_caller]
+    #[expect(
+        clippy::return_self_not_must_use,
+        reason = "it is called for its panic"
+    )]
+    pub fn assert_no_panics(self) -> Self {
+        let (called, panicked) = (self.called(), self.panicked());
+        assert_eq!(
+            panicked, 0,
+            "{panicked} of {called} handlers panicked; `on_panic` tells which"
+        );
+        self
+    }
+
     const STOPPED: u64 = STOPPED / PANICKED;
 }
 

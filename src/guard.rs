@@ -1,4 +1,4 @@
-//! [`HandlerGuard`]: a registration that ends with its owner.
+//! [`HandlerGuard`] and [`Paused`]: a registration that ends with its owner, and a pause of one.
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -14,7 +14,7 @@ use crate::HandlerId;
 ///
 /// Dropping it gives what [`unregister`](crate::Registry::unregister) gives: no dispatch
 /// starts the handler afterwards. It does not panic, not even while the thread
-/// unwinds; but it owns the topic for a moment, and more than 2^31 owners panic.
+/// unwinds; but it owns the topic for a moment, and more than 2^30 owners panic.
 ///
 /// ```
 /// use topic_registry::{HandlerGuard, SyncRegistry, TopicRegistry};
@@ -34,7 +34,7 @@ use crate::HandlerId;
 /// drop(cache);
 /// assert!(reloads.is_empty() && users.is_empty());
 /// ```
-#[must_use = "dropping the guard removes the handler at once"]
+#[must_use = "dropping it removes the handler at once: bind it, `let _guard = ...`"]
 pub struct HandlerGuard {
     registration: Registration,
 }
@@ -44,7 +44,7 @@ impl HandlerGuard {
         Self { registration }
     }
 
-    /// The handler's id.
+    /// Returns the handler's id.
     #[must_use]
     pub fn id(&self) -> HandlerId {
         self.registration.id
@@ -73,24 +73,70 @@ impl fmt::Debug for HandlerGuard {
     }
 }
 
+/// Keeps a handler paused as long as it lives; see [`Registry::pause`](crate::Registry::pause).
+///
+/// A handler runs again when the last of its pauses is dropped. It does not keep the registry alive.
+#[must_use = "dropping it resumes the handler at once: bind it, `let paused = ...`"]
+pub struct Paused {
+    registration: Registration,
+}
+
+impl Paused {
+    pub(crate) fn new(registration: Registration) -> Self {
+        Self { registration }
+    }
+
+    /// Returns the handler's id.
+    #[must_use]
+    pub fn id(&self) -> HandlerId {
+        self.registration.id
+    }
+}
+
+// As a guard.
+impl UnwindSafe for Paused {}
+impl RefUnwindSafe for Paused {}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        if let Some(registry) = self.registration.upgrade() {
+            registry.resume(self.registration.id);
+        }
+    }
+}
+
+impl fmt::Debug for Paused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Paused").field(&self.id()).finish()
+    }
+}
+
 /// A handler and the registry that it is in, of whatever type.
+#[derive(Clone)]
 pub(crate) struct Registration {
     pub(crate) id: HandlerId,
     // `None` in a guard that was forgotten.
-    pub(crate) registry: Option<Weak<dyn Remove>>,
+    pub(crate) registry: Option<Weak<dyn Registered>>,
 }
 
 /// What a registration points at.
-pub(crate) trait Remove: Send + Sync {
+pub(crate) trait Registered: Send + Sync {
     /// Removes the handler, and the topic if it was the last; takes the share that the
     /// caller holds, because a topic stays as long as somebody owns it.
     fn remove(self: Arc<Self>, id: HandlerId) -> bool;
+
+    /// Takes one pause of the handler back.
+    fn resume(self: Arc<Self>, id: HandlerId);
 }
 
 impl Registration {
     /// Removes the handler; whether it was this call that did.
     pub(crate) fn remove(&self) -> bool {
-        let registry = self.registry.as_ref().and_then(Weak::upgrade);
+        let registry = self.upgrade();
         registry.is_some_and(|registry| registry.remove(self.id))
+    }
+
+    fn upgrade(&self) -> Option<Arc<dyn Registered>> {
+        self.registry.as_ref()?.upgrade()
     }
 }

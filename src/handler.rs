@@ -3,13 +3,15 @@
 
 use std::panic::Location;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use crate::delivery::Outcome;
 use crate::guard::Registration;
 use crate::id::{HandlerId, Rank};
 use crate::panic::{PanicOrigin, Payload, Registrant, catch};
 use crate::primitive::Mutex;
-use crate::primitive::atomic::{AtomicBool, Ordering};
+use crate::primitive::atomic::{AtomicU16, Ordering};
+use crate::registry::HandlerInfo;
 use crate::scope::Scope;
 use crate::snapshot::list::Ranked;
 
@@ -29,9 +31,12 @@ pub(crate) struct Header {
     scope: Arc<Scope>,
     location: &'static Location<'static>,
     id: HandlerId,
-    removed: AtomicBool,
+    /// 0 while dispatches may start the handler: `REMOVED`, and how often it is paused.
+    stops: AtomicU16,
     is_interceptor: bool,
 }
+
+const REMOVED: u16 = 1 << 15;
 
 /// A closure as it is kept. Its destructor can only be caught if the closure can be taken
 /// out, which takes an `Option`, and a check for each call.
@@ -81,6 +86,9 @@ impl<F> Stored for NeedsNoDrop<F> {
 pub trait Handler: Send + Sync {
     /// The part that does not depend on the closure.
     fn header(&self) -> &Header;
+
+    /// The handler was removed. Called by the thread that removed it, with no lock held.
+    fn removed(&self) {}
 }
 
 impl<C: Stored> Slot<C> {
@@ -88,11 +96,11 @@ impl<C: Stored> Slot<C> {
         Self { header, closure }
     }
 
-    /// The closure, unless the handler was removed: then no dispatch may start it.
+    /// The closure, unless the handler was removed or is paused: then no dispatch may start it.
     #[inline]
     pub(crate) fn live(&self) -> Option<&C::Closure> {
-        if self.header.is_removed() {
-            return removed();
+        if !self.header.may_start() {
+            return not_started();
         }
         self.closure.get()
     }
@@ -100,7 +108,7 @@ impl<C: Stored> Slot<C> {
 
 /// Where the compiler is told that this is not what usually happens.
 #[cold]
-fn removed<T>() -> Option<T> {
+fn not_started<T>() -> Option<T> {
     None
 }
 
@@ -120,16 +128,16 @@ impl Header {
             scope: Arc::clone(scope),
             location,
             id,
-            removed: AtomicBool::new(false),
+            stops: AtomicU16::new(0),
             is_interceptor: false,
         }
     }
 
-    /// Returns a header for the same handler, which is not removed.
+    /// Returns a header for the same handler, which nothing stops yet.
     pub(crate) fn duplicate(&self) -> Self {
         Self {
             scope: Arc::clone(&self.scope),
-            removed: AtomicBool::new(false),
+            stops: AtomicU16::new(0),
             ..*self
         }
     }
@@ -146,21 +154,45 @@ impl Header {
         self.id
     }
 
-    pub(crate) fn location(&self) -> &'static Location<'static> {
-        self.location
-    }
-
-    /// Acquire, for the release in [`mark_removed`](Self::mark_removed): a thread that learned that the
-    /// removal had returned learned it through some edge of its own, and coherence does
-    /// the rest. It costs nothing more than a relaxed load where it matters.
+    /// Whether a dispatch may start the handler.
+    ///
+    /// Acquire, for the release in [`mark_removed`](Self::mark_removed) and [`pause`](Self::pause): a
+    /// thread that learned that the removal had returned learned it through some edge of its own, and
+    /// coherence does the rest. It costs nothing more than a relaxed load where it matters.
     #[inline]
-    pub(crate) fn is_removed(&self) -> bool {
-        self.removed.load(Ordering::Acquire)
+    pub(crate) fn may_start(&self) -> bool {
+        self.stops.load(Ordering::Acquire) == 0
     }
 
     /// Keeps dispatches that run over an older list from starting this handler.
     pub(crate) fn mark_removed(&self) {
-        self.removed.store(true, Ordering::Release);
+        self.stops.fetch_or(REMOVED, Ordering::Release);
+    }
+
+    /// Keeps dispatches from starting this handler until [`resume`](Self::resume).
+    pub(crate) fn pause(&self) {
+        let pause = |stops: u16| (stops % REMOVED < REMOVED - 1).then(|| stops + 1);
+        let paused = self.stops.fetch_update(Ordering::Release, Ordering::Relaxed, pause);
+        assert!(paused.is_ok(), "a handler is paused 32,767 times");
+    }
+
+    /// Takes one pause back.
+    pub(crate) fn resume(&self) {
+        self.stops.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Relaxed: it is a figure for those who ask, and may have changed by the time they see it.
+    fn is_paused(&self) -> bool {
+        self.stops.load(Ordering::Relaxed) % REMOVED != 0
+    }
+
+    pub(crate) fn info(&self) -> HandlerInfo {
+        HandlerInfo {
+            id: self.id,
+            priority: self.id.priority(),
+            registered_at: self.location,
+            paused: self.is_paused(),
+        }
     }
 
     /// Drops something of this handler's, and reports its panic.
@@ -181,6 +213,12 @@ impl Header {
         } else {
             Outcome::Panicked
         }
+    }
+
+    /// Reports a call that took so long.
+    #[cold]
+    pub(crate) fn report_slow(&self, time: Duration) {
+        self.scope.report_slow(&self.info(), time);
     }
 
     #[cold]

@@ -18,14 +18,20 @@ mod guard;
 mod handler;
 mod id;
 mod join;
+mod mailbox;
 mod options;
 mod panic;
 mod primitive;
+mod record;
 mod registry;
 mod scope;
+mod slow;
 mod snapshot;
 mod telemetry;
 mod topics;
+mod wait;
+mod weak;
+mod wrapper;
 
 pub use batch::Batch;
 pub use delivery::Delivery;
@@ -33,20 +39,28 @@ pub use flavor::Flavor;
 #[cfg(feature = "async")]
 pub use flavor::future::{
     AsyncFlavor, AsyncRegistry, AsyncTopicHandle, AsyncTopicRegistry, BorrowingHandler,
+    WeakAsyncRegistry, WeakAsyncTopicRegistry,
 };
 pub use flavor::pin::Pinned;
-pub use flavor::sync::{SyncFlavor, SyncRegistry, TopicHandle, TopicRegistry};
-pub use guard::HandlerGuard;
+pub use flavor::sync::{
+    SyncFlavor, SyncRegistry, TopicHandle, TopicRegistry, WeakSyncRegistry, WeakTopicRegistry,
+};
+pub use guard::{HandlerGuard, Paused};
 pub use id::HandlerId;
 #[cfg(feature = "async")]
 pub use join::future::AsyncJoinGuard;
 pub use join::{JoinError, JoinGuard};
+pub use mailbox::WaitError;
 pub use options::RegisterOptions;
 pub use panic::{PanicInfo, PanicOrigin};
+pub use record::Recorder;
 pub use registry::{HandlerInfo, Registry};
 pub use topics::builder::Builder;
 pub use topics::interest::Interest;
+pub use topics::weak::WeakTopics;
 pub use topics::{Handle, Key, TopicInfo, Topics};
+pub use wait::WaitFor;
+pub use weak::WeakRegistry;
 
 /// What scenarios of `loom` and `shuttle` need beside the API.
 #[cfg(all(any(loom, shuttle), feature = "fast-lane"))]

@@ -3,9 +3,14 @@
 use std::fmt;
 use std::ops::ControlFlow;
 use std::panic::Location;
+use std::sync::{Arc, Weak};
 
+use crate::delivery::Outcome;
 use crate::flavor::HandlerArc;
-use crate::handler::Header;
+use crate::handler::{Handler, Header};
+use crate::join::gate::{Entrance, Gate};
+use crate::slow::Timed;
+use crate::wrapper::Wrapped;
 use crate::{Batch, Flavor, HandlerGuard, HandlerId, Registry};
 
 /// How to register a handler: options first, then one call that takes the closure.
@@ -152,7 +157,11 @@ impl<F: Flavor<E>, E: ?Sized + 'static, R: Returns<F, E>> RegisterOptions<'_, F,
         I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static,
     {
         let header = self.header().interceptor();
-        self.add(F::interceptor(header, interceptor))
+        let call = move |event: &E| match interceptor(event) {
+            ControlFlow::Continue(()) => Outcome::Called,
+            ControlFlow::Break(()) => Outcome::Stopped,
+        };
+        self.add(F::inline(header, call))
     }
 
     /// Makes the header of the handler, which its caller registers.
@@ -163,6 +172,13 @@ impl<F: Flavor<E>, E: ?Sized + 'static, R: Returns<F, E>> RegisterOptions<'_, F,
     }
 
     pub(crate) fn add(self, handler: HandlerArc<F, E>) -> R::Registered {
+        let handler = match self.registry.scope().parent.slow_limit() {
+            Some(limit) => {
+                let header = handler.header().duplicate();
+                F::wrap(Wrapped::new(header, Timed::new(handler, limit)))
+            }
+            None => handler,
+        };
         self.returns.add(self.registry, handler)
     }
 }
@@ -220,7 +236,11 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Returns<F, E> for ReturnJoinGuard {
     type Registered = F::JoinGuard;
 
     fn add(self, registry: &Registry<F, E>, handler: HandlerArc<F, E>) -> F::JoinGuard {
-        F::add_joinable(registry, handler)
+        let header = handler.header().duplicate();
+        let gate = Arc::new(Gate::new(handler));
+        let weak: Weak<Gate<F::Handler>> = Arc::downgrade(&gate);
+        let id = registry.add(F::wrap(Wrapped::new(header, Entrance(gate))));
+        F::JoinGuard::from((registry.registration(id), weak))
     }
 }
 

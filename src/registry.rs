@@ -5,13 +5,13 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 
 use crate::flavor::{Flavor, HandlerArc};
-use crate::guard::{Registration, Remove};
+use crate::guard::{Registered, Registration};
 use crate::handler::{Handler, Header};
 use crate::panic::{PanicInfo, PanicOrigin, Registrant};
 use crate::scope::{PanicCallback, Scope};
 use crate::snapshot::cell::{HasCell, ListCell};
 use crate::snapshot::list::List;
-use crate::{HandlerGuard, HandlerId};
+use crate::{HandlerGuard, HandlerId, Paused};
 
 /// Handlers of one event, and the calls to run them.
 ///
@@ -40,7 +40,7 @@ use crate::{HandlerGuard, HandlerId};
 /// # Leaks
 ///
 /// A handler or a callback that owns a clone of its own registry keeps it alive until it
-/// is removed, as with any cycle of reference counts.
+/// is removed, as with any cycle of reference counts: give it a [`WeakRegistry`](Self::downgrade).
 pub struct Registry<F: Flavor<E>, E: ?Sized + 'static> {
     core: Arc<Core<F, E>>,
 }
@@ -61,6 +61,8 @@ pub struct HandlerInfo {
     pub priority: i32,
     /// The caller of the `register` method.
     pub registered_at: &'static Location<'static>,
+    /// Whether it is [paused](Registry::pause).
+    pub paused: bool,
 }
 
 impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
@@ -99,6 +101,34 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         HandlerGuard::new(self.registration(id))
     }
 
+    /// Pauses a handler: no dispatch starts it, once this has returned, as long as the [`Paused`] or
+    /// another one for it lives. Returns `None` if no such handler is registered here.
+    ///
+    /// The handler stays registered, at its place, with all that its closure owns; a call that has
+    /// begun goes on. [`Delivery`](crate::Delivery) does not count it, [`handlers`](Self::handlers)
+    /// shows that it is paused. It can be removed meanwhile.
+    ///
+    /// A binary search under the writer lock; dispatches pay nothing for it.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let id = saves.register(|path| println!("{path} was saved"));
+    /// let paused = saves.pause(id);
+    /// assert_eq!(saves.notify("one.toml").called(), 0);
+    /// drop(paused);
+    /// assert_eq!(saves.notify("two.toml").called(), 1);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the handler is paused 32,767 times already.
+    pub fn pause(&self, id: HandlerId) -> Option<Paused> {
+        self.with_handler(id, Header::pause)?;
+        Some(Paused::new(self.registration(id)))
+    }
+
     /// Removes all handlers, each as [`unregister`](Self::unregister) does.
     pub fn clear(&self) {
         self.remove_all();
@@ -119,19 +149,14 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// Takes the writer lock, and allocates the `Vec`.
     #[must_use]
     pub fn handlers(&self) -> Vec<HandlerInfo> {
-        let info = |header: &Header| HandlerInfo {
-            id: header.id(),
-            priority: header.id().priority(),
-            registered_at: header.location(),
-        };
-        self.cell()
-            .look(|list| list.iter().map(|handler| info(handler.header())).collect())
+        let info = |handler: &HandlerArc<F, E>| handler.header().info();
+        self.cell().look(|list| list.iter().map(info).collect())
     }
 
     /// Whether a handler is registered here: a binary search under the writer lock.
     #[must_use]
     pub fn contains(&self, id: HandlerId) -> bool {
-        self.cell().look(|list| list.contains(id.rank()))
+        self.with_handler(id, |_| ()).is_some()
     }
 
     /// How many handlers are registered: one atomic load.
@@ -197,10 +222,21 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         self.core.scope.monitor.count()
     }
 
-    /// Makes an owner of this share of a core.
+    /// Makes an owner of this share of a core. If the core is a topic's that may be gone, the owner
+    /// must do nothing but remove: see `topics/map.rs`.
     pub(crate) fn of(core: Arc<Core<F, E>>) -> Self {
         core.cell.add_owner();
         Self { core }
+    }
+
+    /// Makes an owner of this share of a core, unless it is a topic's that is gone.
+    pub(crate) fn of_live(core: Arc<Core<F, E>>) -> Option<Self> {
+        let is_owner = core.cell.add_owner_if_live();
+        is_owner.then_some(Self { core })
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core<F, E>> {
+        &self.core
     }
 
     /// Where the panics of this registry's handlers go.
@@ -212,6 +248,13 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         let id = handler.header().id();
         self.change(|list| Some((list.insert(handler), [])));
         id
+    }
+
+    /// Does this to a handler that is registered here, under the writer lock.
+    fn with_handler(&self, id: HandlerId, f: impl FnOnce(&Header)) -> Option<()> {
+        let get =
+            |list: &List<HandlerArc<F, E>>| list.get(id.rank()).map(|found| f(found.header()));
+        self.cell().look(get)
     }
 
     /// Replaces the list by what `change` makes of it, without what it removes, and drops that.
@@ -234,6 +277,9 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         })?;
         let handlers = removed.as_ref();
         let count = handlers.len();
+        for handler in handlers {
+            handler.removed();
+        }
         if handlers.iter().any(|handler| Arc::strong_count(handler) > 1) {
             scope.wait_for_lookups();
         }
@@ -310,8 +356,13 @@ impl<F: Flavor<E>, E: ?Sized> Drop for Core<F, E> {
     }
 }
 
-impl<F: Flavor<E>, E: ?Sized> Remove for Core<F, E> {
+impl<F: Flavor<E>, E: ?Sized> Registered for Core<F, E> {
     fn remove(self: Arc<Self>, id: HandlerId) -> bool {
         Registry::of(self).unregister(id)
+    }
+
+    fn resume(self: Arc<Self>, id: HandlerId) {
+        // If it was removed meanwhile, nothing is left to resume.
+        Registry::of(self).with_handler(id, Header::resume);
     }
 }

@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::mem;
+use std::time::Duration;
 
 use crate::callback::CallbackCell;
 use crate::panic::{
@@ -11,6 +12,7 @@ use crate::panic::{
 };
 use crate::primitive::atomic::{AtomicU64, Ordering};
 use crate::primitive::thread_local_const;
+use crate::registry::HandlerInfo;
 use crate::telemetry;
 
 /// A count of panics, and the callback that is called for each.
@@ -54,6 +56,14 @@ pub(crate) trait Parent: Send + Sync {
     fn report_panic(&self, info: &PanicInfo<'_>) {
         telemetry::panicked(info);
     }
+
+    /// From when on a call is slow, if that is asked for.
+    fn slow_limit(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Reports a slow call of a handler.
+    fn report_slow(&self, _info: &HandlerInfo, _time: Duration) {}
 
     /// Records a change of the number of handlers. Called under the writer lock.
     fn length_changed_locked(&self, _from: usize, _to: usize) {}
@@ -109,19 +119,31 @@ impl<T: Parent + ?Sized> Scope<T> {
     }
 
     fn report_once(&self, registrant: Registrant, origin: PanicOrigin, payload: &(dyn Any + Send)) {
-        thread_local_const!(IN_CALLBACK: Cell<bool> = Cell::new(false));
         self.count_panic();
-        // A callback may notify any registry. The panics that it meets are not
-        // reported, or a registry that reports to itself would never come to an end.
-        if IN_CALLBACK.with(|inside| inside.replace(true)) {
-            return;
-        }
-        let info = PanicInfo::new(registrant, origin, payload);
-        let thrown = self.monitor.callback.call(|callback| callback(&info));
-        count_and_drop(thrown, || self.count_panic());
-        self.parent.report_panic(&info);
-        IN_CALLBACK.with(|inside| inside.set(false));
+        unless_in_callback(|| {
+            let info = PanicInfo::new(registrant, origin, payload);
+            let thrown = self.monitor.callback.call(|callback| callback(&info));
+            count_and_drop(thrown, || self.count_panic());
+            self.parent.report_panic(&info);
+        });
     }
+
+    /// Reports a slow call of a handler.
+    pub(crate) fn report_slow(&self, info: &HandlerInfo, time: Duration) {
+        unless_in_callback(|| self.parent.report_slow(info, time));
+    }
+}
+
+/// Runs `report` unless this thread is inside of another one. A callback may notify any registry. What
+/// it meets there is not reported, or a registry that reports to itself would never come to an end.
+/// `report` must not panic.
+fn unless_in_callback(report: impl FnOnce()) {
+    thread_local_const!(IN_CALLBACK: Cell<bool> = Cell::new(false));
+    if IN_CALLBACK.with(|inside| inside.replace(true)) {
+        return;
+    }
+    report();
+    IN_CALLBACK.with(|inside| inside.set(false));
 }
 
 impl<T: Parent + ?Sized> Drop for Scope<T> {

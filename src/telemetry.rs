@@ -1,6 +1,6 @@
 //! What other crates are told of topics: events for `tracing`, gauges and counters for `metrics`.
 //!
-//! None of it is on the path of a notification, unless a handler panics, or one for once goes.
+//! None of it is on the path of a notification, unless a handler panics, is slow, or removes itself.
 //! Subscribers and recorders are the user's: what they throw goes no further.
 #![cfg_attr(
     not(all(feature = "tracing", feature = "metrics")),
@@ -12,8 +12,9 @@
 )]
 
 use std::fmt;
+use std::time::Duration;
 
-use crate::PanicInfo;
+use crate::{HandlerInfo, PanicInfo};
 
 /// How a key is shown.
 pub(crate) type FmtKey<K> = fn(&K, &mut fmt::Formatter<'_>) -> fmt::Result;
@@ -31,10 +32,10 @@ pub(crate) struct Telemetry<K> {
 }
 
 impl<K: 'static> Telemetry<K> {
-    pub(crate) fn new(name: Option<Box<str>>, show: Option<FmtKey<K>>) -> Self {
+    pub(crate) fn new(name: Option<Box<str>>, show: Option<FmtKey<K>>, times_calls: bool) -> Self {
         Self {
             #[cfg(feature = "metrics")]
-            metrics: name.as_deref().and_then(measured::Metrics::new),
+            metrics: name.as_deref().and_then(|name| measured::Metrics::new(name, times_calls)),
             name,
             #[cfg(feature = "tracing")]
             show,
@@ -82,6 +83,14 @@ impl<K: 'static> Telemetry<K> {
         #[cfg(feature = "tracing")]
         traced::panic(self.name(), &traced::Key(key, self.show), info);
     }
+
+    /// A slow call is reported.
+    pub(crate) fn slow(&self, key: &K, info: &HandlerInfo, time: Duration) {
+        #[cfg(feature = "tracing")]
+        traced::slow(self.name(), &traced::Key(key, self.show), info, time);
+        #[cfg(feature = "metrics")]
+        measured::with(self.metrics.as_ref(), |metrics| metrics.slow(time));
+    }
 }
 
 /// A panic in a registry without a key is reported.
@@ -94,12 +103,16 @@ pub(crate) fn panicked(info: &PanicInfo<'_>) {
 mod traced {
     use std::any::Any;
     use std::fmt;
+    use std::time::Duration;
 
     use tracing::field::{DisplayValue, display};
 
     use super::FmtKey;
-    use crate::PanicInfo;
     use crate::panic::catch_and_discard;
+    use crate::{HandlerInfo, PanicInfo};
+
+    /// One for all events, wherever they are in the code.
+    const TARGET: &str = "topic_registry";
 
     /// A key, and how to show it if it is no string.
     pub(super) struct Key<'k, K>(pub(super) &'k K, pub(super) Option<FmtKey<K>>);
@@ -128,7 +141,9 @@ mod traced {
     }
 
     pub(super) fn topic<K: 'static>(message: &str, registry: Option<&str>, key: &Key<'_, K>) {
-        catch_and_discard(|| tracing::debug!(registry, key = key.shown(), "{message}"));
+        catch_and_discard(|| {
+            tracing::debug!(target: TARGET, registry, key = key.shown(), "{message}");
+        });
     }
 
     pub(super) fn panic<K: 'static>(
@@ -141,6 +156,7 @@ mod traced {
         let message = info.message().unwrap_or("a panic without a message");
         catch_and_discard(|| {
             tracing::error!(
+                target: TARGET,
                 registry,
                 key = key.shown(),
                 id,
@@ -150,39 +166,92 @@ mod traced {
             );
         });
     }
+
+    pub(super) fn slow<K: 'static>(
+        registry: Option<&str>,
+        key: &Key<'_, K>,
+        info: &HandlerInfo,
+        time: Duration,
+    ) {
+        let id = info.id.as_u64();
+        let registered_at = display(info.registered_at);
+        catch_and_discard(|| {
+            tracing::warn!(
+                target: TARGET,
+                registry,
+                key = key.shown(),
+                id,
+                registered_at,
+                ?time,
+                "slow handler",
+            );
+        });
+    }
 }
 
 #[cfg(feature = "metrics")]
 mod measured {
     use std::cmp::Ordering;
+    use std::time::Duration;
 
-    use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+    use metrics::{
+        Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge,
+        describe_histogram, gauge, histogram,
+    };
 
     use crate::panic::{DropGuarded, catch_and_discard};
 
     const TOPICS: &str = "topic_registry_topics";
     const HANDLERS: &str = "topic_registry_handlers";
     const PANICS: &str = "topic_registry_panics_total";
+    const SLOW_CALLS: &str = "topic_registry_slow_calls_total";
+    const SLOW_CALL_SECONDS: &str = "topic_registry_slow_call_seconds";
 
     pub(super) struct Metrics {
         pub(super) topics: DropGuarded<Gauge>,
         handlers: DropGuarded<Gauge>,
         pub(super) panics: DropGuarded<Counter>,
+        slow: Option<SlowCalls>,
+    }
+
+    struct SlowCalls {
+        count: DropGuarded<Counter>,
+        seconds: DropGuarded<Histogram>,
+    }
+
+    impl SlowCalls {
+        fn new(registry: &str) -> Self {
+            describe_counter!(
+                SLOW_CALLS,
+                "Calls of handlers that took as long as the limit."
+            );
+            describe_histogram!(
+                SLOW_CALL_SECONDS,
+                Unit::Seconds,
+                "How long these calls took."
+            );
+            let labels = [("registry", registry.to_owned())];
+            Self {
+                count: DropGuarded::new(counter!(SLOW_CALLS, &labels)),
+                seconds: DropGuarded::new(histogram!(SLOW_CALL_SECONDS, &labels)),
+            }
+        }
     }
 
     impl Metrics {
         /// `None` if the recorder panics.
-        pub(super) fn new(name: &str) -> Option<Self> {
+        pub(super) fn new(name: &str, times_calls: bool) -> Option<Self> {
             let mut metrics = None;
             catch_and_discard(|| {
                 describe_gauge!(TOPICS, "Topics that have a handler or a handle.");
                 describe_gauge!(HANDLERS, "Registered handlers of all topics.");
                 describe_counter!(PANICS, "Panics of handlers, destructors and callbacks.");
-                let registry = name.to_owned();
+                let labels = [("registry", name.to_owned())];
                 metrics = Some(Self {
-                    topics: DropGuarded::new(gauge!(TOPICS, "registry" => registry.clone())),
-                    handlers: DropGuarded::new(gauge!(HANDLERS, "registry" => registry.clone())),
-                    panics: DropGuarded::new(counter!(PANICS, "registry" => registry)),
+                    topics: DropGuarded::new(gauge!(TOPICS, &labels)),
+                    handlers: DropGuarded::new(gauge!(HANDLERS, &labels)),
+                    panics: DropGuarded::new(counter!(PANICS, &labels)),
+                    slow: times_calls.then(|| SlowCalls::new(name)),
                 });
             });
             metrics
@@ -195,6 +264,13 @@ mod measured {
                 Ordering::Greater => self.handlers.increment((to - from) as f64),
                 Ordering::Less => self.handlers.decrement((from - to) as f64),
                 Ordering::Equal => {}
+            }
+        }
+
+        pub(super) fn slow(&self, time: Duration) {
+            if let Some(slow) = &self.slow {
+                slow.count.increment(1);
+                slow.seconds.record(time);
             }
         }
     }

@@ -4,18 +4,22 @@ use std::borrow::Borrow;
 use std::future::{Future, Ready};
 use std::hash::Hash;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Weak};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use super::poll::{AsyncHandler, Handlers, MakeFuture, Source, concurrently, in_sequence};
 use super::{HandlerArc, sealed};
 use crate::delivery::Outcome;
+use crate::guard::Registration;
 use crate::handler::{Header, Once, Slot};
-use crate::join::gate::{Gate, Joinable};
 use crate::options::Returns;
 use crate::snapshot::cell::HasCell;
 use crate::topics::{Handle, Key, Topics};
+use crate::wrapper::{Wrapped, Wrapper};
 use crate::{
     AsyncJoinGuard, Batch, Delivery, Flavor, HandlerGuard, HandlerId, RegisterOptions, Registry,
+    WeakRegistry, WeakTopics,
 };
 
 /// One topic without a key: handlers that return futures, run by `notify(..).await`.
@@ -71,6 +75,12 @@ pub type AsyncTopicRegistry<K, E> = Topics<AsyncFlavor, K, E>;
 /// ```
 pub type AsyncTopicHandle<K, E> = Handle<AsyncFlavor, K, E>;
 
+/// An [`AsyncRegistry`] that may be gone.
+pub type WeakAsyncRegistry<E> = WeakRegistry<AsyncFlavor, E>;
+
+/// An [`AsyncTopicRegistry`] that may be gone.
+pub type WeakAsyncTopicRegistry<K, E> = WeakTopics<AsyncFlavor, K, E>;
+
 /// Handlers that return futures, polled by the task that notifies.
 #[derive(Debug)]
 pub enum AsyncFlavor {}
@@ -81,22 +91,18 @@ impl<E: ?Sized + 'static> Flavor<E> for AsyncFlavor {
     type Handler = dyn AsyncHandler<E>;
     type JoinGuard = AsyncJoinGuard;
 
-    #[allow(
-        private_interfaces,
-        reason = "sealed: outside the crate nobody can name it"
-    )]
-    fn interceptor<I>(header: Header, interceptor: I) -> HandlerArc<Self, E>
+    fn inline<C>(header: Header, call: C) -> HandlerArc<Self, E>
     where
-        I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static,
+        C: Fn(&E) -> Outcome + Send + Sync + 'static,
     {
-        slot(header, Intercepting(interceptor))
+        slot(header, Inline(call))
     }
 
-    fn add_joinable(registry: &AsyncRegistry<E>, handler: HandlerArc<Self, E>) -> AsyncJoinGuard {
-        let joinable = Joinable::new(handler);
-        let gate: Weak<Gate<Self::Handler>> = Arc::downgrade(joinable.gate());
-        let id = registry.add(Arc::new(joinable));
-        AsyncJoinGuard::new(registry.registration(id), gate)
+    fn wrap<W>(wrapped: Wrapped<W>) -> HandlerArc<Self, E>
+    where
+        W: Wrapper<Handler = dyn AsyncHandler<E>>,
+    {
+        Arc::new(wrapped)
     }
 }
 
@@ -236,6 +242,17 @@ impl<E: ?Sized> AsyncRegistry<E> {
         concurrently(self, event).await
     }
 
+    /// Runs all handlers at once, as [`notify`](Self::notify) does, with an event that is made only
+    /// if there are handlers when this is first polled. The event lives as long as the dispatch.
+    ///
+    /// If `event` panics, it unwinds out of the poll, and no handler is called.
+    pub async fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
+        if self.is_empty() {
+            return Delivery::default();
+        }
+        concurrently(self, event().borrow()).await
+    }
+
     /// Runs the handlers one after the other: each starts when the one before has ended.
     ///
     /// One that is removed before its turn is skipped; otherwise as [`notify`](Self::notify).
@@ -244,6 +261,18 @@ impl<E: ?Sized> AsyncRegistry<E> {
             return Delivery::default();
         }
         in_sequence(self, event).await
+    }
+
+    /// Runs the handlers one after the other, as [`notify_sequential`](Self::notify_sequential) does,
+    /// with an event as in [`notify_with`](Self::notify_with).
+    pub async fn notify_sequential_with<T: Borrow<E>>(
+        &self,
+        event: impl FnOnce() -> T,
+    ) -> Delivery {
+        if self.is_empty() {
+            return Delivery::default();
+        }
+        in_sequence(self, event().borrow()).await
     }
 }
 
@@ -343,13 +372,13 @@ where
     }
 }
 
-/// A handler that may stop the dispatch, and has nothing to wait for.
-struct Intercepting<I>(I);
+/// A handler that has nothing to wait for.
+struct Inline<C>(C);
 
-impl<E, I> MakeFuture<E> for Intercepting<I>
+impl<E, C> MakeFuture<E> for Inline<C>
 where
     E: ?Sized,
-    I: Fn(&E) -> ControlFlow<()> + Send + Sync,
+    C: Fn(&E) -> Outcome + Send + Sync,
 {
     type Future<'e>
         = Ready<()>
@@ -358,9 +387,50 @@ where
 
     #[inline]
     fn make_future(&self, event: &E) -> Result<Ready<()>, Outcome> {
-        Err(match (self.0)(event) {
-            ControlFlow::Continue(()) => Outcome::Called,
-            ControlFlow::Break(()) => Outcome::Stopped,
+        Err((self.0)(event))
+    }
+}
+
+/// A handler that is removed when one of its futures returns `Break`.
+struct Until<F> {
+    handler: F,
+    registration: Registration,
+}
+
+impl<E, F, Fut> MakeFuture<E> for Until<F>
+where
+    E: ?Sized,
+    F: Fn(&E) -> Fut + Send + Sync,
+    Fut: Future<Output = ControlFlow<()>> + Send + 'static,
+{
+    type Future<'e>
+        = UntilFuture<Fut>
+    where
+        E: 'e;
+
+    #[inline]
+    fn make_future(&self, event: &E) -> Result<UntilFuture<Fut>, Outcome> {
+        Ok(UntilFuture {
+            future: Box::pin((self.handler)(event)),
+            registration: self.registration.clone(),
+        })
+    }
+}
+
+struct UntilFuture<Fut> {
+    // In a box, because pinning a field takes unsafe code.
+    future: Pin<Box<Fut>>,
+    registration: Registration,
+}
+
+impl<Fut: Future<Output = ControlFlow<()>>> Future for UntilFuture<Fut> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.future.as_mut().poll(context).map(|flow| {
+            if flow.is_break() {
+                self.registration.remove();
+            }
         })
     }
 }
@@ -411,6 +481,28 @@ where
         self.add(slot(header, once))
     }
 
+    /// Registers a handler that ends itself: after one of its futures has returned `Break`, it is
+    /// removed, before the dispatch polls another handler.
+    ///
+    /// No dispatch starts it once it is removed; futures that live already go on, and what they return
+    /// changes nothing more. One that panics stays registered. As with
+    /// [`register`](AsyncRegistry::register), the future owns what it needs. It takes one more box
+    /// than that of other handlers.
+    #[track_caller]
+    pub fn register_until<F, Fut>(self, handler: F) -> R::Registered
+    where
+        F: Fn(&E) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ControlFlow<()>> + Send + 'static,
+    {
+        let header = self.header();
+        let registration = self.registry.registration(header.id());
+        let until = Until {
+            handler,
+            registration,
+        };
+        self.add(slot(header, until))
+    }
+
     /// Registers an `async fn(&E)`, or an `async` closure, for a single call. Its future borrows the
     /// event; the handler need not be `Clone`.
     #[track_caller]
@@ -452,6 +544,21 @@ impl<K: Key, E: ?Sized> AsyncTopicHandle<K, E> {
     /// Runs the handlers of the topic one after the other: [`AsyncRegistry::notify_sequential`].
     pub async fn notify_sequential(&self, event: &E) -> Delivery {
         AsyncRegistry::notify_sequential(self, event).await
+    }
+
+    /// Notifies with an event that is made only if there are handlers:
+    /// [`AsyncRegistry::notify_with`].
+    pub async fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
+        AsyncRegistry::notify_with(self, event).await
+    }
+
+    /// Notifies one handler after the other, with an event that is made only if there are handlers:
+    /// [`AsyncRegistry::notify_sequential_with`].
+    pub async fn notify_sequential_with<T: Borrow<E>>(
+        &self,
+        event: impl FnOnce() -> T,
+    ) -> Delivery {
+        AsyncRegistry::notify_sequential_with(self, event).await
     }
 }
 
@@ -530,5 +637,33 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         Q: Hash + Eq + ?Sized,
     {
         in_sequence(&ByKey(self, key), event).await
+    }
+
+    /// [`AsyncRegistry::notify_with`] on the key's topic, which is looked up when this is first
+    /// polled.
+    pub async fn notify_with<Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+        T: Borrow<E>,
+    {
+        if !self.read(key, |_| true) {
+            return Delivery::default();
+        }
+        concurrently(&ByKey(self, key), event().borrow()).await
+    }
+
+    /// [`AsyncRegistry::notify_sequential_with`] on the key's topic, which is looked up when this is
+    /// first polled.
+    pub async fn notify_sequential_with<Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+        T: Borrow<E>,
+    {
+        if !self.read(key, |_| true) {
+            return Delivery::default();
+        }
+        in_sequence(&ByKey(self, key), event().borrow()).await
     }
 }

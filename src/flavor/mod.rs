@@ -1,4 +1,9 @@
 //! [`Flavor`]: what a handler is, sync or async.
+#![allow(
+    private_bounds,
+    private_interfaces,
+    reason = "the traits are sealed: outside the crate nobody can name what is in them"
+)]
 
 #[cfg(feature = "async")]
 pub(crate) mod future;
@@ -7,11 +12,12 @@ pub(crate) mod pin;
 mod poll;
 pub(crate) mod sync;
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::Registry;
+use crate::delivery::Outcome;
 use crate::handler::{Handler, Header};
+use crate::join::Gateway;
+use crate::wrapper::{Wrapped, Wrapper};
 
 /// What a handler is; sealed.
 pub trait Flavor<E: ?Sized>: sealed::Sealed + Sized + 'static {
@@ -20,23 +26,19 @@ pub trait Flavor<E: ?Sized>: sealed::Sealed + Sized + 'static {
     type Handler: Handler + ?Sized;
 
     /// What stands for a [joinable](crate::RegisterOptions::joinable) registration.
-    type JoinGuard;
+    type JoinGuard: From<Gateway>;
 
-    /// A handler that may stop the dispatch.
+    /// Makes a handler that has ended when its call returns.
     #[doc(hidden)]
-    #[allow(
-        private_interfaces,
-        reason = "sealed: outside the crate nobody can name it"
-    )]
-    fn interceptor<I>(header: Header, interceptor: I) -> Arc<Self::Handler>
+    fn inline<C>(header: Header, call: C) -> Arc<Self::Handler>
     where
-        I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static;
+        C: Fn(&E) -> Outcome + Send + Sync + 'static;
 
-    /// Adds a handler whose calls go through a gate.
+    /// Makes a handler whose calls are made by a wrapper.
     #[doc(hidden)]
-    fn add_joinable(registry: &Registry<Self, E>, handler: Arc<Self::Handler>) -> Self::JoinGuard
+    fn wrap<W>(wrapped: Wrapped<W>) -> Arc<Self::Handler>
     where
-        E: 'static;
+        W: Wrapper<Handler = Self::Handler>;
 }
 
 /// A handler of a flavor, shared by the lists that it is in.

@@ -4,6 +4,7 @@
 //! it waits: a handler that is pending is kept by itself, with its future.
 
 use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,10 +15,9 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use crate::Delivery;
 use crate::delivery::{Outcome, Sum};
 use crate::handler::{Handler, Header, Slot, Stored};
-use crate::join::ThreadId;
-use crate::join::gate::{Inside, Joinable};
 use crate::panic::catch;
 use crate::snapshot::list::{List, Position, Ranked};
+use crate::wrapper::{Call, Wrapped, Wrapper};
 
 /// A handler as a dispatch sees it.
 pub trait AsyncHandler<E: ?Sized>: Handler {
@@ -59,34 +59,44 @@ where
     }
 }
 
-impl<E: ?Sized + 'static> AsyncHandler<E> for Joinable<dyn AsyncHandler<E>> {
+impl<E, W> AsyncHandler<E> for Wrapped<W>
+where
+    E: ?Sized + 'static,
+    W: Wrapper<Handler = dyn AsyncHandler<E>>,
+{
     fn start<'e>(&self, event: &'e E, context: &mut Context<'_>) -> Result<Outcome, Pending<'e>> {
-        let Some(inside) = self.enter(ThreadId::NONE) else {
+        let Some(call) = self.begin() else {
             return Ok(Outcome::Skipped);
         };
-        let pending = match inside.handler().start(event, context) {
-            Ok(outcome) => return Ok(outcome),
-            Err(pending) => pending,
-        };
-        Err(Box::pin(Entered {
-            pending,
-            _inside: inside,
-        }))
+        match call.run(|| call.handler().start(event, context)) {
+            Ok(outcome) => Ok(outcome),
+            Err(pending) => Err(Box::pin(WrappedFuture::<_, E> {
+                pending,
+                call,
+                handler: PhantomData,
+            })),
+        }
     }
 }
 
-/// A pending future of a joinable handler. It counts as inside until it has been dropped.
-struct Entered<'e, E: ?Sized + 'static> {
+/// A pending future of a wrapped handler.
+struct WrappedFuture<'e, C, E: ?Sized> {
     pending: Pending<'e>,
     // After the future, so dropped after it.
-    _inside: Inside<dyn AsyncHandler<E>>,
+    call: C,
+    handler: PhantomData<fn(&E)>,
 }
 
-impl<E: ?Sized> Future for Entered<'_, E> {
+impl<C, E> Future for WrappedFuture<'_, C, E>
+where
+    C: Call<dyn AsyncHandler<E>>,
+    E: ?Sized + 'static,
+{
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        self.pending.as_mut().poll(context)
+        let Self { pending, call, .. } = &mut *self;
+        call.run(|| pending.as_mut().poll(context))
     }
 }
 

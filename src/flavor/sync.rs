@@ -4,20 +4,20 @@ use std::borrow::Borrow;
 use std::hash::Hash;
 use std::mem;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use super::{HandlerArc, sealed};
 use crate::delivery::{Outcome, Sum};
 use crate::handler::{self, Header, NeedsNoDrop, Once, Slot, Stored};
-use crate::join::ThreadId;
-use crate::join::gate::{Gate, Joinable};
 use crate::options::Returns;
 use crate::panic::catch;
 use crate::snapshot::cell::HasCell;
 use crate::snapshot::list::List;
 use crate::topics::{Handle, Key, Topics};
+use crate::wrapper::{Call, Wrapped, Wrapper};
 use crate::{
     Batch, Delivery, Flavor, HandlerGuard, HandlerId, JoinGuard, Pinned, RegisterOptions, Registry,
+    WeakRegistry, WeakTopics,
 };
 
 /// One topic without a key: handlers that are closures, called inline by `notify`.
@@ -65,6 +65,12 @@ pub type TopicRegistry<K, E> = Topics<SyncFlavor, K, E>;
 /// ```
 pub type TopicHandle<K, E> = Handle<SyncFlavor, K, E>;
 
+/// A [`SyncRegistry`] that may be gone.
+pub type WeakSyncRegistry<E> = WeakRegistry<SyncFlavor, E>;
+
+/// A [`TopicRegistry`] that may be gone.
+pub type WeakTopicRegistry<K, E> = WeakTopics<SyncFlavor, K, E>;
+
 /// Handlers that are closures, called one after the other on the notifying thread.
 #[derive(Debug)]
 pub enum SyncFlavor {}
@@ -75,25 +81,22 @@ impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
     type Handler = dyn SyncHandler<E>;
     type JoinGuard = JoinGuard;
 
-    #[allow(
-        private_interfaces,
-        reason = "sealed: outside the crate nobody can name it"
-    )]
-    fn interceptor<I>(header: Header, interceptor: I) -> HandlerArc<Self, E>
+    fn inline<C>(header: Header, call: C) -> HandlerArc<Self, E>
     where
-        I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static,
+        C: Fn(&E) -> Outcome + Send + Sync + 'static,
     {
-        slot(header, move |event: &E| match interceptor(event) {
-            ControlFlow::Continue(()) => Outcome::Called,
-            ControlFlow::Break(()) => Outcome::Stopped,
-        })
+        if mem::needs_drop::<C>() {
+            Arc::new(Slot::new(header, Some(call)))
+        } else {
+            Arc::new(Slot::new(header, NeedsNoDrop(call)))
+        }
     }
 
-    fn add_joinable(registry: &SyncRegistry<E>, handler: HandlerArc<Self, E>) -> JoinGuard {
-        let joinable = Joinable::new(handler);
-        let gate: Weak<Gate<Self::Handler>> = Arc::downgrade(joinable.gate());
-        let id = registry.add(Arc::new(joinable));
-        JoinGuard::new(registry.registration(id), gate)
+    fn wrap<W>(wrapped: Wrapped<W>) -> HandlerArc<Self, E>
+    where
+        W: Wrapper<Handler = dyn SyncHandler<E>>,
+    {
+        Arc::new(wrapped)
     }
 }
 
@@ -121,10 +124,14 @@ where
     }
 }
 
-impl<E: ?Sized> SyncHandler<E> for Joinable<dyn SyncHandler<E>> {
+impl<E, W> SyncHandler<E> for Wrapped<W>
+where
+    E: ?Sized + 'static,
+    W: Wrapper<Handler = dyn SyncHandler<E>>,
+{
     fn call(&self, event: &E, sum: Sum) -> Sum {
-        match self.enter(ThreadId::current()) {
-            Some(inside) => inside.handler().call(event, sum),
+        match self.begin() {
+            Some(call) => call.run(|| call.handler().call(event, sum)),
             None => sum.and(Outcome::Skipped),
         }
     }
@@ -247,7 +254,7 @@ where
             handler(event);
             Outcome::Called
         };
-        self.add(slot(header, call))
+        self.add(SyncFlavor::inline(header, call))
     }
 
     /// Registers a handler for a single call, as [`SyncRegistry::register_once`] does.
@@ -265,19 +272,51 @@ where
             }
             None => Outcome::Skipped,
         };
-        self.add(slot(header, call))
+        self.add(SyncFlavor::inline(header, call))
     }
-}
 
-fn slot<E, F>(header: Header, closure: F) -> HandlerArc<SyncFlavor, E>
-where
-    E: ?Sized + 'static,
-    F: Fn(&E) -> Outcome + Send + Sync + 'static,
-{
-    if mem::needs_drop::<F>() {
-        Arc::new(Slot::new(header, Some(closure)))
-    } else {
-        Arc::new(Slot::new(header, NeedsNoDrop(closure)))
+    /// Registers a handler that ends itself: after it has returned `Break`, it is removed, before the
+    /// next handler of that dispatch runs.
+    ///
+    /// No dispatch starts it once it is removed. One on another thread may have started it before; its
+    /// call goes on, and what it returns changes nothing more. One that panics stays registered.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow::{Break, Continue};
+    /// use std::sync::{Arc, Mutex};
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let lines = SyncRegistry::<str>::new();
+    /// let log = Arc::new(Mutex::new(Vec::new()));
+    /// // As long as somebody else has the log.
+    /// let weak = Arc::downgrade(&log);
+    /// lines.options().register_until(move |line| match weak.upgrade() {
+    ///     Some(log) => {
+    ///         log.lock().unwrap().push(line.to_owned());
+    ///         Continue(())
+    ///     }
+    ///     None => Break(()),
+    /// });
+    /// lines.notify("one");
+    /// assert_eq!(log.lock().unwrap().len(), 1);
+    /// drop(log);
+    /// lines.notify("two");
+    /// assert!(lines.is_empty());
+    /// ```
+    #[track_caller]
+    pub fn register_until<F>(self, handler: F) -> R::Registered
+    where
+        F: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static,
+    {
+        let header = self.header();
+        let registration = self.registry.registration(header.id());
+        let call = move |event: &E| {
+            if handler(event).is_break() {
+                registration.remove();
+            }
+            Outcome::Called
+        };
+        self.add(SyncFlavor::inline(header, call))
     }
 }
 

@@ -8,6 +8,7 @@ use std::task::Poll;
 
 use crate::HandlerId;
 use crate::guard::Registration;
+use crate::join::Gateway;
 use crate::join::gate::Gated;
 
 /// An async handler whose removal can be waited for: until no future of it lives, and its closure
@@ -37,11 +38,13 @@ pub struct AsyncJoinGuard {
     gate: Weak<dyn Gated>,
 }
 
-impl AsyncJoinGuard {
-    pub(crate) fn new(registration: Registration, gate: Weak<dyn Gated>) -> Self {
+impl From<Gateway> for AsyncJoinGuard {
+    fn from((registration, gate): Gateway) -> Self {
         Self { registration, gate }
     }
+}
 
+impl AsyncJoinGuard {
     /// Returns the handler's id.
     #[must_use]
     pub fn id(&self) -> HandlerId {

@@ -9,48 +9,28 @@ use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
-use crate::handler::{Handler, Header};
+use crate::handler::Handler;
 use crate::join::ThreadId;
 use crate::panic::catch_and_discard;
 use crate::primitive::{Condvar, Mutex, MutexGuard};
+use crate::wrapper::{Call, Wrapper};
 
-/// A handler whose calls go through a gate. It closes the gate when the last list that holds it is
+/// The way into a gate, as lists have it. It closes the gate when the last list that holds it is
 /// gone, so that a handler that is removed in some other way is dropped then.
-pub(crate) struct Joinable<H: Handler + ?Sized> {
-    header: Header,
-    gate: Arc<Gate<H>>,
-}
+pub(crate) struct Entrance<H: Handler + ?Sized + 'static>(pub(crate) Arc<Gate<H>>);
 
-impl<H: Handler + ?Sized> Joinable<H> {
-    pub(crate) fn new(handler: Arc<H>) -> Self {
-        Self {
-            header: handler.header().duplicate(),
-            gate: Arc::new(Gate::new(handler)),
-        }
-    }
+impl<H: Handler + ?Sized + 'static> Wrapper for Entrance<H> {
+    type Handler = H;
+    type Call = Inside<H>;
 
-    pub(crate) fn gate(&self) -> &Arc<Gate<H>> {
-        &self.gate
-    }
-
-    /// Enters, unless the handler was removed.
-    pub(crate) fn enter(&self, visitor: ThreadId) -> Option<Inside<H>> {
-        if self.header.is_removed() {
-            return None;
-        }
-        self.gate.enter(visitor, |handler| handler.clone())
+    fn begin(&self) -> Option<Inside<H>> {
+        self.0.enter(|handler| handler.clone())
     }
 }
 
-impl<H: Handler + ?Sized> Handler for Joinable<H> {
-    fn header(&self) -> &Header {
-        &self.header
-    }
-}
-
-impl<H: Handler + ?Sized> Drop for Joinable<H> {
+impl<H: Handler + ?Sized + 'static> Drop for Entrance<H> {
     fn drop(&mut self) {
-        Arc::clone(&self.gate).close();
+        Arc::clone(&self.0).close();
     }
 }
 
@@ -62,7 +42,8 @@ pub(crate) struct Gate<H: ?Sized> {
 struct State<H: ?Sized> {
     /// `None` once the gate is closed.
     handler: Option<Arc<H>>,
-    /// An entry for each call that is inside, and for one that drops the handler.
+    /// The thread on which it began, for each call that is inside, and for one that drops the
+    /// handler.
     inside: Vec<ThreadId>,
     /// Of the task that waits. It is one at most, because there is one guard.
     waker: Option<Waker>,
@@ -88,7 +69,7 @@ pub(crate) trait Gated: Send + Sync {
 }
 
 impl<H: Handler + ?Sized> Gate<H> {
-    fn new(handler: Arc<H>) -> Self {
+    pub(crate) fn new(handler: Arc<H>) -> Self {
         let state = State {
             handler: Some(handler),
             // For a few calls at once; more of them allocate.
@@ -103,11 +84,11 @@ impl<H: Handler + ?Sized> Gate<H> {
 
     fn enter(
         self: &Arc<Self>,
-        visitor: ThreadId,
         share: impl FnOnce(&mut Option<Arc<H>>) -> Option<Arc<H>>,
     ) -> Option<Inside<H>> {
         let mut state = self.lock();
         let handler = share(&mut state.handler)?;
+        let visitor = ThreadId::current();
         state.inside.push(visitor);
         Some(Inside {
             gate: Arc::clone(self),
@@ -121,9 +102,9 @@ impl<H: Handler + ?Sized> Gate<H> {
     }
 }
 
-impl<H: Handler + ?Sized> Gated for Gate<H> {
+impl<H: Handler + ?Sized + 'static> Gated for Gate<H> {
     fn close(self: Arc<Self>) {
-        drop(self.enter(ThreadId::current(), Option::take));
+        drop(self.enter(Option::take));
     }
 
     fn inside(&self) -> Vec<ThreadId> {
@@ -172,8 +153,8 @@ pub(crate) struct Inside<H: Handler + ?Sized> {
     visitor: ThreadId,
 }
 
-impl<H: Handler + ?Sized> Inside<H> {
-    pub(crate) fn handler(&self) -> &H {
+impl<H: Handler + ?Sized + 'static> Call<H> for Inside<H> {
+    fn handler(&self) -> &H {
         let handler = self.handler.as_deref();
         handler.expect("taken only by its own destructor")
     }

@@ -44,6 +44,9 @@ pub struct JoinGuard {
     gate: Weak<dyn Gated>,
 }
 
+/// A joinable handler and its gate.
+pub(crate) type Gateway = (Registration, Weak<dyn Gated>);
+
 /// Why a handler was not waited for. It is removed all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -57,11 +60,13 @@ pub enum JoinError {
     TimedOut,
 }
 
-impl JoinGuard {
-    pub(crate) fn new(registration: Registration, gate: Weak<dyn Gated>) -> Self {
+impl From<Gateway> for JoinGuard {
+    fn from((registration, gate): Gateway) -> Self {
         Self { registration, gate }
     }
+}
 
+impl JoinGuard {
     /// Returns the handler's id.
     #[must_use]
     pub fn id(&self) -> HandlerId {
@@ -228,11 +233,7 @@ fn waits_for(waiting: &[Wait], gate: &Arc<dyn Gated>, this: ThreadId) -> bool {
 pub(crate) struct ThreadId(u64);
 
 impl ThreadId {
-    /// Of a future, which any thread may poll.
-    #[cfg(feature = "async")]
-    pub(crate) const NONE: Self = Self(0);
-
-    pub(crate) fn current() -> Self {
+    fn current() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         thread_local_const!(ID: Cell<u64> = Cell::new(0));
         ID.with(|id| {

@@ -28,6 +28,9 @@
 //! Items come and go by owners only: an owner adds its items before it goes, in the one order
 //! that a single word has.
 //!
+//! A cell that is idle can be ended, by one step that finds the word at 0. No owner is made out of a weak
+//! reference after that: to make one is a step on the same word, which finds the mark.
+//!
 //! # Who drops an item
 //!
 //! The thread that lets go of the last list that has it. A writer lets go of the old list before it
@@ -61,7 +64,7 @@ pub(crate) struct ListCell<T> {
     // without items.
     lane: Lane<List<T>>,
     list: ArcSwapAny<Published<T>>,
-    // The length of the list, and `OWNER` for each owner.
+    // The length of the list, `OWNER` for each owner, and `ENDED`.
     counts: AtomicU64,
     // What was published last, for the next writer: nobody else can replace it, so it need
     // not be protected as a reader's is.
@@ -69,6 +72,7 @@ pub(crate) struct ListCell<T> {
 }
 
 const OWNER: u64 = 1 << 32;
+const ENDED: u64 = 1 << 63;
 
 impl<T: Send + Sync + 'static> ListCell<T> {
     pub(crate) fn new() -> Self {
@@ -87,8 +91,17 @@ impl<T: Send + Sync + 'static> ListCell<T> {
 
     /// Counts another owner.
     pub(crate) fn add_owner(&self) {
-        let counts = self.counts.fetch_add(OWNER, Ordering::SeqCst);
-        assert!(counts < u64::MAX / 2, "2^31 handles of one registry");
+        check_owners(self.counts.fetch_add(OWNER, Ordering::SeqCst));
+    }
+
+    /// Counts another owner, unless the cell was ended; whether it did.
+    pub(crate) fn add_owner_if_live(&self) -> bool {
+        let add = |counts| (counts & ENDED == 0).then(|| counts + OWNER);
+        let added = self.counts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add);
+        added.is_ok_and(|counts| {
+            check_owners(counts);
+            true
+        })
     }
 
     /// Counts one owner less; whether the cell is idle now.
@@ -99,11 +112,13 @@ impl<T: Send + Sync + 'static> ListCell<T> {
     /// How many owners there are, and how many items.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let counts = self.counts.load(Ordering::SeqCst);
-        ((counts / OWNER) as usize, (counts % OWNER) as usize)
+        ((counts % ENDED / OWNER) as usize, (counts % OWNER) as usize)
     }
 
-    pub(crate) fn is_idle(&self) -> bool {
-        self.counts.load(Ordering::SeqCst) == 0
+    /// Ends the cell if it is idle; whether it did.
+    pub(crate) fn end_if_idle(&self) -> bool {
+        let ended = self.counts.compare_exchange(0, ENDED, Ordering::SeqCst, Ordering::SeqCst);
+        ended.is_ok()
     }
 
     /// Runs `read` over the current list, unless it is empty.
@@ -191,6 +206,11 @@ impl<T: Send + Sync + 'static> ListCell<T> {
     fn lock(&self) -> MutexGuard<'_, Published<T>> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Owners stay so few that their count cannot reach `ENDED`, also if many threads add one at once.
+fn check_owners(counts: u64) {
+    assert!(counts % ENDED < ENDED / 2, "2^30 handles of one registry");
 }
 
 /// A list that is protected, by the lane or by `arc_swap`.

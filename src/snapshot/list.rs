@@ -172,9 +172,11 @@ impl<T: Ranked> List<T> {
         Some((self.replace(place, joined, interceptors), item))
     }
 
-    pub(crate) fn contains(&self, rank: Rank) -> bool {
+    /// The item of this rank.
+    pub(crate) fn get(&self, rank: Rank) -> Option<&T> {
         let (_, chunk) = self.chunk_of(rank);
-        chunk.binary_search_by_key(&rank, T::rank).is_ok()
+        let at = chunk.binary_search_by_key(&rank, T::rank).ok()?;
+        Some(&chunk[at])
     }
 
     /// The chunk where an item of this rank is or would be, and its place among the chunks.
@@ -268,14 +270,14 @@ mod tests {
                 model.push(item);
                 model.sort_by_key(Ranked::rank);
                 check(&list, &model);
-                prop_assert!(list.contains(item.rank()));
+                prop_assert_eq!(list.get(item.rank()), Some(&item));
             }
             for at in removals {
                 let Some(at) = (!model.is_empty()).then(|| at.index(model.len())) else { break };
                 let item = model.remove(at);
                 let (rest, removed) = list.remove(item.rank()).expect("it is there");
                 prop_assert_eq!(*removed, item);
-                prop_assert!(rest.remove(item.rank()).is_none() && !rest.contains(item.rank()));
+                prop_assert!(rest.remove(item.rank()).is_none() && rest.get(item.rank()).is_none());
                 list = rest;
                 check(&list, &model);
             }

@@ -1,12 +1,14 @@
-//! [`Builder`]: topics with a name.
+//! [`Builder`]: topics with a name, or with an eye on slow handlers.
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::time::Duration;
 
+use crate::panic::DropGuarded;
 use crate::telemetry::{FmtKey, Telemetry};
-use crate::{Flavor, Key, Topics};
+use crate::{Flavor, HandlerInfo, Key, Topics};
 
-/// Makes [`Topics`] that logs and metrics know by name.
+/// Builds [`Topics`] that logs and metrics know by name, or whose slow handlers are reported.
 ///
 /// ```
 /// use topic_registry::TopicRegistry;
@@ -17,8 +19,17 @@ use crate::{Flavor, Key, Topics};
 pub struct Builder<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     name: Option<Box<str>>,
     show: Option<FmtKey<K>>,
+    slow: Option<Slow<K>>,
     build: PhantomData<Build<F, K, E>>,
 }
+
+/// From when on a call is slow, and what is called then.
+pub(super) struct Slow<K> {
+    pub(super) limit: Duration,
+    pub(super) callback: DropGuarded<SlowCallback<K>>,
+}
+
+type SlowCallback<K> = Box<dyn Fn(&K, &HandlerInfo, Duration) + Send + Sync>;
 
 type Build<F, K, E> = fn() -> Topics<F, K, E>;
 
@@ -27,6 +38,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Builder<F, K, E> {
         Self {
             name: None,
             show: None,
+            slow: None,
             build: PhantomData,
         }
     }
@@ -57,10 +69,44 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Builder<F, K, E> {
         self
     }
 
-    /// Makes them.
+    /// Has each call of a handler timed, of an async one each poll of its future, and reports those
+    /// that take `limit` or longer: to `callback`, with the key, the handler and the time; to
+    /// `tracing`, as a warning; and to `metrics`, as a counter and a histogram.
+    ///
+    /// It is called after the call, on the same thread, with no lock held. If it panics, that is
+    /// [counted](Topics::panic_count) and goes no further. Calls that are slow while a callback runs on this
+    /// thread are not reported, so it may notify. With a limit of 0, every call is slow.
+    ///
+    /// The time is read twice for each call: see `docs/PERFORMANCE.md` for what that costs. Topics of
+    /// registries that are built without it pay nothing.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use topic_registry::TopicRegistry;
+    ///
+    /// let topics: TopicRegistry<String, str> = TopicRegistry::builder()
+    ///     .on_slow(Duration::from_millis(5), |key, handler, time| {
+    ///         eprintln!("{key}: the handler from {} took {time:?}", handler.registered_at);
+    ///     })
+    ///     .build();
+    /// # let _ = topics;
+    /// ```
+    #[must_use]
+    pub fn on_slow(
+        mut self,
+        limit: Duration,
+        callback: impl Fn(&K, &HandlerInfo, Duration) + Send + Sync + 'static,
+    ) -> Self {
+        let callback = DropGuarded::new(Box::new(callback) as SlowCallback<K>);
+        self.slow = Some(Slow { limit, callback });
+        self
+    }
+
+    /// Builds the registry of topics.
     #[must_use]
     pub fn build(self) -> Topics<F, K, E> {
-        Topics::with(Telemetry::new(self.name, self.show))
+        let telemetry = Telemetry::new(self.name, self.show, self.slow.is_some());
+        Topics::with(telemetry, self.slow)
     }
 }
 

@@ -16,8 +16,12 @@
 //! after the other, a thread could register and go in between, and its handler would be lost
 //! with the topic.
 //!
-//! A guard makes an owner out of nothing, by upgrading its weak share. It may do so after the
-//! check, but all it can do then is to remove a handler that is no longer there.
+//! The check also marks the topic as ended, in that same word, before it leaves the map. A weak
+//! registry makes an owner only of a topic without the mark: by a step on the word, so either the
+//! check finds that owner, or the owner finds the mark. What it gives out is the key's one topic.
+//!
+//! A guard makes an owner out of nothing, by upgrading its weak share, mark or no mark: all
+//! it can do then is to remove a handler that is no longer there.
 //!
 //! A dispatch by key is no owner: it takes its snapshot under the shard's lock and lets go of
 //! the topic. If the topic goes meanwhile, its handlers have all been removed, and the
@@ -26,17 +30,19 @@
 
 use std::ptr;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use crate::panic::{DropGuarded, PanicInfo, Payload, count_and_drop};
+use crate::panic::{DropGuarded, PanicInfo, Payload, catch, count_and_drop};
 use crate::primitive::atomic::{AtomicUsize, Ordering};
 use crate::registry::Core;
 use crate::scope::{PanicMonitor, Parent, Scope};
 use crate::telemetry::Telemetry;
 use crate::topics::Key;
+use crate::topics::builder::Slow;
 use crate::topics::interest::{self, Interests};
 use crate::topics::limit::HandlerLimit;
 use crate::topics::table::{Keyed, Table};
-use crate::{Flavor, Interest};
+use crate::{Flavor, HandlerInfo, Interest};
 
 pub(super) type TopicPanicCallback<K> = Box<dyn Fn(&K, &PanicInfo<'_>) + Send + Sync>;
 
@@ -54,6 +60,7 @@ pub(super) struct Shared<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     pub(super) monitor: PanicMonitor<TopicPanicCallback<K>>,
     pub(super) interests: Interests<K>,
     pub(super) limit: HandlerLimit<K>,
+    pub(super) slow: Option<Slow<K>>,
     pub(super) telemetry: Telemetry<K>,
 }
 
@@ -87,6 +94,18 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Parent for Topic<F, K, E> {
         let thrown = callback.call(|callback| callback(&self.key, info));
         self.shared.count_and_drop(thrown);
         self.shared.telemetry.panicked(&self.key, info);
+    }
+
+    fn slow_limit(&self) -> Option<Duration> {
+        self.shared.slow.as_ref().map(|slow| slow.limit)
+    }
+
+    fn report_slow(&self, info: &HandlerInfo, time: Duration) {
+        if let Some(slow) = &self.shared.slow {
+            let thrown = catch(|| (slow.callback)(&self.key, info, time)).err();
+            self.shared.count_and_drop(thrown);
+        }
+        self.shared.telemetry.slow(&self.key, info, time);
     }
 
     fn length_changed_locked(&self, from: usize, to: usize) {
@@ -143,7 +162,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
     /// Removes the topic from the map if it is idle.
     pub(super) fn prune(&self, topic: &Topic<F, K, E>) -> bool {
         // Dropped after the lock is released.
-        let removed = self.topics.remove_if(&topic.key, |found| found.core.cell.is_idle());
+        let removed = self.topics.remove_if(&topic.key, |found| found.core.cell.end_if_idle());
         if removed.is_some() {
             self.shrink_if_sparse();
             self.shared.telemetry.topic_removed(&topic.key);

@@ -6,6 +6,7 @@ mod limit;
 mod map;
 mod table;
 mod turnstile;
+pub(crate) mod weak;
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -14,6 +15,7 @@ use std::ops::Deref;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 
+use self::builder::Slow;
 use self::interest::{InterestCallback, Interests};
 use self::limit::{HandlerLimit, LimitCallback};
 use self::map::{Found, Map, Shared, Topic, TopicPanicCallback, TopicScope};
@@ -101,7 +103,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         Builder::new()
     }
 
-    pub(crate) fn with(telemetry: Telemetry<K>) -> Self {
+    fn with(telemetry: Telemetry<K>, slow: Option<Slow<K>>) -> Self {
         let map = Arc::new_cyclic(|map| Map {
             topics: Table::new(),
             pruned: AtomicUsize::new(0),
@@ -110,6 +112,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
                 monitor: PanicMonitor::new(),
                 interests: Interests::new(),
                 limit: HandlerLimit::new(),
+                slow,
                 telemetry,
             }),
         });

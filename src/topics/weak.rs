@@ -1,0 +1,66 @@
+//! [`WeakTopics`]: topics that may be gone.
+
+use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::{Arc, Weak};
+
+use crate::topics::map::Map;
+use crate::{Flavor, Key, Topics};
+
+/// A reference to topics that does not keep them.
+///
+/// For a handler or a callback that needs the topics that it belongs to. Used through its aliases
+/// [`WeakTopicRegistry`](crate::WeakTopicRegistry) and `WeakAsyncTopicRegistry`.
+///
+/// ```
+/// use topic_registry::TopicRegistry;
+///
+/// let topics = TopicRegistry::<String, str>::new();
+/// let weak = topics.downgrade();
+/// topics.register("saved", move |path| {
+///     if let Some(topics) = weak.upgrade() {
+///         topics.notify("index", path);
+///     }
+/// });
+/// assert_eq!(topics.notify("saved", "app.toml").called(), 1);
+/// ```
+pub struct WeakTopics<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
+    map: Weak<Map<F, K, E>>,
+}
+
+impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
+    /// Returns a reference to these topics that does not keep them.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakTopics<F, K, E> {
+        WeakTopics {
+            map: Arc::downgrade(&self.map),
+        }
+    }
+}
+
+impl<F: Flavor<E>, K: Key, E: ?Sized> WeakTopics<F, K, E> {
+    /// Returns the topics, unless the last clone was dropped.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<Topics<F, K, E>> {
+        let map = self.map.upgrade()?;
+        Some(Topics { map })
+    }
+}
+
+impl<F: Flavor<E>, K: Key, E: ?Sized> Clone for WeakTopics<F, K, E> {
+    fn clone(&self) -> Self {
+        Self {
+            map: Weak::clone(&self.map),
+        }
+    }
+}
+
+// As the topics themselves.
+impl<F: Flavor<E>, K: Key, E: ?Sized> UnwindSafe for WeakTopics<F, K, E> {}
+impl<F: Flavor<E>, K: Key, E: ?Sized> RefUnwindSafe for WeakTopics<F, K, E> {}
+
+impl<F: Flavor<E>, K: Key, E: ?Sized> fmt::Debug for WeakTopics<F, K, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakTopics").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,75 @@
+//! Handlers around handlers: what is done around each call of those that ask for it. Others pay
+//! nothing for it, because a dispatch does not know of it.
+
+use std::sync::Arc;
+
+use crate::handler::{Handler, Header};
+
+/// A handler that stands in lists for another one, of the same id and priority.
+pub(crate) struct Wrapped<W> {
+    header: Header,
+    wrapper: W,
+}
+
+/// What is done around the calls of a handler.
+#[allow(
+    unreachable_pub,
+    reason = "in a sealed trait: outside the crate nobody can name it"
+)]
+pub trait Wrapper: Send + Sync + 'static {
+    /// The trait object of the handler.
+    type Handler: Handler + ?Sized;
+
+    /// A call of the handler.
+    type Call: Call<Self::Handler>;
+
+    /// Begins a call, unless the handler has ended.
+    fn begin(&self) -> Option<Self::Call>;
+
+    /// The handler was removed. Called by the thread that removed it, with no lock held.
+    fn removed(&self) {}
+}
+
+/// A call of a handler. It is kept until what the call returned is dropped, be it a future.
+#[allow(
+    unreachable_pub,
+    reason = "in a sealed trait: outside the crate nobody can name it"
+)]
+pub trait Call<H: ?Sized>: Unpin + Send + 'static {
+    fn handler(&self) -> &H;
+
+    /// Runs the call, or one poll of its future.
+    #[inline]
+    fn run<R>(&self, run: impl FnOnce() -> R) -> R {
+        run()
+    }
+}
+
+/// A call around which nothing is done.
+impl<H: Handler + ?Sized + 'static> Call<H> for Arc<H> {
+    fn handler(&self) -> &H {
+        self
+    }
+}
+
+impl<W: Wrapper> Wrapped<W> {
+    pub(crate) fn new(header: Header, wrapper: W) -> Self {
+        Self { header, wrapper }
+    }
+
+    /// Begins a call, unless the handler was removed, is paused, or has ended.
+    pub(crate) fn begin(&self) -> Option<W::Call> {
+        let may_start = self.header.may_start();
+        may_start.then(|| self.wrapper.begin())?
+    }
+}
+
+impl<W: Wrapper> Handler for Wrapped<W> {
+    fn header(&self) -> &Header {
+        &self.header
+    }
+
+    fn removed(&self) {
+        self.wrapper.removed();
+    }
+}
