@@ -43,35 +43,28 @@ impl Bank {
 
 fn main() {
     let hooks = TopicRegistry::<Phase, Transfer>::new();
-    hooks
-        .handle(Phase::Before)
-        .options()
-        .priority(10)
-        .register_interceptor(|transfer| {
-            if transfer.amount <= 0 {
-                println!("  veto: {} is no amount", transfer.amount);
-                return Break(());
-            }
-            Continue(())
-        });
-    hooks
-        .handle(Phase::Before)
-        .options()
-        .register_interceptor(|transfer| match transfer.to {
-            "nobody" => {
-                println!("  veto: there is no such account");
-                Break(())
-            }
-            _ => Continue(()),
-        });
-    hooks
-        .handle(Phase::Before)
-        .options()
-        .priority(-10)
-        .register_interceptor(|transfer| {
-            assert_ne!(transfer.to, "Mallory", "no rule for Mallory");
-            Continue(())
-        });
+    let before = hooks.handle(Phase::Before);
+    before.options().priority(10).register_interceptor(|transfer| {
+        if transfer.amount <= 0 {
+            println!("  veto: {} is no amount", transfer.amount);
+            return Break(());
+        }
+        Continue(())
+    });
+    before.options().register_interceptor(|transfer| match transfer.to {
+        "nobody" => {
+            println!("  veto: there is no such account");
+            Break(())
+        }
+        _ => Continue(()),
+    });
+    before.options().priority(-10).register_interceptor(|transfer| {
+        assert_ne!(
+            transfer.to, "Mallory",
+            "on purpose: a hook that panics refuses, too"
+        );
+        Continue(())
+    });
     hooks.register(Phase::After, |transfer| {
         println!("  audit: {} sent", transfer.amount);
     });
