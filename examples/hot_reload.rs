@@ -127,6 +127,9 @@ fn demonstrate() -> Result<(), Box<dyn Error>> {
         (&files[1], "connections = lots", 1),
         (&files[1], "connections = 300", 0),
     ] {
+        if panicked != 0 {
+            println!("(a wrong value, on purpose: one handler panics, the others go on)");
+        }
         // As editors do it: nobody meets half a file.
         fs::write(dir.join("draft"), content)?;
         fs::rename(dir.join("draft"), file)?;
@@ -138,7 +141,11 @@ fn demonstrate() -> Result<(), Box<dyn Error>> {
     }
     drop(watcher);
     match deliveries.recv_timeout(PATIENCE) {
-        Err(RecvTimeoutError::Disconnected) => Ok(()),
+        Err(RecvTimeoutError::Disconnected) => {
+            println!("That was a demonstration. To watch a path of your own, add it:");
+            println!("cargo run --release --example hot_reload -- PATH");
+            Ok(())
+        }
         other => Err(format!("no end within {PATIENCE:?}, but {other:?}").into()),
     }
 }
