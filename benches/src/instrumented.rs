@@ -14,7 +14,7 @@ pub struct Handle {
 impl Shared for Handle {
     type Answer = Delivery;
 
-    #[inline]
+    #[inline(always)]
     fn call_shared(&self, event: &u64) -> Delivery {
         self.handle.notify(event)
     }

@@ -41,7 +41,7 @@ pub trait Shared: Send + Sync {
 impl<S: Shared> Notify for S {
     type Answer = S::Answer;
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, event: &u64) -> S::Answer {
         self.call_shared(event)
     }
@@ -50,7 +50,7 @@ impl<S: Shared> Notify for S {
 impl<S: Shared> Shared for &S {
     type Answer = S::Answer;
 
-    #[inline]
+    #[inline(always)]
     fn call_shared(&self, event: &u64) -> S::Answer {
         S::call_shared(self, event)
     }
@@ -105,7 +105,7 @@ pub(crate) fn fill(handlers: u64, mut register: impl FnMut(i32, u64)) {
 
 /// One call, compiled into the loop around it as it would be at a user's. What it returns is
 /// used where it is: to move it would be a cost of this program's.
-#[inline]
+#[inline(always)]
 pub fn notify_once<N: Notify>(subject: &mut N, event: &u64) {
     black_box(&subject.call(event));
 }

@@ -1,6 +1,7 @@
 //! The ways to notify that `topic-registry` has.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use topic_registry::{Delivery, Pinned, SyncRegistry, TopicHandle, TopicRegistry};
 
@@ -17,6 +18,10 @@ pub struct Handle {
     handle: TopicHandle<String, u64>,
     _topics: TopicRegistry<String, u64>,
 }
+
+/// A handle to a topic whose calls are timed, for slow ones.
+#[derive(Debug)]
+pub struct Timed(Handle);
 
 /// A pin.
 #[derive(Debug)]
@@ -54,7 +59,7 @@ impl Handle {
 impl Shared for Registry {
     type Answer = Delivery;
 
-    #[inline]
+    #[inline(always)]
     fn call_shared(&self, event: &u64) -> Delivery {
         self.0.notify(event)
     }
@@ -63,7 +68,7 @@ impl Shared for Registry {
 impl Shared for TopicHandle<String, u64> {
     type Answer = Delivery;
 
-    #[inline]
+    #[inline(always)]
     fn call_shared(&self, event: &u64) -> Delivery {
         self.notify(event)
     }
@@ -72,16 +77,25 @@ impl Shared for TopicHandle<String, u64> {
 impl Shared for Handle {
     type Answer = Delivery;
 
-    #[inline]
+    #[inline(always)]
     fn call_shared(&self, event: &u64) -> Delivery {
         self.handle.notify(event)
+    }
+}
+
+impl Shared for Timed {
+    type Answer = Delivery;
+
+    #[inline(always)]
+    fn call_shared(&self, event: &u64) -> Delivery {
+        self.0.call_shared(event)
     }
 }
 
 impl Notify for Pin {
     type Answer = Delivery;
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, event: &u64) -> Delivery {
         self.0.notify(event)
     }
@@ -95,15 +109,28 @@ impl Subject for Registry {
     }
 }
 
-impl Subject for Handle {
-    fn with_handlers(handlers: u64) -> Self {
-        let topics = TopicRegistry::new();
+impl Handle {
+    fn of(topics: TopicRegistry<String, u64>, handlers: u64) -> Self {
         let handle = topics.handle(keys::name(0));
         fill_ours(&handle, handlers);
         Self {
             handle,
             _topics: topics,
         }
+    }
+}
+
+impl Subject for Handle {
+    fn with_handlers(handlers: u64) -> Self {
+        Self::of(TopicRegistry::new(), handlers)
+    }
+}
+
+impl Subject for Timed {
+    fn with_handlers(handlers: u64) -> Self {
+        const NEVER: Duration = Duration::from_secs(3600);
+        let topics = TopicRegistry::builder().on_slow(NEVER, |_, _, _| {}).build();
+        Self(Handle::of(topics, handlers))
     }
 }
 
@@ -130,7 +157,7 @@ impl Keyed for Topics {
         handle
     }
 
-    #[inline]
+    #[inline(always)]
     fn notify(&self, key: &str, event: &u64) -> Delivery {
         self.0.notify(key, event)
     }

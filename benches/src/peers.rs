@@ -46,7 +46,7 @@ type Closure = Box<dyn Fn(&u64) + Send + Sync>;
 impl Shared for RegistryIo {
     type Answer = ();
 
-    #[inline]
+    #[inline(always)]
     fn call_shared(&self, event: &u64) {
         self.notify(event);
     }
@@ -77,7 +77,7 @@ impl<S: BuildHasher + Clone + Default + Send + Sync + 'static> Keyed for HandMad
         handle
     }
 
-    #[inline]
+    #[inline(always)]
     fn notify(&self, key: &str, event: &u64) {
         let registry = self.0.get(key).map(|entry| Arc::clone(&entry));
         if let Some(registry) = registry {
@@ -99,7 +99,7 @@ fn fill_theirs(registry: &RegistryIo, handlers: u64) {
 impl Shared for Signals {
     type Answer = Option<()>;
 
-    #[inline]
+    #[inline(always)]
     fn call_shared(&self, event: &u64) -> Option<()> {
         self.0.emit(*event)
     }
@@ -119,7 +119,7 @@ impl Subject for Signals {
 impl Notify for Broadcast {
     type Answer = usize;
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, event: &u64) -> usize {
         let sent = self.sender.send(*event);
         for (receiver, handler) in &mut self.receivers {
@@ -145,7 +145,7 @@ impl Subject for Broadcast {
 impl Shared for LockedVec {
     type Answer = ();
 
-    #[inline]
+    #[inline(always)]
     fn call_shared(&self, event: &u64) {
         if let Ok(closures) = self.0.read() {
             closures.iter().for_each(|closure| closure(event));
@@ -162,7 +162,7 @@ impl Subject for LockedVec {
 impl Shared for BareVec {
     type Answer = ();
 
-    #[inline]
+    #[inline(always)]
     fn call_shared(&self, event: &u64) {
         self.0.iter().for_each(|closure| closure(event));
     }

@@ -75,6 +75,9 @@ fn notifications(cases: &mut Cases) {
     let case =
         cases.notify::<instrumented::Handle, Handle>("handle, tracing and metrics", 4, without);
     case.at_most(1.05);
+    for handlers in [1, 4] {
+        cases.notify::<ours::Timed, Handle>("handle, calls timed", handlers, without);
+    }
 }
 
 fn pins(cases: &mut Cases) {
