@@ -2,7 +2,8 @@
 
 use std::cmp::Reverse;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::primitive::Serials;
 
 /// Names one registration.
 ///
@@ -33,10 +34,9 @@ impl HandlerId {
     }
 
     pub(crate) fn next(priority: i32) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        static SERIALS: Serials = Serials::new();
         Self {
-            // Relaxed: only uniqueness matters, nothing is published through it.
-            serial: NEXT.fetch_add(1, Ordering::Relaxed),
+            serial: SERIALS.next(),
             priority,
         }
     }

@@ -2,10 +2,11 @@
 //! what threads may do, from `loom` (`--cfg loom`) or `shuttle` (`--cfg shuttle`).
 //!
 //! Everything else of the library is the same code in all three. `Arc` is always `std`'s, and
-//! so are counters that only need to be unique.
+//! so is what `primitive/serials.rs` counts with.
 
 #[cfg(any(loom, shuttle))]
 mod model;
+mod serials;
 
 #[cfg(not(any(loom, shuttle)))]
 mod imports {
@@ -35,6 +36,7 @@ mod imports {
 }
 
 pub(crate) use imports::*;
+pub(crate) use serials::Serials;
 
 /// A `static`; where runs are explored, one for each of them.
 #[cfg(not(any(loom, shuttle)))]

@@ -8,14 +8,13 @@ use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use self::gate::Gated;
 use crate::HandlerId;
 use crate::guard::Registration;
-use crate::primitive::{Mutex, MutexGuard, explored_static, thread_local_const};
+use crate::primitive::{Mutex, MutexGuard, Serials, explored_static, thread_local_const};
 
 /// A handler whose removal can be waited for: until no thread is inside it, and its closure
 /// has been dropped.
@@ -234,11 +233,11 @@ pub(crate) struct ThreadId(u64);
 
 impl ThreadId {
     fn current() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        static SERIALS: Serials = Serials::new();
         thread_local_const!(ID: Cell<u64> = Cell::new(0));
         ID.with(|id| {
             if id.get() == 0 {
-                id.set(NEXT.fetch_add(1, Ordering::Relaxed));
+                id.set(SERIALS.next());
             }
             Self(id.get())
         })

@@ -1,0 +1,16 @@
+//! Numbers that only need to be unique: nothing is published through them, so there is nothing to
+//! explore.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub(crate) struct Serials(AtomicU64);
+
+impl Serials {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU64::new(1))
+    }
+
+    pub(crate) fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
