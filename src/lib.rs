@@ -2,6 +2,10 @@
 #![cfg_attr(not(feature = "fast-lane"), forbid(unsafe_code))]
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// What `clippy.toml` reserves for single files. It goes for this crate, not for its tests and examples.
+#![warn(clippy::disallowed_macros)]
+#![warn(clippy::disallowed_methods)]
+#![warn(clippy::disallowed_types)]
 
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/GUIDE.md")]

@@ -99,6 +99,7 @@ impl fmt::Debug for PanicInfo<'_> {
 /// Unwind safety is asserted because nothing of ours is half changed while `f` runs,
 /// and what the user shares between handlers is the user's to keep whole.
 #[inline]
+#[expect(clippy::disallowed_methods, reason = "the only user")]
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Payload> {
     catch_unwind(AssertUnwindSafe(f))
 }

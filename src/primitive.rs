@@ -9,6 +9,10 @@ mod model;
 mod serials;
 
 #[cfg(not(any(loom, shuttle)))]
+#[expect(
+    clippy::disallowed_types,
+    reason = "handed on to `snapshot/cell.rs` and `topics/table.rs`"
+)]
 mod imports {
     pub(crate) use std::sync::atomic;
     pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};

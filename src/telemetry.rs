@@ -100,6 +100,7 @@ pub(crate) fn panicked(info: &PanicInfo<'_>) {
 }
 
 #[cfg(feature = "tracing")]
+#[expect(clippy::disallowed_methods, reason = "the only user of `tracing`")]
 mod traced {
     use std::any::Any;
     use std::fmt;
@@ -190,6 +191,7 @@ mod traced {
 }
 
 #[cfg(feature = "metrics")]
+#[expect(clippy::disallowed_macros, reason = "the only user of `metrics`")]
 mod measured {
     use std::cmp::Ordering;
     use std::time::Duration;

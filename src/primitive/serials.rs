@@ -1,5 +1,6 @@
 //! Numbers that only need to be unique: nothing is published through them, so there is nothing to
 //! explore.
+#![cfg_attr(loom, expect(clippy::disallowed_types, reason = "not explored"))]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -74,6 +74,7 @@ pub(crate) use system::refuse;
 
 #[cfg(not(any(loom, shuttle, miri)))]
 #[inline]
+#[expect(clippy::disallowed_methods, reason = "the light one of the pair")]
 fn compiler_barrier() {
     std::sync::atomic::compiler_fence(Ordering::SeqCst);
 }
@@ -115,6 +116,7 @@ mod system {
         membarrier(PRIVATE_EXPEDITED)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the heavy one of the pair")]
     fn membarrier(command: i32) -> bool {
         // SAFETY: it takes no pointers, and changes nothing but how this process is scheduled.
         unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
@@ -129,6 +131,7 @@ mod system {
         true
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the heavy one of the pair")]
     pub(super) fn heavy() -> bool {
         // SAFETY: it takes nothing and returns nothing.
         unsafe { windows_sys::Win32::System::Threading::FlushProcessWriteBuffers() };

@@ -45,6 +45,10 @@
 //! own lists, waits for the look-ups that have begun (`Scope::wait_for_lookups`) before it drops its
 //! shares of them. Look-ups that begin later find no list that has them. A look-up that was not let into
 //! a lane collects what it is owed after it has unlocked the shard.
+#![cfg_attr(
+    not(any(loom, shuttle)),
+    expect(clippy::disallowed_types, reason = "the only user of `arc_swap`")
+)]
 
 use std::mem;
 use std::ops::Deref;

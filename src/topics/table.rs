@@ -5,6 +5,10 @@
 //!
 //! Closures that are given run under the lock of a shard, and so do `Eq` and `Borrow` of the key, and
 //! `Hash` when the table grows or shrinks. Nothing of the user's is dropped there.
+#![cfg_attr(
+    not(any(loom, shuttle)),
+    expect(clippy::disallowed_types, reason = "the only user of `dashmap`")
+)]
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
