@@ -82,7 +82,7 @@ impl Delivery {
         (self.rest % Self::STOPPED) as usize
     }
 
-    /// Returns whether an [interceptor](crate::Registry::register_interceptor) stopped the
+    /// Returns whether an [interceptor](crate::RegisterOptions::register_interceptor) stopped the
     /// dispatch.
     #[must_use]
     #[inline]
