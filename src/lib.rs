@@ -1,3 +1,20 @@
+// Where links of the README lead to from here: of two definitions the first one counts.
+//! [`TopicRegistry<K, E>`]: TopicRegistry
+//! [`TopicHandle<K, E>`]: TopicHandle
+//! [`SyncRegistry<E>`]: SyncRegistry
+//! [`Pinned<E>`]: Pinned
+//! [`Pinned`]: Pinned
+//! [`HandlerGuard`]: HandlerGuard
+//! [`JoinGuard`]: JoinGuard
+//! [Guide]: crate::guide
+//! [Patterns]: crate::patterns
+//! [Examples]: https://docs.rs/crate/topic-registry/latest/source/examples/
+//! [Reliability]: https://docs.rs/crate/topic-registry/latest/source/docs/RELIABILITY.md
+//! [Performance]: https://docs.rs/crate/topic-registry/latest/source/docs/PERFORMANCE.md
+//! [Design]: https://docs.rs/crate/topic-registry/latest/source/docs/DESIGN.md
+//! [Security]: https://docs.rs/crate/topic-registry/latest/source/SECURITY.md
+// The plot is not part of the documentation. This is an empty picture.
+//! [plot]: data:image/gif;base64,R0lGODlhAQABAAAAACw=
 #![doc = include_str!("../README.md")]
 #![cfg_attr(not(feature = "fast-lane"), forbid(unsafe_code))]
 #![deny(unsafe_code)]
@@ -7,6 +24,9 @@
 #![warn(clippy::disallowed_methods)]
 #![warn(clippy::disallowed_types)]
 
+/// [patterns]: crate::patterns
+/// [performance]: https://docs.rs/crate/topic-registry/latest/source/docs/PERFORMANCE.md
+/// [reliability]: https://docs.rs/crate/topic-registry/latest/source/docs/RELIABILITY.md
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/GUIDE.md")]
 pub mod guide {}
