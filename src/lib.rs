@@ -2,20 +2,33 @@
 //! [`TopicRegistry<K, E>`]: TopicRegistry
 //! [`TopicHandle<K, E>`]: TopicHandle
 //! [`SyncRegistry<E>`]: SyncRegistry
-//! [`Pinned<E>`]: Pinned
 //! [`Pinned`]: Pinned
 //! [`HandlerGuard`]: HandlerGuard
 //! [`JoinGuard`]: JoinGuard
+//! [`WeakRegistry`]: WeakRegistry
+//! [`WeakTopics`]: WeakTopics
+//! [`register_once`]: SyncRegistry::register_once
+//! [`register_until`]: RegisterOptions::register_until
+//! [`register_interceptor`]: RegisterOptions::register_interceptor
+//! [`update`]: Registry::update
+//! [`pause`]: Registry::pause
+//! [`wait_for`]: Registry::wait_for
+//! [`notify_with`]: SyncRegistry::notify_with
+//! [`on_interest`]: Topics::on_interest
+//! [`on_handler_limit`]: Topics::on_handler_limit
+//! [`on_slow`]: Builder::on_slow
 //! [Guide]: crate::guide
 //! [Patterns]: crate::patterns
+//! [Reliability]: crate::reliability
+//! [Performance]: crate::performance
+//! [Design]: crate::design
 //! [Examples]: https://docs.rs/crate/topic-registry/latest/source/examples/
-//! [Reliability]: https://docs.rs/crate/topic-registry/latest/source/docs/RELIABILITY.md
-//! [Performance]: https://docs.rs/crate/topic-registry/latest/source/docs/PERFORMANCE.md
-//! [Design]: https://docs.rs/crate/topic-registry/latest/source/docs/DESIGN.md
 //! [Security]: https://docs.rs/crate/topic-registry/latest/source/SECURITY.md
+//! [Contributing]: https://docs.rs/crate/topic-registry/latest/source/CONTRIBUTING.md
 // The plot is not part of the documentation. This is an empty picture.
 //! [plot]: data:image/gif;base64,R0lGODlhAQABAAAAACw=
-#![doc = include_str!("../README.md")]
+// Its async snippet is tested where it compiles.
+#![cfg_attr(any(not(doctest), feature = "async"), doc = include_str!("../README.md"))]
 #![cfg_attr(not(feature = "fast-lane"), forbid(unsafe_code))]
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -25,14 +38,23 @@
 #![warn(clippy::disallowed_types)]
 
 /// [patterns]: crate::patterns
-/// [performance]: https://docs.rs/crate/topic-registry/latest/source/docs/PERFORMANCE.md
-/// [reliability]: https://docs.rs/crate/topic-registry/latest/source/docs/RELIABILITY.md
-#[cfg(any(doc, doctest))]
+/// [performance]: crate::performance
+/// [reliability]: crate::reliability
+#[cfg(any(doc, all(doctest, feature = "async")))]
 #[doc = include_str!("../docs/GUIDE.md")]
 pub mod guide {}
-#[cfg(any(doc, doctest))]
+#[cfg(any(doc, all(doctest, feature = "async")))]
 #[doc = include_str!("../docs/PATTERNS.md")]
 pub mod patterns {}
+#[cfg(doc)]
+#[doc = include_str!("../docs/RELIABILITY.md")]
+pub mod reliability {}
+#[cfg(doc)]
+#[doc = include_str!("../docs/PERFORMANCE.md")]
+pub mod performance {}
+#[cfg(doc)]
+#[doc = include_str!("../docs/DESIGN.md")]
+pub mod design {}
 
 mod batch;
 mod callback;

@@ -115,27 +115,47 @@ mod traced {
     /// One for all events, wherever they are in the code.
     const TARGET: &str = "topic_registry";
 
-    /// A key, and how to show it if it is no string.
+    /// A key, and how to show it if it is neither a string nor a number.
     pub(super) struct Key<'k, K>(pub(super) &'k K, pub(super) Option<FmtKey<K>>);
 
     impl<K: 'static> Key<'_, K> {
         fn shown(&self) -> Option<DisplayValue<&Self>> {
-            let is_shown = self.1.is_some() || self.text().is_some();
+            let is_shown = self.1.is_some() || self.plain().is_some();
             is_shown.then(|| display(self))
         }
 
-        fn text(&self) -> Option<&str> {
-            let key: &dyn Any = self.0;
-            let text = key.downcast_ref::<String>().map(String::as_str);
-            text.or_else(|| key.downcast_ref::<&'static str>().copied())
+        /// The key as it is, if everybody can read its type.
+        fn plain(&self) -> Option<&dyn fmt::Display> {
+            READABLE.iter().find_map(|as_readable| as_readable(self.0))
         }
+    }
+
+    const READABLE: [fn(&dyn Any) -> Option<&dyn fmt::Display>; 14] = [
+        readable::<String>,
+        readable::<&'static str>,
+        readable::<u8>,
+        readable::<u16>,
+        readable::<u32>,
+        readable::<u64>,
+        readable::<u128>,
+        readable::<usize>,
+        readable::<i8>,
+        readable::<i16>,
+        readable::<i32>,
+        readable::<i64>,
+        readable::<i128>,
+        readable::<isize>,
+    ];
+
+    fn readable<T: fmt::Display + 'static>(key: &dyn Any) -> Option<&dyn fmt::Display> {
+        key.downcast_ref::<T>().map(|key| key as _)
     }
 
     impl<K: 'static> fmt::Display for Key<'_, K> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            match (self.1, self.text()) {
+            match (self.1, self.plain()) {
                 (Some(show), _) => show(self.0, f),
-                (None, Some(text)) => f.write_str(text),
+                (None, Some(key)) => key.fmt(f),
                 (None, None) => Ok(()),
             }
         }

@@ -58,7 +58,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Builder<F, K, E> {
         self
     }
 
-    /// Shows keys in events by their `Debug`. Otherwise `String` and `&'static str` are shown,
+    /// Shows keys in events by their `Debug`. Otherwise `String`, `&'static str` and integers are shown,
     /// and other keys are not.
     #[must_use]
     pub fn debug_keys(mut self) -> Self

@@ -121,14 +121,16 @@ mod events {
         let silent = TopicRegistry::<(u8, char), u32>::new();
         let shown = TopicRegistry::<(u8, char), u32>::builder().debug_keys().build();
         let literal = TopicRegistry::<&'static str, u32>::new();
+        let number = TopicRegistry::<i64, u32>::new();
         let events = told(|| {
             drop(silent.handle((1, 'a')));
             drop(shown.handle((1, 'a')));
             drop(literal.handle("a"));
+            drop(number.handle(-7i64));
         });
         let keys: Vec<_> = events.iter().map(|(_, fields)| fields.get("key")).collect();
         let keys: Vec<_> = keys.into_iter().map(|key| key.map(String::as_str)).collect();
-        let expected = [None, Some("(1, 'a')"), Some("a")].map(|key| [key; 2]);
+        let expected = [None, Some("(1, 'a')"), Some("a"), Some("-7")].map(|key| [key; 2]);
         assert_eq!(keys, expected.concat());
     }
 
