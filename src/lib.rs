@@ -49,9 +49,16 @@ pub mod patterns {}
 #[cfg(doc)]
 #[doc = include_str!("../docs/RELIABILITY.md")]
 pub mod reliability {}
+/// [notify]: data:image/gif;base64,R0lGODlhAQABAAAAACw=
+/// [churn]: data:image/gif;base64,R0lGODlhAQABAAAAACw=
+/// [threads]: data:image/gif;base64,R0lGODlhAQABAAAAACw=
+/// [bytes]: data:image/gif;base64,R0lGODlhAQABAAAAACw=
 #[cfg(doc)]
 #[doc = include_str!("../docs/PERFORMANCE.md")]
 pub mod performance {}
+/// [Reliability]: crate::reliability
+/// [Performance]: crate::performance
+/// [Contributing]: https://docs.rs/crate/topic-registry/latest/source/CONTRIBUTING.md
 #[cfg(doc)]
 #[doc = include_str!("../docs/DESIGN.md")]
 pub mod design {}
