@@ -30,9 +30,9 @@ impl<'r, F: Flavor<E>, E: ?Sized + 'static> Batch<'r, F, E> {
         }
     }
 
-    /// Removes a handler, of the registry or of this batch; whether it is there to remove.
+    /// Removes a handler of the registry or of this batch. Returns whether it is there to remove.
     ///
-    /// Somebody else may still remove it before the batch is published.
+    /// Another thread may still remove it before the batch is published.
     pub fn unregister(&mut self, id: HandlerId) -> bool {
         let is_new = self.added.remove(&id.rank()).is_some();
         is_new || !self.cleared && self.registry.contains(id) && self.removed.insert(id.rank())
@@ -67,13 +67,11 @@ impl<'r, F: Flavor<E>, E: ?Sized + 'static> Batch<'r, F, E> {
 }
 
 impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
-    /// Makes several changes at once: they are published together, after `change` has
-    /// returned.
+    /// Makes several changes at once: publishes them together, after `change` has returned.
     ///
     /// A dispatch that begins when they are published, or later, sees all of them. One that
-    /// had begun before sees no handler that is new, and those that are removed are not
-    /// started any more, as always. What others change meanwhile is kept, unless the batch
-    /// clears the registry.
+    /// had begun before sees none of the new handlers, and does not start those that are removed.
+    /// Changes that other threads make meanwhile are kept, unless the batch clears the registry.
     ///
     /// Copies the references to all handlers, once, however many changes there are.
     ///

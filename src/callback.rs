@@ -29,7 +29,7 @@ impl<C> CallbackCell<C> {
         catch(|| drop(old))
     }
 
-    /// Calls the callback, if there is one; what that threw, and what its destructor threw,
+    /// Calls the callback, if there is one. Returns what it threw, and what its destructor threw,
     /// which runs here if it was replaced meanwhile.
     pub(crate) fn call(&self, f: impl FnOnce(&C)) -> Vec<Payload> {
         let mut thrown = Vec::new();

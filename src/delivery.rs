@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::AddAssign;
 
-/// What came of starting a handler.
+/// The outcome of starting a handler.
 ///
 /// As numbers, outcomes can be added up: a sum is 1 for each handler that was called, 2^32 more for
 /// each that panicked, and 2^63 more if one stopped the dispatch. So a dispatch need not branch on

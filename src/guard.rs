@@ -1,4 +1,4 @@
-//! [`HandlerGuard`] and [`Paused`]: a registration that ends with its owner, and a pause of one.
+//! [`HandlerGuard`] and [`Paused`]: registrations, and pauses, that end with their owner.
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -121,8 +121,8 @@ pub(crate) struct Registration {
 
 /// What a registration points at.
 pub(crate) trait Registered: Send + Sync {
-    /// Removes the handler, and the topic if it was the last; takes the share that the
-    /// caller holds, because a topic stays as long as somebody owns it.
+    /// Removes the handler, and the topic if it was the last; takes the caller's share,
+    /// because a topic stays as long as somebody owns it.
     fn remove(self: Arc<Self>, id: HandlerId) -> bool;
 
     /// Takes one pause of the handler back.
@@ -130,7 +130,7 @@ pub(crate) trait Registered: Send + Sync {
 }
 
 impl Registration {
-    /// Removes the handler; whether it was this call that did.
+    /// Removes the handler. Returns whether this call removed it.
     pub(crate) fn remove(&self) -> bool {
         let registry = self.upgrade();
         registry.is_some_and(|registry| registry.remove(self.id))

@@ -25,7 +25,7 @@ pub(crate) struct Slot<C: Stored> {
     closure: C,
 }
 
-/// What is known of a handler whatever its closure is.
+/// The part of a handler that does not depend on its closure.
 #[repr(C)]
 pub(crate) struct Header {
     scope: Arc<Scope>,
@@ -106,7 +106,7 @@ impl<C: Stored> Slot<C> {
     }
 }
 
-/// Where the compiler is told that this is not what usually happens.
+/// Cold, so that the compiler expects the other way.
 #[cold]
 fn not_started<T>() -> Option<T> {
     None
@@ -203,7 +203,7 @@ impl Header {
         }
     }
 
-    /// Reports a panic of a call; returns what came of the call. An interceptor that panics stops the
+    /// Reports a panic of a call, and returns the outcome of the call. An interceptor that panics stops the
     /// dispatch: it may have been about to.
     #[cold]
     pub(crate) fn panicked(&self, payload: Payload) -> Outcome {
@@ -244,7 +244,7 @@ impl<H: Handler + ?Sized> Ranked for Arc<H> {
     }
 }
 
-/// A closure for one call ever. Whichever dispatch removes the handler makes the call:
+/// A closure for a single call. The dispatch that removes the handler makes the call:
 /// a registration is removed exactly once, whatever else removes it at the same time.
 pub(crate) struct Once<F> {
     registration: Registration,
@@ -259,7 +259,7 @@ impl<F> Once<F> {
         }
     }
 
-    /// The closure, if this call is the one. The handler is removed by then.
+    /// Takes the closure, if this call is the one. The handler is removed by then.
     pub(crate) fn claim(&self) -> Option<F> {
         if !self.registration.remove() {
             return None;

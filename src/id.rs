@@ -23,7 +23,7 @@ pub struct HandlerId {
 pub(crate) type Rank = (Reverse<i32>, u64);
 
 impl HandlerId {
-    /// The id as a number that is unique in the process.
+    /// Returns the id as a number that is unique in the process.
     #[must_use]
     pub fn as_u64(self) -> u64 {
         self.serial

@@ -47,7 +47,7 @@ impl<'a> PanicInfo<'a> {
         }
     }
 
-    /// The handler that panicked, or that owned what panicked when it was dropped.
+    /// Returns the handler that panicked, or that owned what panicked when it was dropped.
     ///
     /// For the destructor of a replaced callback it is an id that names no handler.
     #[must_use]
@@ -55,7 +55,7 @@ impl<'a> PanicInfo<'a> {
         self.registrant.id
     }
 
-    /// Where that handler was registered: the caller of the `register` method.
+    /// Returns where that handler was registered: the caller of the `register` method.
     ///
     /// For the destructor of a replaced callback it is the call that replaced it.
     #[must_use]
@@ -63,19 +63,19 @@ impl<'a> PanicInfo<'a> {
         self.registrant.location
     }
 
-    /// Whether a call or a destructor panicked.
+    /// Returns whether a call or a destructor panicked.
     #[must_use]
     pub fn origin(&self) -> PanicOrigin {
         self.origin
     }
 
-    /// What the panic threw.
+    /// Returns what the panic threw.
     #[must_use]
     pub fn payload(&self) -> &(dyn Any + Send) {
         self.payload
     }
 
-    /// The message of a `panic!` with text; `None` for any other payload.
+    /// Returns the message of a `panic!` with text; `None` for any other payload.
     #[must_use]
     pub fn message(&self) -> Option<&str> {
         let text = self.payload.downcast_ref::<&'static str>().copied();
@@ -109,13 +109,13 @@ pub(crate) fn drop_payload(payload: Payload) -> Option<Payload> {
     catch(|| drop(payload)).err()
 }
 
-/// Drops a payload that nobody is told of. What its destructor throws is leaked: that
+/// Drops a payload that is not reported. What its destructor throws is leaked: that
 /// one's destructor may throw in turn, without end.
 fn drop_payload_silently(payload: Payload) {
     mem::forget(drop_payload(payload));
 }
 
-/// Counts and drops what callbacks threw: nobody can be told of it.
+/// Counts and drops what callbacks threw; it cannot be reported.
 pub(crate) fn count_and_drop(thrown: impl IntoIterator<Item = Payload>, count: impl Fn()) {
     for payload in thrown {
         count();
@@ -123,7 +123,7 @@ pub(crate) fn count_and_drop(thrown: impl IntoIterator<Item = Payload>, count: i
     }
 }
 
-/// Runs what may be user code, and of which nobody is told if it throws.
+/// Runs what may be user code, whose panic is not reported.
 pub(crate) fn catch_and_discard(f: impl FnOnce()) {
     if let Err(payload) = catch(f) {
         drop_payload_silently(payload);
@@ -155,7 +155,7 @@ impl<T> Drop for DropGuarded<T> {
     }
 }
 
-/// Who registered what panicked.
+/// The handler that panicked, and where it was registered.
 #[derive(Clone, Copy)]
 pub(crate) struct Registrant {
     pub(crate) id: HandlerId,

@@ -23,10 +23,10 @@ use crate::{HandlerGuard, HandlerId, Paused};
 ///
 /// A dispatch runs over the handlers that were registered when it began. A handler that
 /// is registered meanwhile waits for the next dispatch; one that is removed meanwhile is
-/// skipped, unless its call has begun: a call begins when the dispatch has looked whether the
-/// handler was removed, just before it calls the closure. A change that happened before a dispatch (on the
-/// same thread, or on another one that the dispatching thread has synchronised with) is
-/// always seen by it. What a thread has seen by one way to notify, it sees by every other from
+/// skipped, unless its call has begun: a call begins when the dispatch has checked that the
+/// handler was not removed, just before it calls the closure. A dispatch always sees a change that
+/// happened before it, on the same thread or on another one that this thread has synchronised
+/// with. What a thread has seen by one way to notify, it sees by every other from
 /// then on. [`handler_count`](Self::handler_count) may count a handler whose registration or
 /// removal has not returned yet, and which dispatches do not call; never the other way round.
 ///
@@ -66,18 +66,18 @@ pub struct HandlerInfo {
 }
 
 impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
-    /// An empty registry.
+    /// Creates an empty registry.
     #[must_use]
     pub fn new() -> Self {
         Self::of(Arc::new(Core::new(Arc::new(Scope::new(())))))
     }
 
-    /// Removes a handler; whether it was this call that did.
+    /// Removes a handler. Returns whether this call removed it.
     ///
     /// Once this has returned, on whichever thread, no dispatch starts the handler: not
     /// one that already runs either. A call that has begun may go on. The closure is
-    /// dropped here, unless a dispatch or a pin still holds an older list: then it is
-    /// dropped by whichever lets go last. Nothing else delays it.
+    /// dropped here, unless a dispatch or a pin still holds an older list: then the last of them
+    /// drops it. Nothing else delays it.
     ///
     /// An id that is unknown, was removed before, or belongs to another registry changes
     /// nothing.
@@ -93,9 +93,9 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         removed.is_some()
     }
 
-    /// A guard for a handler that is registered already, say in a batch or for a single call.
+    /// Returns a guard for a handler that is registered already, for example by a batch.
     ///
-    /// It does nothing if the id is not registered here when it is dropped. So it is made
+    /// It does nothing if the id is not registered here when it is dropped. So make it
     /// after the batch, not in it.
     pub fn guard(&self, id: HandlerId) -> HandlerGuard {
         HandlerGuard::new(self.registration(id))
@@ -134,7 +134,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         self.remove_all();
     }
 
-    /// Removes all handlers; how many there were.
+    /// Removes all handlers. Returns how many there were.
     pub(crate) fn remove_all(&self) -> usize {
         let removed = self.change(|list| {
             let all: Vec<_> = list.iter().cloned().collect();
@@ -143,7 +143,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         removed.unwrap_or(0)
     }
 
-    /// The handlers in the order in which they run, but that a concurrent async dispatch runs
+    /// Returns the handlers in the order in which they run; a concurrent async dispatch runs
     /// interceptors first. They may have been removed by the time the caller looks at them.
     ///
     /// Takes the writer lock, and allocates the `Vec`.
@@ -153,34 +153,33 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         self.cell().look(|list| list.iter().map(info).collect())
     }
 
-    /// Whether a handler is registered here: a binary search under the writer lock.
+    /// Returns whether a handler is registered here. A binary search under the writer lock.
     #[must_use]
     pub fn contains(&self, id: HandlerId) -> bool {
         self.with_handler(id, |_| ()).is_some()
     }
 
-    /// How many handlers are registered: one atomic load.
+    /// Returns the number of registered handlers. One atomic load.
     #[must_use]
     pub fn handler_count(&self) -> usize {
         self.cell().len()
     }
 
-    /// Whether no handler is registered: one atomic load.
+    /// Returns whether no handler is registered. One atomic load.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.handler_count() == 0
     }
 
-    /// Sets what is called for each panic of a handler or of a destructor, instead of
-    /// what was set before.
+    /// Sets the callback for panics of handlers and of destructors, in place of the one before.
     ///
     /// It is called on the thread of the panic, when it happens, with no lock held. If
-    /// it panics itself, that is counted and goes no further. Panics that are met while
-    /// a callback runs on this thread, of whichever registry, are counted but not
+    /// it panics itself, that is counted and goes no further. Panics that happen while
+    /// a callback runs on this thread, of any registry, are counted but not
     /// reported, so a callback may notify a registry whose handlers panic. The default panic
     /// hook still prints; see [`std::panic::set_hook`].
     ///
-    /// The callback belongs to the topic, if this is one: it goes with it.
+    /// If this is a topic, the callback ends with it.
     ///
     /// ```
     /// use topic_registry::SyncRegistry;
@@ -198,7 +197,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         self.set_callback(Some(Box::new(callback)));
     }
 
-    /// Forgets the callback that was set by [`on_panic`](Self::on_panic).
+    /// Removes the callback that [`on_panic`](Self::on_panic) has set.
     #[track_caller]
     pub fn clear_panic_callback(&self) {
         self.set_callback(None);
@@ -216,7 +215,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         }
     }
 
-    /// How many panics were caught: of handlers, of destructors, and of the callback.
+    /// Returns how many panics were caught: of handlers, of destructors, and of the callback.
     #[must_use]
     pub fn panic_count(&self) -> u64 {
         self.core.scope.monitor.count()
@@ -239,7 +238,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         &self.core
     }
 
-    /// Where the panics of this registry's handlers go.
+    /// What this registry's handlers report to.
     pub(crate) fn scope(&self) -> &Arc<Scope> {
         &self.core.scope
     }
@@ -349,7 +348,7 @@ impl<F: Flavor<E>, E: ?Sized> Core<F, E> {
     }
 }
 
-/// Handlers that were not removed go with their registry.
+/// Reports that the registry was dropped with handlers that are still registered.
 impl<F: Flavor<E>, E: ?Sized> Drop for Core<F, E> {
     fn drop(&mut self) {
         self.scope.parent.length_changed(self.cell.len(), 0);

@@ -1,5 +1,5 @@
-//! What a handler reports to, and what outlives its registry as long as the handler does: where its
-//! panics go, and who hears of the number of handlers.
+//! What a handler reports to, and what outlives its registry as long as the handler does: its
+//! panics, its slow calls, and the number of handlers.
 
 use std::any::Any;
 use std::cell::Cell;

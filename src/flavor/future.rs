@@ -144,8 +144,8 @@ impl<E: ?Sized> AsyncRegistry<E> {
         self.options().register(handler)
     }
 
-    /// As [`register`](Self::register), at a priority: higher ones start first, equal ones
-    /// in the order of their registration. Without one it is 0.
+    /// Registers a handler at a priority: higher ones start first, equal ones in the order of their
+    /// registration. Without one it is 0.
     #[track_caller]
     pub fn register_with_priority<F, Fut>(&self, priority: i32, handler: F) -> HandlerId
     where
@@ -155,7 +155,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
         self.options().priority(priority).register(handler)
     }
 
-    /// As [`register`](Self::register), until the guard is dropped.
+    /// Registers a handler, and returns a guard that removes it when it is dropped.
     #[track_caller]
     pub fn register_guard<F, Fut>(&self, handler: F) -> HandlerGuard
     where
@@ -167,7 +167,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
 
     /// Registers a handler for a single call.
     ///
-    /// However many tasks notify at once, it is called at most once ever, by the dispatch
+    /// It is called at most once, however many tasks notify at the same time, by the dispatch
     /// that removes it. A dispatch that is dropped before its future has ended does not
     /// bring it back. As with [`register`](Self::register), the future owns what it needs.
     #[track_caller]
@@ -335,7 +335,7 @@ where
     }
 }
 
-/// A handler for one call ever.
+/// A handler for a single call.
 impl<E, F, Fut> MakeFuture<E> for Once<F>
 where
     E: ?Sized,
@@ -353,7 +353,7 @@ where
     }
 }
 
-/// A handler for one call ever, whose future borrows the event.
+/// A handler for a single call, whose future borrows the event.
 struct BorrowingOnce<F>(Once<F>);
 
 impl<E, F> MakeFuture<E> for BorrowingOnce<F>
@@ -517,7 +517,7 @@ where
 }
 
 impl<E: ?Sized> Batch<'_, AsyncFlavor, E> {
-    /// As [`AsyncRegistry::register`].
+    /// Registers a handler, as [`AsyncRegistry::register`] does.
     #[track_caller]
     pub fn register<F, Fut>(&mut self, handler: F) -> HandlerId
     where
@@ -563,7 +563,7 @@ impl<K: Key, E: ?Sized> AsyncTopicHandle<K, E> {
 }
 
 impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
-    /// [`AsyncRegistry::register`] on the key's topic.
+    /// Registers a handler on the key's topic: [`AsyncRegistry::register`].
     #[doc(alias("subscribe", "on", "connect", "listen"))]
     #[track_caller]
     pub fn register<F, Fut>(&self, key: impl Into<K>, handler: F) -> HandlerId
@@ -574,7 +574,7 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         self.handle(key).register(handler)
     }
 
-    /// [`AsyncRegistry::register_with_priority`] on the key's topic.
+    /// Registers a handler on the key's topic, at a priority: [`AsyncRegistry::register_with_priority`].
     #[track_caller]
     pub fn register_with_priority<F, Fut>(
         &self,
@@ -589,7 +589,7 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         self.handle(key).register_with_priority(priority, handler)
     }
 
-    /// [`AsyncRegistry::register_guard`] on the key's topic.
+    /// Registers a handler on the key's topic, and returns a guard: [`AsyncRegistry::register_guard`].
     #[track_caller]
     pub fn register_guard<F, Fut>(&self, key: impl Into<K>, handler: F) -> HandlerGuard
     where
@@ -599,7 +599,7 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         self.handle(key).register_guard(handler)
     }
 
-    /// [`AsyncRegistry::register_once`] on the key's topic.
+    /// Registers a handler on the key's topic for a single call: [`AsyncRegistry::register_once`].
     #[track_caller]
     pub fn register_once<F, Fut>(&self, key: impl Into<K>, handler: F) -> HandlerId
     where
@@ -609,7 +609,7 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         self.handle(key).register_once(handler)
     }
 
-    /// [`AsyncRegistry::register_async_fn`] on the key's topic.
+    /// Registers an `async fn(&E)` on the key's topic: [`AsyncRegistry::register_async_fn`].
     #[track_caller]
     pub fn register_async_fn<F>(&self, key: impl Into<K>, handler: F) -> HandlerId
     where
@@ -618,8 +618,8 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         self.handle(key).register_async_fn(handler)
     }
 
-    /// [`AsyncRegistry::notify`] on the key's topic, which is looked up when this is first
-    /// polled. Without one, nothing happens, and none is made.
+    /// Runs all handlers of the key's topic at once: [`AsyncRegistry::notify`]. The key is looked up when
+    /// this is first polled. Without a topic, nothing happens, and none is made.
     #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
     pub async fn notify<Q>(&self, key: &Q, event: &E) -> Delivery
     where
@@ -629,8 +629,8 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         concurrently(&ByKey(self, key), event).await
     }
 
-    /// [`AsyncRegistry::notify_sequential`] on the key's topic, which is looked up when this
-    /// is first polled. Without one, nothing happens, and none is made.
+    /// Runs the handlers of the key's topic one after the other: [`AsyncRegistry::notify_sequential`]. The
+    /// key is looked up when this is first polled.
     pub async fn notify_sequential<Q>(&self, key: &Q, event: &E) -> Delivery
     where
         K: Borrow<Q>,
@@ -639,8 +639,8 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         in_sequence(&ByKey(self, key), event).await
     }
 
-    /// [`AsyncRegistry::notify_with`] on the key's topic, which is looked up when this is first
-    /// polled.
+    /// Runs all handlers of the key's topic at once, with an event that is made only if it has handlers:
+    /// [`AsyncRegistry::notify_with`]. The key is looked up when this is first polled.
     pub async fn notify_with<Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
     where
         K: Borrow<Q>,
@@ -653,8 +653,8 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         concurrently(&ByKey(self, key), event().borrow()).await
     }
 
-    /// [`AsyncRegistry::notify_sequential_with`] on the key's topic, which is looked up when this is
-    /// first polled.
+    /// Runs the handlers of the key's topic one after the other, with an event that is made only if it has
+    /// handlers: [`AsyncRegistry::notify_sequential_with`]. The key is looked up when this is first polled.
     pub async fn notify_sequential_with<Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
     where
         K: Borrow<Q>,

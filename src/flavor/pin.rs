@@ -10,7 +10,7 @@ use crate::{Delivery, SyncRegistry};
 /// A [`SyncRegistry`] together with its handlers as of the last call, for a producer that
 /// publishes in a tight loop.
 ///
-/// It finds out by one relaxed load whether the handlers have changed, and only then loads
+/// One relaxed load tells it whether the handlers have changed, and only then it loads
 /// them. So it sees every change that happened before the call, as
 /// [`notify`](SyncRegistry::notify) does, but is not ordered with anything else.
 ///
@@ -33,7 +33,7 @@ pub struct Pinned<E: ?Sized + 'static> {
 }
 
 impl<E: ?Sized> SyncRegistry<E> {
-    /// A way to notify that is yet faster, for a producer in a tight loop: each thread makes its
+    /// Returns a yet faster way to notify, for a producer in a tight loop: each thread makes its
     /// own. It keeps the registry, and the topic if it is one, as a handle does.
     #[must_use]
     pub fn pin(&self) -> Pinned<E> {
@@ -44,7 +44,7 @@ impl<E: ?Sized> SyncRegistry<E> {
 }
 
 impl<E: ?Sized> Pinned<E> {
-    /// As [`SyncRegistry::notify`], at about the cost of a loop over a `Vec` of closures.
+    /// Notifies, as [`SyncRegistry::notify`] does, at about the cost of a loop over a `Vec` of closures.
     ///
     /// If the handlers have changed since the last call, it also drops the list of that
     /// time, with the closures that nobody else holds.
@@ -53,7 +53,7 @@ impl<E: ?Sized> Pinned<E> {
         self.list.load().map_or_else(Delivery::default, |list| dispatch(list, event))
     }
 
-    /// As [`SyncRegistry::notify_with`], likewise.
+    /// Notifies, as [`notify`](Self::notify) does, with an event that is made only if there are handlers.
     ///
     /// # Panics
     ///

@@ -19,7 +19,7 @@ use crate::panic::catch;
 use crate::snapshot::list::{List, Position, Ranked};
 use crate::wrapper::{Call, Wrapped, Wrapper};
 
-/// A handler as a dispatch sees it.
+/// A handler, as a dispatch starts it.
 pub trait AsyncHandler<E: ?Sized>: Handler {
     /// Calls the closure, unless the handler was removed, and polls its future once.
     ///

@@ -100,10 +100,10 @@ impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
     }
 }
 
-/// A handler as a dispatch sees it.
+/// A handler, as a dispatch calls it.
 pub trait SyncHandler<E: ?Sized>: handler::Handler {
-    /// Calls the closure unless the handler was removed, and reports its panic. Returns the sum
-    /// with what came of it: so handed from call to call, it takes a dispatch no register.
+    /// Calls the closure unless the handler was removed or is paused, and reports its panic. Returns
+    /// the sum with the outcome added: handed from call to call, it takes a dispatch no register.
     fn call(&self, event: &E, sum: Sum) -> Sum;
 }
 
@@ -138,7 +138,7 @@ where
 }
 
 impl<E: ?Sized> SyncRegistry<E> {
-    /// Registers a handler; it is called by every [`notify`](Self::notify) that begins
+    /// Registers a handler, which every [`notify`](Self::notify) calls that begins
     /// after this has returned.
     ///
     /// Takes the writer lock, and copies up to 64 references to handlers, and one for each
@@ -152,8 +152,8 @@ impl<E: ?Sized> SyncRegistry<E> {
         self.options().register(handler)
     }
 
-    /// As [`register`](Self::register), at a priority: higher ones run first, equal ones
-    /// in the order of their registration. Without one it is 0.
+    /// Registers a handler at a priority: higher ones run first, equal ones in the order of their
+    /// registration. Without one it is 0.
     #[track_caller]
     pub fn register_with_priority<F>(&self, priority: i32, handler: F) -> HandlerId
     where
@@ -162,7 +162,7 @@ impl<E: ?Sized> SyncRegistry<E> {
         self.options().priority(priority).register(handler)
     }
 
-    /// As [`register`](Self::register), until the guard is dropped.
+    /// Registers a handler, and returns a guard that removes it when it is dropped.
     #[track_caller]
     pub fn register_guard<F>(&self, handler: F) -> HandlerGuard
     where
@@ -173,11 +173,11 @@ impl<E: ?Sized> SyncRegistry<E> {
 
     /// Registers a handler for a single call.
     ///
-    /// However many threads notify at once, and however deeply calls nest, it is called
-    /// at most once ever: the dispatch that removes it calls it. So it is no longer
+    /// It is called at most once, however many threads notify at the same time, and however deeply
+    /// calls nest: the dispatch that removes it calls it. So it is no longer
     /// registered when it runs, and one that is removed by its id first never runs. Its call has
     /// begun when the dispatch has removed it: from then on, another removal returns `false`, and
-    /// the call still comes.
+    /// the call still happens.
     ///
     /// ```
     /// use topic_registry::SyncRegistry;
@@ -201,8 +201,8 @@ impl<E: ?Sized> SyncRegistry<E> {
     /// Calls every handler with the event, in order, on this thread.
     ///
     /// A handler that panics does not keep the others from running; see
-    /// [`on_panic`](Self::on_panic). What this may observe of changes that are made
-    /// meanwhile is said [above](Registry#consistency).
+    /// [`on_panic`](Self::on_panic). Which changes a dispatch sees is said
+    /// [at the registry](Registry#consistency).
     ///
     /// Takes no lock and allocates nothing, at any depth of nesting. Two exceptions: a thread's first
     /// notification makes what is kept for the thread, unless a thread that has ended left it behind;
@@ -218,7 +218,7 @@ impl<E: ?Sized> SyncRegistry<E> {
         self.cell().read(|list| dispatch(list, event))
     }
 
-    /// As [`notify`](Self::notify), with an event that is made only if there are handlers.
+    /// Notifies, as [`notify`](Self::notify) does, with an event that is made only if there are handlers.
     ///
     /// ```
     /// use topic_registry::SyncRegistry;
@@ -452,7 +452,7 @@ impl<K: Key, E: ?Sized> TopicHandle<K, E> {
 }
 
 impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
-    /// [`SyncRegistry::register`] on the key's topic.
+    /// Registers a handler on the key's topic: [`SyncRegistry::register`].
     #[doc(alias("subscribe", "on", "connect", "listen"))]
     #[track_caller]
     pub fn register<F>(&self, key: impl Into<K>, handler: F) -> HandlerId
@@ -462,7 +462,7 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
         self.handle(key).register(handler)
     }
 
-    /// [`SyncRegistry::register_with_priority`] on the key's topic.
+    /// Registers a handler on the key's topic, at a priority: [`SyncRegistry::register_with_priority`].
     #[track_caller]
     pub fn register_with_priority<F>(
         &self,
@@ -476,7 +476,7 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
         self.handle(key).register_with_priority(priority, handler)
     }
 
-    /// [`SyncRegistry::register_guard`] on the key's topic.
+    /// Registers a handler on the key's topic, and returns a guard: [`SyncRegistry::register_guard`].
     #[track_caller]
     pub fn register_guard<F>(&self, key: impl Into<K>, handler: F) -> HandlerGuard
     where
@@ -485,7 +485,7 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
         self.handle(key).register_guard(handler)
     }
 
-    /// [`SyncRegistry::register_once`] on the key's topic.
+    /// Registers a handler on the key's topic for a single call: [`SyncRegistry::register_once`].
     #[track_caller]
     pub fn register_once<F>(&self, key: impl Into<K>, handler: F) -> HandlerId
     where
@@ -494,7 +494,7 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
         self.handle(key).register_once(handler)
     }
 
-    /// [`SyncRegistry::notify`] on the key's topic. Without one, nothing happens, and
+    /// Notifies the key's topic: [`SyncRegistry::notify`]. Without one, nothing happens, and
     /// none is made.
     ///
     /// Hashes the key, and holds the read lock of its shard for the look-up, not while
@@ -509,8 +509,8 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
         self.read(key, |list| dispatch(list, event))
     }
 
-    /// [`SyncRegistry::notify_with`] on the key's topic: the event is made only if the key
-    /// has a topic with handlers.
+    /// Notifies the key's topic, with an event that is made only if it has handlers:
+    /// [`SyncRegistry::notify_with`].
     ///
     /// # Panics
     ///

@@ -19,7 +19,7 @@ use crate::primitive::{Mutex, MutexGuard, Serials, explored_static, thread_local
 /// A handler whose removal can be waited for: until no thread is inside it, and its closure
 /// has been dropped.
 ///
-/// It is what a component wants that is about to free what its handler uses. It is returned for
+/// For a component that is about to free what its handler uses. Returned by
 /// [`joinable`](crate::RegisterOptions::joinable) registrations. Dropping it
 /// removes the handler without waiting, as a [`HandlerGuard`](crate::HandlerGuard) does.
 ///
@@ -93,9 +93,9 @@ impl JoinGuard {
         self.wait(None)
     }
 
-    /// As [`join`](Self::join), but waits for no longer than that; may be called again. The handler
-    /// is removed whatever comes of the wait, which takes as long as its own destructor and an
-    /// `on_interest` callback do.
+    /// Joins, as [`join`](Self::join) does, but waits for no longer than that; may be called again.
+    /// The handler is removed in any case. That may take longer: the destructor of its closure and
+    /// observers of interest run here.
     ///
     /// # Errors
     ///
@@ -171,10 +171,10 @@ impl Error for JoinError {}
 /// A thread, and the gate that it waits for, without a limit of time.
 type Wait = (ThreadId, Arc<dyn Gated>);
 
-// All of these. A thread waits for one gate at a time.
+// All waits. A thread waits for one gate at a time.
 explored_static!(WAITING: Mutex<Vec<Wait>> = Mutex::new(Vec::new()));
 
-/// Waits until nobody is inside of a closed gate, unless that would be for ever.
+/// Waits until nobody is inside of a closed gate, unless that would be forever.
 ///
 /// A circle of waits is met by the one that would close it: each looks, under the lock of
 /// all waits, before it is counted among them. That is enough. The other half of a circle,
