@@ -15,7 +15,8 @@ use crate::primitive::thread_local_const;
 use crate::registry::HandlerInfo;
 use crate::telemetry;
 
-/// A count of panics, and the callback that is called for each.
+/// A count of panics, and the callback that is called for each. The count is relaxed: it publishes
+/// nothing, and who has synchronised with the thread of a panic sees it counted.
 pub(crate) struct PanicMonitor<C> {
     count: AtomicU64,
     pub(crate) callback: CallbackCell<C>,

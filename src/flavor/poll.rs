@@ -241,11 +241,13 @@ pub(super) async fn in_sequence<E: ?Sized + 'static>(
     let mut waiting: Option<Waiting<'_, E>> = None;
     poll_fn(|context| {
         let pending = match waiting.take() {
+            // The first poll: runs from the beginning, over a list that is only protected.
             None => source.read(|list| {
                 let mut at = Position::default();
                 let running = go_on(list, &mut at, event, context, &mut sum)?;
                 Some((running, Arc::clone(list), at))
             }),
+            // A later one: first the handler that was pending, then those behind it.
             Some((mut running, list, mut at)) => match Pin::new(&mut running).poll(context) {
                 Poll::Pending => Some((running, list, at)),
                 Poll::Ready(outcome) => {

@@ -146,6 +146,7 @@ impl<L> Lane<L> {
         }
         let record = own_record()?;
         let slot = &record.slots[0];
+        // Relaxed: as in `free_slot`.
         if slot.load(Ordering::Relaxed) != 0 {
             return None;
         }
@@ -358,6 +359,8 @@ impl Record {
         self.slots.iter().find(|slot| slot.load(Ordering::Relaxed) == 0)
     }
 
+    /// Whether a slot has this list. SeqCst, so that it stands in one order with the swap of a cold
+    /// announcement and the second look at the lane; a hot one is seen by the heavy barrier before.
     fn announces(&self, list: usize) -> bool {
         let mut slots = self.slots.iter();
         slots.any(|slot| slot.load(Ordering::SeqCst) == list)
@@ -366,6 +369,8 @@ impl Record {
     fn owe(&self, list: Arc<dyn Share>) {
         let mut owed = self.owed();
         owed.push(list);
+        // Relaxed: the heavy barrier that `hand_over` passes next pairs with the light one in
+        // `collect_if_owed`.
         self.owes.store(true, Ordering::Relaxed);
     }
 
@@ -399,6 +404,8 @@ impl Record {
     fn take(&self, what: impl FnMut(&Arc<dyn Share>) -> bool) -> Option<Arc<dyn Share>> {
         let mut owed = self.owed();
         let list = owed.iter().position(what).map(|at| owed.swap_remove(at));
+        // Relaxed: the mutex orders it with that of `owe`, and this thread, which reads it, has its own
+        // order.
         self.owes.store(!owed.is_empty(), Ordering::Relaxed);
         list
     }
@@ -511,6 +518,8 @@ fn attach() {
 
 /// A record of a thread that has ended, or a new one.
 fn claim() -> &'static Record {
+    // Acquire, for the release when its thread ended: its slots are seen as that thread left them. The
+    // load before only saves the swap.
     let is_free = |record: &&Record| {
         !record.is_used.load(Ordering::Relaxed) && !record.is_used.swap(true, Ordering::Acquire)
     };

@@ -151,22 +151,25 @@ impl<T: Ranked> List<T> {
     /// The list without the item of this rank, and that item; `None` without such an item.
     pub(crate) fn remove(&self, rank: Rank) -> Option<(Self, &T)> {
         let (Range { start, end }, chunk) = self.chunk_of(rank);
+        // 1. Find it. What goes first is often what came last.
         let at = match chunk.last() {
-            // What goes first is often what came last.
             Some(last) if last.rank() == rank => chunk.len() - 1,
             _ => chunk.binary_search_by_key(&rank, T::rank).ok()?,
         };
         let (before, item, after) = (&chunk[..at], &chunk[at], &chunk[at + 1..]);
         let interceptors = self.interceptor_count() - u32::from(item.is_interceptor());
+        // 2. A short list is copied without it.
         let Self::Long { chunks, .. } = self else {
             return Some((Self::short([before, after].concat(), interceptors), item));
         };
-        // Neighbours that have become small join, so that chunks stay few.
+        // 3. In a long one, the chunk is joined with a neighbour, the left one first, if the two have
+        //    become small. So chunks stay few.
         let joins = |other: &&Arc<[T]>| chunk.len() + other.len() <= CHUNK / 2;
         let left = chunks[..start].last().filter(joins);
         let right = chunks[end..].first().filter(|_| left.is_none()).filter(joins);
         let place = start - usize::from(left.is_some())..end + usize::from(right.is_some());
         let [left, right] = [left, right].map(|chunk| chunk.map_or(&[] as &[T], |chunk| chunk));
+        // 4. What is left takes the place of these chunks, if anything is.
         let joined = [left, before, after, right].concat();
         let joined = (!joined.is_empty()).then(|| joined.into());
         Some((self.replace(place, joined, interceptors), item))

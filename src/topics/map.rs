@@ -182,6 +182,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
     /// come and go would otherwise never do.
     fn shrink_if_sparse(&self) {
         const EVERY: usize = 1024;
+        // Relaxed: it only says how often.
         let pruned = self.pruned.fetch_add(1, Ordering::Relaxed) + 1;
         if pruned % EVERY == 0 && self.topics.capacity() > 4 * self.topics.len() + EVERY {
             self.topics.shrink_to_fit();
