@@ -230,8 +230,8 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
 
     /// Makes an owner of this share of a core, unless it is a topic's that is gone.
     pub(crate) fn of_live(core: Arc<Core<F, E>>) -> Option<Self> {
-        let is_owner = core.cell.add_owner_if_live();
-        is_owner.then_some(Self { core })
+        // Made only then: to drop one takes an owner away.
+        core.cell.add_owner_if_live().then(|| Self { core })
     }
 
     pub(crate) fn core(&self) -> &Arc<Core<F, E>> {
