@@ -211,7 +211,10 @@ impl<T> Drop for Mailbox<T> {
             let mut state = self.lock();
             (mem::take(&mut state.values), state.waker.take())
         };
-        catch_and_discard(|| drop(values));
+        // Each by itself: a second one that panics while the first unwinds would abort.
+        for value in values {
+            catch_and_discard(|| drop(value));
+        }
         catch_and_discard(|| drop(waker));
     }
 }
