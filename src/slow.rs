@@ -25,6 +25,10 @@ impl<H: Handler + ?Sized + 'static> Wrapper for Timed<H> {
     fn begin(&self) -> Option<Self> {
         Some(Self::new(Arc::clone(&self.handler), self.limit))
     }
+
+    fn removed(&self) {
+        self.handler.removed();
+    }
 }
 
 impl<H: Handler + ?Sized + 'static> Call<H> for Timed<H> {
