@@ -50,6 +50,11 @@ impl HandlerGuard {
         self.registration.id
     }
 
+    /// Removes the handler, as dropping the guard does.
+    pub(crate) fn remove(&self) {
+        self.registration.remove();
+    }
+
     /// Leaves the handler registered, until it is removed by its id or otherwise.
     pub fn forget(mut self) -> HandlerId {
         self.registration.registry = None;
@@ -63,7 +68,7 @@ impl RefUnwindSafe for HandlerGuard {}
 
 impl Drop for HandlerGuard {
     fn drop(&mut self) {
-        self.registration.remove();
+        self.remove();
     }
 }
 

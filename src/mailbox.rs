@@ -199,6 +199,12 @@ impl<T> Mailbox<T> {
         polled
     }
 
+    /// Forgets the task that waited, which waits no longer.
+    pub(crate) fn forget_waker(&self) {
+        let waker = self.lock().waker.take();
+        catch_and_discard(|| drop(waker));
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -207,15 +213,10 @@ impl<T> Mailbox<T> {
 /// The last owner may be anybody, so nobody is told of what destructors throw.
 impl<T> Drop for Mailbox<T> {
     fn drop(&mut self) {
-        let (values, waker) = {
-            let mut state = self.lock();
-            (mem::take(&mut state.values), state.waker.take())
-        };
         // Each by itself: a second one that panics while the first unwinds would abort.
-        for value in values {
+        for value in self.take() {
             catch_and_discard(|| drop(value));
         }
-        catch_and_discard(|| drop(waker));
     }
 }
 

@@ -19,9 +19,8 @@ pub struct Recorder<T> {
 impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// Records what `f` makes of each event, for a test to look at.
     ///
-    /// `f` runs inline, as any handler, at priority 0, in an async registry before all that have
-    /// futures. What it makes is kept until it is [taken](Recorder::take): each event takes a lock,
-    /// and memory.
+    /// `f` runs inline, also in an async registry, in its turn at priority 0. What it makes is kept
+    /// until it is [taken](Recorder::take): each event takes a lock, and memory.
     ///
     /// ```
     /// use topic_registry::SyncRegistry;

@@ -27,9 +27,9 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// Waits for the first event of which `f` makes something.
     ///
     /// The handler is registered when this returns, not when the wait begins: an event between the
-    /// two is not missed. The handler is removed by the first event that fits; of several at
-    /// once, on whichever threads, one wins, and what was made of the others is dropped. `f` runs inline, as any
-    /// handler, at priority 0, in an async registry before all that have futures.
+    /// two is not missed. It is removed by the first event that fits, and no longer registered when
+    /// the wait returns; of several events at once, on whichever threads, one wins, and what was made of
+    /// the others is dropped. `f` runs inline, also in an async registry, in its turn at priority 0.
     ///
     /// ```
     /// use std::thread;
@@ -92,6 +92,7 @@ impl<T> WaitFor<T> {
     }
 
     fn take(&self) -> Result<T, WaitError> {
+        self.guard.remove();
         self.found.take().pop().ok_or(WaitError::Removed)
     }
 }
@@ -100,7 +101,19 @@ impl<T> Future for WaitFor<T> {
     type Output = Option<T>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
-        self.found.poll(context)
+        let polled = self.found.poll(context);
+        if polled.is_ready() {
+            self.guard.remove();
+        }
+        polled
+    }
+}
+
+/// Not woken by the end of the handler: a task that polls it and drops it in each of its own polls
+/// would never come to rest.
+impl<T> Drop for WaitFor<T> {
+    fn drop(&mut self) {
+        self.found.forget_waker();
     }
 }
 
