@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use topic_registry::{AsyncRegistry, AsyncTopicRegistry, Delivery, HandlerGuard, PanicOrigin};
 
-use crate::support::{Bomb, EndlessBomb, Log, OnDrop, now, within};
+use crate::support::{Bomb, EndlessBomb, Log, OnDrop, Wakes, now, poll, within};
 
 /// A future that ends once its door is opened, and counts how often it is polled.
 #[derive(Clone, Default)]
@@ -52,26 +52,6 @@ impl Door {
     }
 }
 
-/// A task's waker that counts.
-#[derive(Default)]
-struct Count(AtomicUsize);
-
-impl Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-impl Count {
-    fn take(&self) -> usize {
-        self.0.swap(0, Ordering::Relaxed)
-    }
-}
-
-fn poll<F: Future + ?Sized>(future: Pin<&mut F>, waker: &Arc<Count>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(&Waker::from(Arc::clone(waker))))
-}
-
 /// A registry whose handlers each wait for a door of their own.
 fn doors(count: usize) -> (AsyncRegistry<u32>, Vec<Door>) {
     let registry = AsyncRegistry::new();
@@ -87,7 +67,7 @@ fn doors(count: usize) -> (AsyncRegistry<u32>, Vec<Door>) {
 fn a_wake_polls_only_the_handler_that_was_woken() {
     const HANDLERS: usize = 500;
     let (registry, doors) = doors(HANDLERS);
-    let task = Arc::new(Count::default());
+    let task = Arc::new(Wakes::default());
     let mut notify = pin!(registry.notify(&0));
     assert!(poll(notify.as_mut(), &task).is_pending());
     for door in &doors[1..] {
@@ -110,7 +90,7 @@ fn handlers_that_nobody_wakes_are_polled_once_and_do_not_wake_the_task() {
     const HANDLERS: usize = 1_000;
     let (registry, doors) = doors(HANDLERS);
     let polls = || doors.iter().map(Door::polls).sum::<usize>();
-    let task = Arc::new(Count::default());
+    let task = Arc::new(Wakes::default());
     let mut notify = pin!(registry.notify(&0));
     assert!(poll(notify.as_mut(), &task).is_pending());
     assert_eq!((polls(), task.take()), (HANDLERS, 0), "polls, and wakes");
@@ -159,7 +139,7 @@ fn handlers_that_yield_let_other_tasks_run_each_time() {
 #[test]
 fn wakes_follow_a_dispatch_to_another_task() {
     let (registry, doors) = doors(3);
-    let (one, two) = (Arc::new(Count::default()), Arc::new(Count::default()));
+    let (one, two) = (Arc::new(Wakes::default()), Arc::new(Wakes::default()));
     let mut notify = Box::pin(async move { registry.notify(&0).await });
     assert!(poll(notify.as_mut(), &one).is_pending());
     assert!(poll(notify.as_mut(), &two).is_pending());
@@ -169,7 +149,7 @@ fn wakes_follow_a_dispatch_to_another_task() {
     assert_eq!((one.take(), two.take()), (0, 1));
     let doors_behind = doors.clone();
     let delivery = within("a dispatch on another thread", move || {
-        let three = Arc::new(Count::default());
+        let three = Arc::new(Wakes::default());
         assert!(poll(notify.as_mut(), &three).is_pending());
         doors_behind[0].open();
         doors_behind[2].open();
@@ -182,7 +162,7 @@ fn wakes_follow_a_dispatch_to_another_task() {
 #[test]
 fn stale_and_spurious_wakes_are_harmless() {
     let (registry, doors) = doors(2);
-    let task = Arc::new(Count::default());
+    let task = Arc::new(Wakes::default());
     let mut notify = Box::pin(registry.notify(&0));
     assert!(poll(notify.as_mut(), &task).is_pending());
     assert!(poll(notify.as_mut(), &task).is_pending(), "nobody woke it");
@@ -221,7 +201,7 @@ fn a_handler_that_never_ends_keeps_nothing_waiting() {
             panic!("later");
         }
     });
-    let task = Arc::new(Count::default());
+    let task = Arc::new(Wakes::default());
     let mut notify = Box::pin(registry.notify(&0));
     assert!(poll(notify.as_mut(), &task).is_pending());
     assert_eq!(log.take(), ["at once"]);
@@ -249,7 +229,7 @@ fn dropping_a_dispatch_drops_each_pending_future_once_and_leaves_the_registry_us
                 }
             });
         }
-        let task = Arc::new(Count::default());
+        let task = Arc::new(Wakes::default());
         let mut notify: Pin<Box<dyn Future<Output = _>>> = if sequential {
             Box::pin(registry.notify_sequential(&0))
         } else {
@@ -541,7 +521,7 @@ fn run_faulty(place: Place, throw: fn(), late: bool) -> (Vec<PanicOrigin>, Optio
         sibling.push(*event);
         async {}
     });
-    let task = Arc::new(Count::default());
+    let task = Arc::new(Wakes::default());
     let mut notify = Box::pin(registry.notify(&7));
     let mut outcome = Poll::Pending;
     if late {
@@ -575,7 +555,7 @@ fn a_once_handler_whose_dispatch_is_dropped_does_not_come_back() {
             pending::<()>().await;
         }
     });
-    let task = Arc::new(Count::default());
+    let task = Arc::new(Wakes::default());
     let mut notify = Box::pin(registry.notify(&1));
     assert!(poll(notify.as_mut(), &task).is_pending());
     assert_eq!(now(registry.notify(&2)).called(), 0);
@@ -600,7 +580,7 @@ fn a_sequential_dispatch_skips_what_is_removed_before_its_turn() {
         third.push("third");
         async {}
     });
-    let task = Arc::new(Count::default());
+    let task = Arc::new(Wakes::default());
     let mut notify = pin!(registry.notify_sequential(&0));
     assert!(poll(notify.as_mut(), &task).is_pending());
     assert_eq!(log.take(), ["first"], "each waits for the one before");
@@ -630,7 +610,7 @@ fn a_sequential_dispatch_runs_each_handler_once_and_in_order_whichever_wait() {
                 })
             });
         }
-        let task = Arc::new(Count::default());
+        let task = Arc::new(Wakes::default());
         let mut notify = pin!(registry.notify_sequential(&0));
         let mut polls = 0..=(0..200).filter(|n| waits(*n)).count();
         let delivery = polls.find_map(|_| match poll(notify.as_mut(), &task) {
@@ -662,7 +642,7 @@ fn a_sequential_dispatch_costs_each_handler_that_waits_the_same_however_many_the
             }
         });
         let run = || {
-            let (task, start) = (Arc::new(Count::default()), Instant::now());
+            let (task, start) = (Arc::new(Wakes::default()), Instant::now());
             let mut notify = pin!(registry.notify_sequential(&0));
             let polls = (0..=handlers).position(|_| poll(notify.as_mut(), &task).is_ready());
             assert_eq!(polls, Some(handlers as usize), "each waits once");
@@ -686,7 +666,7 @@ fn a_call_that_has_begun_goes_on_after_its_handler_and_its_topic_are_gone() {
             calls.push("ended");
         }
     });
-    let task = Arc::new(Count::default());
+    let task = Arc::new(Wakes::default());
     let mut notify = pin!(topics.notify("a", &0));
     assert!(poll(notify.as_mut(), &task).is_pending());
     assert!(topics.remove("a"));

@@ -95,13 +95,12 @@ mod asynchronous {
     use std::ops::ControlFlow::Break;
     use std::pin::pin;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::{Context, Poll, Wake, Waker};
+    use std::task::{Context, Wake, Waker};
 
     use topic_registry::{AsyncRegistry, HandlerGuard, HandlerId};
 
     use super::priorities;
-    use crate::support::{Log, OnDrop, now};
+    use crate::support::{Log, OnDrop, Wakes, now, poll};
 
     async fn ignore(_: &u32) {}
 
@@ -135,26 +134,6 @@ mod asynchronous {
         assert_eq!(now(registry.notify("one")).called(), 1);
         assert_eq!(now(registry.notify_sequential("two")).called(), 0);
         assert_eq!(log.take(), ["one"]);
-    }
-
-    /// Counts its wakes.
-    #[derive(Default)]
-    struct Wakes(AtomicUsize);
-
-    impl Wake for Wakes {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    impl Wakes {
-        fn count(&self) -> usize {
-            self.0.load(Ordering::Relaxed)
-        }
-    }
-
-    fn poll<T>(future: std::pin::Pin<&mut impl Future<Output = T>>, wakes: &Arc<Wakes>) -> Poll<T> {
-        future.poll(&mut Context::from_waker(&Waker::from(Arc::clone(wakes))))
     }
 
     #[test]
@@ -194,11 +173,11 @@ mod asynchronous {
             assert!(registry.is_empty(), "removed at once");
             for left in [1, 0] {
                 assert!(poll(join.as_mut(), &joiner).is_pending());
-                assert_eq!(joiner.count(), 0);
+                assert_eq!(joiner.take(), 0);
                 drop(dispatches.pop());
                 assert_eq!(dispatches.len(), left);
             }
-            assert_eq!(joiner.count(), 1, "by the last future");
+            assert_eq!(joiner.take(), 1, "by the last future");
             assert_eq!(log.take(), ["future", "future", "closure"]);
             assert!(poll(join.as_mut(), &joiner).is_ready());
         }

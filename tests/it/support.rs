@@ -1,9 +1,13 @@
 //! What the tests have in common: the subjects, bombs, and waits that end.
 
 use std::marker::{self, PhantomData};
+use std::ops::ControlFlow;
 use std::panic::{self, AssertUnwindSafe};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -17,6 +21,9 @@ pub(crate) trait Subject: Clone + Send + marker::Sync + 'static {
     type Flavor: Flavor<u32>;
 
     fn fresh() -> Self;
+
+    /// One of these topics.
+    fn of(topics: Topics<Self::Flavor, String, u32>) -> Self;
 
     /// The registry behind it.
     fn registry(&self) -> Registry<Self::Flavor, u32>;
@@ -36,6 +43,9 @@ pub(crate) trait Subject: Clone + Send + marker::Sync + 'static {
 
     #[track_caller]
     fn once(&self, f: impl FnOnce(&u32) + Send + 'static) -> HandlerId;
+
+    #[track_caller]
+    fn until(&self, f: impl Until) -> HandlerId;
 
     fn unregister(&self, id: HandlerId) -> bool {
         match self.topics() {
@@ -104,11 +114,15 @@ pub(crate) trait Subject: Clone + Send + marker::Sync + 'static {
 pub(crate) const PROBE: u32 = u32::MAX;
 
 /// The key of every subject that is a topic.
-const KEY: &str = "topic";
+pub(crate) const KEY: &str = "topic";
 
 pub(crate) trait Handler: Fn(&u32) + Send + marker::Sync + 'static {}
 
 impl<F: Fn(&u32) + Send + marker::Sync + 'static> Handler for F {}
+
+pub(crate) trait Until: Fn(&u32) -> ControlFlow<()> + Send + marker::Sync + 'static {}
+
+impl<F: Fn(&u32) -> ControlFlow<()> + Send + marker::Sync + 'static> Until for F {}
 
 /// A sync registry, notified in one of several ways.
 pub(crate) struct Sync<W>(SyncRegistry<u32>, PhantomData<fn(W)>);
@@ -122,7 +136,7 @@ pub(crate) trait Way<R: Default>: 'static {
 }
 
 pub(crate) struct Plain;
-pub(crate) struct Pin;
+pub(crate) struct Pinned;
 pub(crate) struct Topic;
 
 impl Way<SyncRegistry<u32>> for Plain {
@@ -131,7 +145,7 @@ impl Way<SyncRegistry<u32>> for Plain {
     }
 }
 
-impl Way<SyncRegistry<u32>> for Pin {
+impl Way<SyncRegistry<u32>> for Pinned {
     fn notify(registry: &SyncRegistry<u32>, event: &u32) -> Delivery {
         registry.pin().notify(event)
     }
@@ -161,6 +175,10 @@ impl<W: Way<SyncRegistry<u32>>> Subject for Sync<W> {
         Self(W::fresh(), PhantomData)
     }
 
+    fn of(topics: TopicRegistry<String, u32>) -> Self {
+        Self(SyncRegistry::clone(&topics.handle(KEY)), PhantomData)
+    }
+
     fn registry(&self) -> SyncRegistry<u32> {
         self.0.clone()
     }
@@ -180,6 +198,10 @@ impl<W: Way<SyncRegistry<u32>>> Subject for Sync<W> {
     fn once(&self, f: impl FnOnce(&u32) + Send + 'static) -> HandlerId {
         self.0.register_once(f)
     }
+
+    fn until(&self, f: impl Until) -> HandlerId {
+        self.0.options().register_until(f)
+    }
 }
 
 /// A topic, by its key alone.
@@ -190,7 +212,11 @@ impl Subject for ByKey {
     type Flavor = SyncFlavor;
 
     fn fresh() -> Self {
-        Self(TopicRegistry::new())
+        Self::of(TopicRegistry::new())
+    }
+
+    fn of(topics: TopicRegistry<String, u32>) -> Self {
+        Self(topics)
     }
 
     fn registry(&self) -> SyncRegistry<u32> {
@@ -216,14 +242,18 @@ impl Subject for ByKey {
     fn once(&self, f: impl FnOnce(&u32) + Send + 'static) -> HandlerId {
         self.0.register_once(KEY, f)
     }
+
+    fn until(&self, f: impl Until) -> HandlerId {
+        self.0.handle(KEY).options().register_until(f)
+    }
 }
 
 #[cfg(feature = "async")]
-pub(crate) use asynchronous::{Async, AsyncByKey, Concurrent, Sequential, now};
+pub(crate) use asynchronous::{Async, AsyncByKey, Concurrent, Sequential, now, yields};
 
 #[cfg(feature = "async")]
 mod asynchronous {
-    use std::future::Future;
+    use std::future::{Future, poll_fn};
     use std::marker::PhantomData;
     use std::pin::{Pin, pin};
     use std::sync::Arc;
@@ -233,7 +263,7 @@ mod asynchronous {
         AsyncFlavor, AsyncRegistry, AsyncTopicRegistry, Delivery, HandlerGuard, HandlerId,
     };
 
-    use super::{Handler, KEY, Subject, Way};
+    use super::{Handler, KEY, Subject, Until, Way};
 
     /// What a future that never waits comes to.
     pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
@@ -243,10 +273,25 @@ mod asynchronous {
         }
     }
 
-    type Owned = Pin<Box<dyn Future<Output = ()> + Send>>;
+    /// Is pending when it is first polled, and wakes its task.
+    pub(crate) fn yields() -> impl Future<Output = ()> + Send {
+        let mut polls = 0;
+        poll_fn(move |context| {
+            polls += 1;
+            if polls > 1 {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+    }
+
+    type Owned<T = ()> = Pin<Box<dyn Future<Output = T> + Send>>;
 
     /// The handler as an async one, which does its work when its future is polled.
-    fn later(f: impl Handler) -> impl Fn(&u32) -> Owned + Send + Sync {
+    fn later<T>(
+        f: impl Fn(&u32) -> T + Send + Sync + 'static,
+    ) -> impl Fn(&u32) -> Owned<T> + Send + Sync {
         let f = Arc::new(f);
         move |event| {
             let (f, event) = (Arc::clone(&f), *event);
@@ -292,6 +337,10 @@ mod asynchronous {
             Self(W::fresh(), PhantomData)
         }
 
+        fn of(topics: AsyncTopicRegistry<String, u32>) -> Self {
+            Self(AsyncRegistry::clone(&topics.handle(KEY)), PhantomData)
+        }
+
         fn registry(&self) -> AsyncRegistry<u32> {
             self.0.clone()
         }
@@ -311,6 +360,10 @@ mod asynchronous {
         fn once(&self, f: impl FnOnce(&u32) + Send + 'static) -> HandlerId {
             self.0.register_once(later_once(f))
         }
+
+        fn until(&self, f: impl Until) -> HandlerId {
+            self.0.options().register_until(later(f))
+        }
     }
 
     /// A topic, by its key alone.
@@ -321,7 +374,11 @@ mod asynchronous {
         type Flavor = AsyncFlavor;
 
         fn fresh() -> Self {
-            Self(AsyncTopicRegistry::new())
+            Self::of(AsyncTopicRegistry::new())
+        }
+
+        fn of(topics: AsyncTopicRegistry<String, u32>) -> Self {
+            Self(topics)
         }
 
         fn registry(&self) -> AsyncRegistry<u32> {
@@ -347,6 +404,10 @@ mod asynchronous {
         fn once(&self, f: impl FnOnce(&u32) + Send + 'static) -> HandlerId {
             self.0.register_once(KEY, later_once(f))
         }
+
+        fn until(&self, f: impl Until) -> HandlerId {
+            self.0.handle(KEY).options().register_until(later(f))
+        }
     }
 }
 
@@ -363,7 +424,7 @@ macro_rules! for_each_subject {
             }
             #[test]
             fn pin() {
-                behaviour::<Sync<Pin>>();
+                behaviour::<Sync<Pinned>>();
             }
             #[test]
             fn topic() {
@@ -392,6 +453,29 @@ macro_rules! for_each_subject {
     };
 }
 pub(crate) use for_each_subject;
+
+/// A task's waker that counts.
+#[derive(Default)]
+pub(crate) struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Wakes {
+    /// How often it was woken since the last time that this was asked.
+    pub(crate) fn take(&self) -> usize {
+        self.0.swap(0, Ordering::Relaxed)
+    }
+}
+
+/// Polls as a task with this waker does.
+pub(crate) fn poll<F: Future + ?Sized>(future: Pin<&mut F>, wakes: &Arc<Wakes>) -> Poll<F::Output> {
+    let waker = Waker::from(Arc::clone(wakes));
+    future.poll(&mut Context::from_waker(&waker))
+}
 
 /// Whose destructor panics with its text.
 pub(crate) struct Bomb(pub(crate) &'static str);
