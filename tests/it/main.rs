@@ -14,10 +14,15 @@ mod once;
 mod options;
 mod order;
 mod panics;
+mod pause;
 mod pins;
+mod record;
 mod registration;
 mod removal;
 mod support;
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 mod telemetry;
 mod topics;
+mod until;
+mod wait;
+mod weak;
