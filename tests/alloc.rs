@@ -331,6 +331,88 @@ fn observers_that_panic_are_counted_and_leave_no_memory_call_by_call() {
     );
 }
 
+/// How many come and go; an interpreter takes its time.
+const MILLION: usize = if cfg!(miri) { 1_000 } else { 1_000_000 };
+
+/// Dropped unused, by an event, and with a topic of their own.
+#[test]
+fn waits_that_come_and_go_leave_no_memory() {
+    let topics = TopicRegistry::<String, u64>::new();
+    let handle = topics.handle("a");
+    let even = |event: &u64| (event % 2 == 0).then(|| Box::new(*event));
+    handle.notify(&0);
+    let grown = growth(|| {
+        for n in 0..MILLION {
+            match n % 8 {
+                0 => drop(topics.handle("b").wait_for(even)),
+                1 => {
+                    let waiting = handle.wait_for(even);
+                    assert_eq!(handle.notify(&2).called(), 1);
+                    assert_eq!(waiting.wait(), Ok(Box::new(2)));
+                }
+                2 => {
+                    let waiting = handle.wait_for(even);
+                    assert_eq!(handle.notify(&2).called(), 1);
+                    drop(waiting);
+                }
+                _ => drop(handle.wait_for(even)),
+            }
+        }
+    });
+    assert_eq!((topics.len(), handle.handler_count()), (1, 0));
+    assert!(grown < KIB_8, "the heap has grown by {grown} bytes");
+}
+
+#[test]
+fn weak_registries_that_come_and_go_leave_no_memory() {
+    let topics = TopicRegistry::<String, u64>::new();
+    let handle = topics.handle("a");
+    let grown = growth(|| {
+        for n in 0..MILLION {
+            match n % 8 {
+                // Of a topic that has gone when it is asked, and of a registry.
+                0 => assert!(topics.handle("b").downgrade().upgrade().is_some()),
+                1 => {
+                    let weak = topics.handle("b").downgrade();
+                    assert!(weak.upgrade().is_none());
+                }
+                2 => {
+                    let weak = SyncRegistry::<u64>::new().downgrade();
+                    assert!(weak.upgrade().is_none());
+                }
+                3 => assert!(topics.downgrade().upgrade().is_some()),
+                _ => assert!(handle.downgrade().upgrade().is_some()),
+            }
+        }
+    });
+    let handles = topics.topics().iter().map(|topic| topic.handles).sum::<usize>();
+    assert_eq!((topics.len(), handles), (1, 1));
+    assert!(grown < KIB_8, "the heap has grown by {grown} bytes");
+}
+
+#[test]
+fn recorders_and_pauses_that_come_and_go_leave_no_memory() {
+    let topics = TopicRegistry::<String, u64>::new();
+    let handle = topics.handle("a");
+    handle.notify(&0);
+    let grown = growth(|| {
+        for n in 0..MILLION / 10 {
+            let recorder = handle.record(|event| Box::new(*event));
+            assert_eq!(handle.notify(&7).called(), 1);
+            let paused = handle.pause(recorder.id()).expect("it is registered");
+            assert_eq!(handle.notify(&8).called(), 0);
+            if n % 2 == 0 {
+                assert_eq!(recorder.take(), [Box::new(7)]);
+                drop(paused);
+            } else {
+                drop(recorder);
+            }
+        }
+    });
+    assert!(handle.is_empty());
+    assert!(grown < KIB_8, "the heap has grown by {grown} bytes");
+}
+
 #[test]
 fn a_registry_gives_everything_back() {
     let grown = growth(|| {

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 
-use topic_registry::{SyncRegistry, TopicRegistry};
+use topic_registry::{PanicOrigin, SyncRegistry, TopicRegistry};
 
 use crate::support::{
     Bomb, EndlessBomb, Log, Subject, for_each_subject, gate, log_of_panics, owning, within,
@@ -14,6 +14,7 @@ for_each_subject! {
     a_payload_whose_drop_panics_is_contained
     a_payload_whose_drop_throws_its_like_is_contained
     closures_whose_drop_panics_are_contained_wherever_they_are_removed
+    closures_that_wait_and_record_and_whose_drop_panics_are_contained
     two_bombs_in_one_list_do_not_abort
     a_bomb_goes_off_at_the_end_of_a_dispatch_on_another_thread
     a_guard_of_a_bomb_is_dropped_while_the_thread_unwinds
@@ -95,6 +96,44 @@ fn closures_whose_drop_panics_are_contained_wherever_they_are_removed<S: Subject
     assert!(subject.unregister(id));
     assert_eq!(reports.take(), ["never ran"]);
     assert_eq!(subject.panic_count(), 5);
+}
+
+/// Reported as a destructor of the handler's.
+fn closures_that_wait_and_record_and_whose_drop_panics_are_contained<S: Subject>() {
+    let (subject, log) = (S::fresh(), Log::new());
+    let reports = log.clone();
+    subject.on_panic(move |info| {
+        let message = info.message().unwrap().to_owned();
+        reports.push((info.handler_id(), info.origin(), message));
+    });
+    let registry = subject.registry();
+    let told = |id, message: &str| [(id, PanicOrigin::Destructor, message.to_owned())];
+    let waits = |bomb| {
+        let bomb = Bomb(bomb);
+        registry.wait_for(move |_| {
+            let _ = &bomb;
+            Some(())
+        })
+    };
+    let waiting = waits("found");
+    assert_eq!(subject.notify(&0).panicked(), 0);
+    assert_eq!(log.take(), told(waiting.id(), "found"));
+    assert_eq!(waiting.wait(), Ok(()));
+    let waiting = waits("dropped");
+    let id = waiting.id();
+    drop(waiting);
+    assert_eq!(log.take(), told(id, "dropped"));
+    let waiting = waits("removed");
+    subject.clear();
+    assert_eq!(log.take(), told(waiting.id(), "removed"));
+
+    let bomb = Bomb("recorder");
+    let recorder = registry.record(move |_| _ = &bomb);
+    let id = recorder.id();
+    subject.notify(&0);
+    drop(recorder);
+    assert_eq!(log.take(), told(id, "recorder"));
+    assert_eq!(subject.panic_count(), 4);
 }
 
 fn two_bombs_in_one_list_do_not_abort<S: Subject>() {

@@ -6,12 +6,13 @@
 //! for, where any lock that is held would.
 
 use std::cell::RefCell;
+use std::ops::ControlFlow::{Break, Continue};
 use std::panic::panic_any;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use topic_registry::TopicRegistry;
+use topic_registry::{HandlerId, Recorder, TopicRegistry, WaitFor};
 
 use crate::support::{OnDrop, PROBE, Subject, for_each_subject, owning, within};
 
@@ -24,6 +25,11 @@ for_each_subject! {
     in_the_destructor_of_a_payload
     in_the_destructor_of_a_thread_local
     in_the_destructor_of_a_closure_that_goes_with_the_registry
+    in_a_handler_that_ends_itself_and_in_its_destructor
+    in_the_destructor_of_a_closure_that_waits
+    in_the_destructor_of_a_closure_that_records
+    in_the_destructors_of_values_that_were_waited_for_and_recorded
+    in_the_destructor_of_a_value_that_comes_too_late
     at_any_depth
 }
 
@@ -168,6 +174,109 @@ fn in_the_destructor_of_a_closure_that_goes_with_the_registry<S: Subject>() {
         subject.register(0, owning(OnDrop(run)));
         drop(subject);
         ran();
+    });
+}
+
+fn in_a_handler_that_ends_itself_and_in_its_destructor<S: Subject>() {
+    within("a handler that ends itself", || {
+        let subject = S::fresh();
+        let (run, ran) = probe(subject.clone());
+        let (run_late, ran_late) = probe(subject.clone());
+        let owned = OnDrop(run_late);
+        subject.until(move |event| {
+            let _ = &owned;
+            if *event == PROBE {
+                return Continue(());
+            }
+            run();
+            Break(())
+        });
+        // Not used up by a sibling's call of everything, which clears the registry.
+        assert_eq!(subject.notify(&0).called(), 1);
+        ran();
+        ran_late();
+    });
+}
+
+/// The ways in which a handler goes that is registered as long as `H` lives.
+fn ends<S: Subject, H>(id: fn(&H) -> HandlerId) -> [Box<dyn Fn(&S, H) + Send>; 4]
+where
+    H: 'static,
+{
+    [
+        Box::new(|subject, registered| {
+            subject.notify(&0);
+            drop(registered);
+        }),
+        Box::new(move |subject, registered| assert!(subject.unregister(id(&registered)))),
+        Box::new(|subject, _registered| subject.clear()),
+        Box::new(|_, registered| drop(registered)),
+    ]
+}
+
+fn in_the_destructor_of_a_closure_that_waits<S: Subject>() {
+    for end in ends::<S, WaitFor<()>>(WaitFor::id) {
+        within("the destructor of a closure that waits", move || {
+            let subject = S::fresh();
+            let (run, ran) = probe(subject.clone());
+            let owned = OnDrop(run);
+            let waiting = subject.registry().wait_for(move |event| {
+                let _ = &owned;
+                (*event != PROBE).then_some(())
+            });
+            end(&subject, waiting);
+            ran();
+        });
+    }
+}
+
+fn in_the_destructor_of_a_closure_that_records<S: Subject>() {
+    for end in ends::<S, Recorder<()>>(Recorder::id) {
+        within("the destructor of a closure that records", move || {
+            let subject = S::fresh();
+            let (run, ran) = probe(subject.clone());
+            let owned = OnDrop(run);
+            let recorder = subject.registry().record(move |_| _ = &owned);
+            end(&subject, recorder);
+            ran();
+        });
+    }
+}
+
+fn in_the_destructors_of_values_that_were_waited_for_and_recorded<S: Subject>() {
+    within("the destructor of a value", || {
+        let subject = S::fresh();
+        let (run, ran) = probe(subject.clone());
+        let value = move |event: &u32| (*event != PROBE).then(|| OnDrop(run.clone()));
+        let waiting = subject.registry().wait_for(value);
+        assert_eq!(subject.notify(&0).called(), 1);
+        drop(waiting);
+        ran();
+        let (run, ran) = probe(subject.clone());
+        let recorder = subject.registry().record(move |_| OnDrop(run.clone()));
+        assert_eq!(subject.notify(&0).called(), 1);
+        drop(recorder);
+        ran();
+    });
+}
+
+/// It looks at what it was made for.
+fn in_the_destructor_of_a_value_that_comes_too_late<S: Subject>() {
+    type Slot<T> = Arc<Mutex<Option<Arc<Recorder<T>>>>>;
+    within("the destructor of a value that comes too late", || {
+        let (subject, looked) = (S::fresh(), Arc::new(AtomicBool::new(false)));
+        let slot = Slot::<OnDrop<Box<dyn FnMut() + Send>>>::default();
+        let (own, same, looks) = (Arc::clone(&slot), subject.clone(), Arc::clone(&looked));
+        let recorder = subject.registry().record(move |_| {
+            let recorder = own.lock().unwrap().clone().expect("it is set");
+            assert!(same.unregister(recorder.id()));
+            let looks = Arc::clone(&looks);
+            OnDrop(Box::new(move || looks.store(recorder.is_empty(), Ordering::Relaxed)) as Box<_>)
+        });
+        *slot.lock().unwrap() = Some(Arc::new(recorder));
+        assert_eq!(subject.notify(&0).panicked(), 0);
+        assert!(looked.load(Ordering::Relaxed));
+        *slot.lock().unwrap() = None;
     });
 }
 

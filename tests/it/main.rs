@@ -8,6 +8,8 @@ mod interceptors;
 mod interest;
 mod isolation;
 mod joins;
+#[cfg(feature = "async")]
+mod lazily;
 mod listings;
 mod locks;
 mod once;
@@ -19,6 +21,7 @@ mod pins;
 mod record;
 mod registration;
 mod removal;
+mod slow;
 mod support;
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 mod telemetry;

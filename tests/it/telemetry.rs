@@ -9,6 +9,7 @@ mod events {
     use std::collections::BTreeMap;
     use std::fmt::Debug;
     use std::panic::Location;
+    use std::time::Duration;
 
     use topic_registry::SyncRegistry;
     use tracing::field::{Field, Visit};
@@ -25,7 +26,8 @@ mod events {
 
     impl Subscriber for Listener {
         fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-            metadata.target().starts_with("topic_registry")
+            // All of them: whatever has another target is not seen here.
+            metadata.target() == "topic_registry"
         }
 
         fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -92,6 +94,39 @@ mod events {
         for (name, value) in rest.into_iter().chain([("registry", "bus"), ("origin", "Call")]) {
             assert_eq!(event[name], value, "{name}");
         }
+    }
+
+    #[test]
+    fn a_slow_call_is_a_warning_with_its_key_its_id_its_place_and_its_time() {
+        let build = |limit| Topics::builder().name("bus").on_slow(limit, |_, _, _| {}).build();
+        let topics = build(Duration::ZERO);
+        let _kept = topics.handle("a");
+        let here = Location::caller();
+        let id = topics.register("a", |_| {});
+        let fast = build(Duration::from_secs(3600));
+        let _kept_too = fast.handle("a");
+        fast.register("a", |_| {});
+        let events = told(|| {
+            for topics in [&topics, &fast] {
+                assert_eq!(topics.notify("a", &1).called(), 1);
+            }
+        });
+        let [(Level::WARN, event)] = &events[..] else {
+            panic!("{events:?}")
+        };
+        let place = format!("{}:{}:", here.file(), here.line() + 1);
+        assert!(event["registered_at"].starts_with(&place));
+        assert!(event["time"].ends_with('s'), "{}", event["time"]);
+        let mut rest = event.clone();
+        rest.retain(|name, _| !["registered_at", "time"].contains(name));
+        let id = id.as_u64().to_string();
+        let expected = [
+            ("message", "slow handler"),
+            ("id", &id),
+            ("key", "a"),
+            ("registry", "bus"),
+        ];
+        assert_eq!(rest, fields(expected));
     }
 
     #[test]
@@ -177,6 +212,12 @@ mod events {
             2,
             "nested, but not reported without end"
         );
+        let timed = Topics::builder().on_slow(Duration::ZERO, |_, _, _| {}).build();
+        timed.register("a", |_| {});
+        subscriber::with_default(Hostile(Some(timed.clone())), || {
+            assert_eq!(timed.notify("a", &0).called(), 1);
+        });
+        assert_eq!(timed.panic_count(), 0, "a subscriber's are its own");
     }
 }
 
@@ -190,8 +231,8 @@ mod numbers {
     use std::time::Duration;
 
     use metrics::{
-        Counter, CounterFn, Gauge, GaugeFn, Histogram, KeyName, Metadata, Recorder, SharedString,
-        Unit,
+        Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, KeyName, Metadata, Recorder,
+        SharedString, Unit,
     };
     use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
     use topic_registry::{Interest, Key};
@@ -366,6 +407,12 @@ mod numbers {
         }
     }
 
+    impl HistogramFn for HostileNumber {
+        fn record(&self, _: f64) {
+            panic!("a histogram");
+        }
+    }
+
     impl Recorder for Hostile {
         fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
@@ -384,7 +431,8 @@ mod numbers {
         }
 
         fn register_histogram(&self, _: &metrics::Key, _: &Metadata<'_>) -> Histogram {
-            unreachable!("there is no histogram")
+            assert!(!self.early, "a recorder");
+            Histogram::from_arc(Arc::new(HostileNumber))
         }
     }
 
@@ -392,13 +440,54 @@ mod numbers {
     fn a_recorder_may_panic() {
         for early in [true, false] {
             let topics = metrics::with_local_recorder(&Hostile { early }, || {
-                Topics::builder().name("bus").build()
+                Topics::builder().name("bus").on_slow(Duration::ZERO, |_, _, _| {}).build()
             });
             let guard = topics.register_guard("a", |_| panic!("a handler"));
             assert_eq!(topics.notify("a", &0).panicked(), 1);
             drop(guard);
             assert_eq!((topics.len(), topics.panic_count()), (0, 1));
         }
+    }
+
+    /// There is a counter and a histogram of slow calls where calls are timed, and only there.
+    #[test]
+    fn slow_calls_are_counted_and_measured() {
+        let recorder = DebuggingRecorder::new();
+        let snapshotter = recorder.snapshotter();
+        let [slow, fast] = metrics::with_local_recorder(&recorder, || {
+            [
+                ("slow", Duration::ZERO),
+                ("fast", Duration::from_secs(3600)),
+            ]
+            .map(|(name, limit)| {
+                Topics::builder().name(name).on_slow(limit, |_, _, _| panic!("on_slow")).build()
+            })
+        });
+        for topics in [&slow, &fast] {
+            topics.register("a", |_| {});
+            (0..3).for_each(|event| _ = topics.notify("a", &event));
+        }
+        let (mut counts, mut measured) = (Vec::new(), Vec::new());
+        for (key, _, _, value) in snapshotter.snapshot().into_vec() {
+            let key = key.key();
+            let registry = key.labels().next().expect("each has a label").value().to_owned();
+            match (key.name(), value) {
+                ("topic_registry_slow_calls_total", DebugValue::Counter(count)) => {
+                    counts.push((registry, count));
+                }
+                ("topic_registry_slow_call_seconds", DebugValue::Histogram(times)) => {
+                    assert!(times.iter().all(|time| (0.0..3600.0).contains(&time.into_inner())));
+                    measured.push((registry, times.len()));
+                }
+                (name, _) => assert!(!name.contains("slow"), "{name}"),
+            }
+        }
+        counts.sort();
+        measured.sort();
+        assert_eq!(counts, [("fast".to_owned(), 0), ("slow".to_owned(), 3)]);
+        measured.retain(|(_, times)| *times != 0);
+        assert_eq!(measured, [("slow".to_owned(), 3)]);
+        assert_eq!((slow.panic_count(), fast.panic_count()), (3, 0));
     }
 
     #[test]

@@ -29,6 +29,7 @@ for_each_subject! {
     a_task_that_waits_no_longer_is_not_woken
     it_is_removed_when_the_value_is_given_out
     a_waker_that_panics_goes_no_further
+    a_waker_that_is_replaced_may_notify
     a_closure_that_panics_waits_on
     of_several_values_one_is_given_out
     values_whose_destructor_panics_go_no_further
@@ -323,6 +324,32 @@ fn a_waker_that_panics_goes_no_further<S: Subject>() {
     polled(&mut waiting);
     drop(waiting);
     assert_eq!(subject.panic_count(), 0);
+}
+
+/// It is dropped with no lock held.
+fn a_waker_that_is_replaced_may_notify<S: Subject>() {
+    struct Notifies<S: Subject>(S);
+    impl<S: Subject + Sync> Wake for Notifies<S> {
+        fn wake(self: Arc<Self>) {
+            unreachable!("it is replaced before");
+        }
+    }
+    impl<S: Subject> Drop for Notifies<S> {
+        fn drop(&mut self) {
+            assert_eq!(self.0.notify(&2).called(), 1);
+        }
+    }
+    within("a waker to be replaced", || {
+        let (subject, task) = (S::fresh(), Arc::<Wakes>::default());
+        let mut waiting = subject.registry().wait_for(even);
+        let first = Waker::from(Arc::new(Notifies(subject)));
+        let polled = Pin::new(&mut waiting).poll(&mut Context::from_waker(&first));
+        drop(first);
+        assert_eq!(polled, Poll::Pending);
+        assert_eq!(poll(Pin::new(&mut waiting), &task), Poll::Pending);
+        assert_eq!(task.take(), 1, "by what the first waker did");
+        assert_eq!(poll(Pin::new(&mut waiting), &task), Poll::Ready(Some(2)));
+    });
 }
 
 fn a_closure_that_panics_waits_on<S: Subject>() {
