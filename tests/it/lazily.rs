@@ -65,18 +65,18 @@ fn without_handlers_no_event_is_made() {
 #[test]
 fn the_event_is_made_once_when_it_is_first_polled() {
     for way in 0..ways::<fn() -> String>().len() {
-        let (to, made) = (to(), Cell::new(0));
+        let (to, count) = (to(), Cell::new(0));
         let make = || {
-            made.set(made.get() + 1);
-            format!("event {}", made.get())
+            count.set(count.get() + 1);
+            format!("event {}", count.get())
         };
         let (early, late) = (ways()[way](&to, make), ways()[way](&to, make));
         let recorders = [0, 1].map(|_| to.handle.record(str::to_owned));
-        assert_eq!(made.get(), 0);
+        assert_eq!(count.get(), 0);
         assert_eq!(now(early).called(), 2);
         assert_eq!(recorders.map(|recorder| recorder.take()), [["event 1"]; 2]);
         assert_eq!(
-            (now(late).called(), made.get()),
+            (now(late).called(), count.get()),
             (0, 1),
             "they are gone by now"
         );

@@ -181,8 +181,8 @@ fn in_a_handler_that_ends_itself_and_in_its_destructor<S: Subject>() {
     within("a handler that ends itself", || {
         let subject = S::fresh();
         let (run, ran) = probe(subject.clone());
-        let (run_late, ran_late) = probe(subject.clone());
-        let owned = OnDrop(run_late);
+        let (late, was_late) = probe(subject.clone());
+        let owned = OnDrop(late);
         subject.until(move |event| {
             let _ = &owned;
             if *event == PROBE {
@@ -191,15 +191,16 @@ fn in_a_handler_that_ends_itself_and_in_its_destructor<S: Subject>() {
             run();
             Break(())
         });
-        // Not used up by a sibling's call of everything, which clears the registry.
         assert_eq!(subject.notify(&0).called(), 1);
         ran();
-        ran_late();
+        was_late();
     });
 }
 
+type End<S, H> = Box<dyn Fn(&S, H) + Send>;
+
 /// The ways in which a handler goes that is registered as long as `H` lives.
-fn ends<S: Subject, H>(id: fn(&H) -> HandlerId) -> [Box<dyn Fn(&S, H) + Send>; 4]
+fn ends<S: Subject, H>(id: fn(&H) -> HandlerId) -> [End<S, H>; 4]
 where
     H: 'static,
 {

@@ -77,13 +77,13 @@ fn it_waits_for_events_of_another_thread<S: Subject>() {
         const EVENTS: u32 = 100;
         let subject = S::fresh();
         let recorder = subject.registry().record(|event| *event);
-        let (begin, begun) = gate("the events");
+        let (enter, entered) = gate("the events");
         let notifies = thread::spawn(move || {
-            begun();
+            entered();
             (0..EVENTS).for_each(|event| _ = subject.notify(&event));
             subject
         });
-        begin();
+        enter();
         assert_eq!(recorder.wait_for(EVENTS as usize, Duration::MAX), Ok(()));
         assert_eq!(recorder.take(), (0..EVENTS).collect::<Vec<_>>());
         drop(notifies.join().unwrap());
@@ -95,13 +95,13 @@ fn a_wait_ends_when_the_recorder_is_removed<S: Subject>() {
     for subject in [S::fresh(), S::of(timed.build())] {
         let recorder = Arc::new(subject.registry().record(|event| *event));
         subject.notify(&7);
-        let (begin, begun) = gate("the wait to begin");
+        let (enter, entered) = gate("the wait to begin");
         let same = Arc::clone(&recorder);
         let waits = thread::spawn(move || {
-            begin();
+            enter();
             same.wait_for(2, Duration::MAX)
         });
-        begun();
+        entered();
         assert!(subject.unregister(recorder.id()));
         let waited = within("a recorder's wait", || waits.join().unwrap());
         assert_eq!(waited, Err(WaitError::Removed));
@@ -155,7 +155,7 @@ fn what_comes_after_its_removal_is_dropped<S: Subject>() {
     let slot = Arc::new(Mutex::new(None::<Recorder<Arc<()>>>));
     let (same, own, value) = (subject.clone(), Arc::clone(&slot), Arc::clone(&alive));
     *slot.lock().unwrap() = Some(subject.registry().record(move |_| {
-        // Its call has begun.
+        // Its call has entered.
         let id = own.lock().unwrap().as_ref().map(Recorder::id);
         assert!(same.unregister(id.expect("it is recording")));
         Arc::clone(&value)

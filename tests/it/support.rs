@@ -472,8 +472,8 @@ impl Wakes {
 }
 
 /// Polls as a task with this waker does.
-pub(crate) fn poll<F: Future + ?Sized>(future: Pin<&mut F>, wakes: &Arc<Wakes>) -> Poll<F::Output> {
-    let waker = Waker::from(Arc::clone(wakes));
+pub(crate) fn poll<F: Future + ?Sized>(future: Pin<&mut F>, task: &Arc<Wakes>) -> Poll<F::Output> {
+    let waker = Waker::from(Arc::clone(task));
     future.poll(&mut Context::from_waker(&waker))
 }
 

@@ -398,7 +398,6 @@ mod asynchronous {
         type Output = T;
 
         fn poll(mut self: Pin<&mut Self>, context: &mut std::task::Context<'_>) -> Poll<T> {
-            let _owned = &self.1;
             self.0.as_mut().poll(context)
         }
     }

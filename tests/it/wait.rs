@@ -95,15 +95,15 @@ fn a_thread_waits<S: Subject>() {
     for timeout in [None, Some(LONG), Some(Duration::MAX)] {
         let subject = S::fresh();
         let mut waiting = subject.registry().wait_for(even);
-        let (begin, begun) = gate("the wait to begin");
+        let (enter, entered) = gate("the wait to begin");
         let waits = thread::spawn(move || {
-            begin();
+            enter();
             match timeout {
                 None => waiting.wait(),
                 Some(timeout) => waiting.wait_timeout(timeout),
             }
         });
-        begun();
+        entered();
         (0..100).for_each(|_| _ = subject.notify(&1));
         assert!(!waits.is_finished());
         assert_eq!(subject.notify(&2).called(), 1);
@@ -115,12 +115,12 @@ fn a_thread_waits<S: Subject>() {
 fn a_thread_that_waits_hears_of_a_removal<S: Subject>() {
     let subject = S::fresh();
     let waiting = subject.registry().wait_for(even);
-    let (begin, begun) = gate("the wait to begin");
+    let (enter, entered) = gate("the wait to begin");
     let waits = thread::spawn(move || {
-        begin();
+        enter();
         waiting.wait()
     });
-    begun();
+    entered();
     subject.clear();
     assert_eq!(
         within("a wait", || waits.join().unwrap()),
@@ -385,7 +385,9 @@ fn of_several_values_one_is_given_out<S: Subject>() {
     let delivery = subject.notify(&0);
     assert_eq!((delivery.called(), delivery.panicked()), (1, 0));
     assert_eq!(log.take(), [2, 1, 0]);
-    let (event, _value) = look(&mut waiting).ok().expect("one has won");
+    let Ok((event, _value)) = look(&mut waiting) else {
+        panic!("one has won");
+    };
     assert_eq!(event, 3);
 }
 
