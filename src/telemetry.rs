@@ -130,7 +130,9 @@ mod traced {
         }
     }
 
-    const READABLE: [fn(&dyn Any) -> Option<&dyn fmt::Display>; 14] = [
+    type AsReadable = fn(&dyn Any) -> Option<&dyn fmt::Display>;
+
+    const READABLE: [AsReadable; 14] = [
         readable::<String>,
         readable::<&'static str>,
         readable::<u8>,

@@ -359,7 +359,7 @@ impl Record {
         self.slots.iter().find(|slot| slot.load(Ordering::Relaxed) == 0)
     }
 
-    /// Whether a slot has this list. SeqCst, so that it stands in one order with the swap of a cold
+    /// Whether a slot has this list. `SeqCst`, so that it stands in one order with the swap of a cold
     /// announcement and the second look at the lane; a hot one is seen by the heavy barrier before.
     fn announces(&self, list: usize) -> bool {
         let mut slots = self.slots.iter();
