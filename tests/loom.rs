@@ -15,6 +15,7 @@ use interleavings::lane::{
     self,
     Before::{self, Cold, Hot},
 };
+use interleavings::{stops, waits, weak};
 
 fn explore(name: &str, scenario: impl Fn() + Send + Sync + 'static) {
     explore_up_to(None, name, scenario);
@@ -185,6 +186,140 @@ fn a_join_waits_for_the_calls_inside_and_no_longer() {
 #[test]
 fn joins_that_wait_for_each_other_end() {
     explore_up_to(Some(5), "joins in a circle", interleavings::join_each_other);
+}
+
+#[test]
+fn what_is_upgraded_is_the_live_topic_of_its_key() {
+    let [last_handle, last_handler, twice] = weak::ENDS;
+    for (what, end) in [last_handle, last_handler] {
+        explore_up_to(Some(3), &format!("upgrade and {what}"), move || {
+            weak::upgrade_beside_an_end(end, 1, false);
+        });
+        explore_up_to(
+            Some(2),
+            &format!("upgrade, {what}, made again"),
+            move || {
+                weak::upgrade_beside_an_end(end, 1, true);
+            },
+        );
+    }
+    explore_up_to(Some(2), "upgrade and the last handler, twice", move || {
+        weak::upgrade_beside_an_end(twice.1, 1, false);
+    });
+    explore_up_to(Some(2), "two upgrades", move || {
+        weak::upgrade_beside_an_end(last_handle.1, 2, false);
+    });
+    explore(
+        "upgrade and the last clone",
+        weak::upgrade_beside_the_last_clone,
+    );
+}
+
+#[test]
+fn a_handler_that_ends_itself_is_not_started_again() {
+    explore_up_to(Some(3), "until, two notifiers", || {
+        stops::until_beside_notifiers(2);
+    });
+    explore_up_to(
+        Some(4),
+        "until and removal",
+        stops::until_beside_its_removal,
+    );
+    explore_up_to(Some(3), "until and join", stops::until_beside_its_join);
+}
+
+#[test]
+fn a_paused_handler_is_not_started() {
+    explore_up_to(Some(4), "pause", || stops::pause_beside_a_dispatch(1));
+    explore_up_to(Some(2), "two pauses", || {
+        stops::pause_beside_a_dispatch(2);
+    });
+    explore_up_to(Some(4), "pause, resume, dispatch", || {
+        stops::pause_and_resume_beside(1, 1);
+    });
+    explore_up_to(Some(4), "pause, resume, pause", || {
+        stops::pause_and_resume_beside(2, 0);
+    });
+    explore_up_to(Some(4), "pause and removal", || {
+        stops::pause_beside_its_removal(0);
+    });
+    explore_up_to(Some(2), "pause, removal, dispatch", || {
+        stops::pause_beside_its_removal(1);
+    });
+    explore("a closure, removal beside a pause", || {
+        interleavings::remove_beside(|registry, stays| drop(registry.pause(stays)));
+    });
+    explore_up_to(
+        Some(3),
+        "resume and the end of a topic",
+        stops::resume_beside_the_end_of_a_topic,
+    );
+}
+
+#[test]
+fn who_waits_for_an_event_gets_the_first_or_is_told() {
+    explore_up_to(Some(3), "wait, a notifier", || {
+        waits::wait_beside_notifiers(1);
+    });
+    explore_up_to(Some(2), "wait, two notifiers", || {
+        waits::wait_beside_notifiers(2);
+    });
+    explore_up_to(Some(2), "wait that is dropped", waits::wait_that_is_dropped);
+    for removal in waits::REMOVALS {
+        for notified in [[false, false], [true, false], [false, true]] {
+            let name = format!("wait and {}, notified {notified:?}", removal.0);
+            explore_up_to(Some(3), &name, move || {
+                waits::wait_beside_a_removal(removal, notified, false);
+            });
+        }
+    }
+    explore_up_to(Some(3), "timed wait and removal", || {
+        waits::wait_beside_a_removal(waits::REMOVALS[0], [false, false], true);
+    });
+    explore_up_to(
+        Some(2),
+        "wait, notifier, removal",
+        waits::wait_beside_a_notifier_and_a_removal,
+    );
+    explore("wait and the last clone", waits::wait_beside_the_last_clone);
+    for is_notified in [true, false] {
+        explore_up_to(
+            Some(3),
+            &format!("await, notified {is_notified}"),
+            move || {
+                waits::await_beside_an_end(is_notified);
+            },
+        );
+    }
+}
+
+#[test]
+fn who_waits_for_records_is_woken() {
+    explore_up_to(Some(2), "record, two notifiers", || {
+        waits::record_beside_notifiers(2);
+    });
+    explore_up_to(
+        Some(2),
+        "record and removal",
+        waits::record_beside_its_removal,
+    );
+}
+
+#[cfg(feature = "async")]
+#[test]
+fn a_task_that_joins_is_woken_by_the_last_future() {
+    for is_cancelled in [false, true] {
+        explore_up_to(
+            Some(3),
+            &format!("async join, cancelled {is_cancelled}"),
+            move || {
+                waits::asynchronous::join_beside_notifiers(1, is_cancelled);
+            },
+        );
+    }
+    explore_up_to(Some(2), "async join, two notifiers", || {
+        waits::asynchronous::join_beside_notifiers(2, false);
+    });
 }
 
 const BEFORE: [Before; 2] = [Cold, Hot];

@@ -11,6 +11,7 @@ use interleavings::lane::{
     self,
     Before::{Cold, Hot},
 };
+use interleavings::{stops, waits, weak};
 
 const RUNS: usize = 50_000;
 
@@ -97,6 +98,55 @@ fn a_join_waits_for_the_calls_inside_and_no_longer() {
 #[test]
 fn joins_that_wait_for_each_other_end() {
     explore(interleavings::join_each_other);
+}
+
+#[test]
+fn what_is_upgraded_is_the_live_topic_of_its_key() {
+    for (_, end) in weak::ENDS {
+        explore(move || weak::upgrade_beside_an_end(end, 2, true));
+    }
+    explore(weak::upgrade_beside_the_last_clone);
+}
+
+#[test]
+fn a_handler_that_ends_itself_is_not_started_again() {
+    explore(|| stops::until_beside_notifiers(3));
+    explore(stops::until_beside_its_removal);
+    explore(stops::until_beside_its_join);
+}
+
+#[test]
+fn a_paused_handler_is_not_started() {
+    explore(|| stops::pause_beside_a_dispatch(2));
+    explore(|| stops::pause_and_resume_beside(2, 1));
+    explore(|| stops::pause_beside_its_removal(1));
+    explore(stops::resume_beside_the_end_of_a_topic);
+}
+
+#[test]
+fn who_waits_for_an_event_gets_the_first_or_is_told() {
+    explore(|| waits::wait_beside_notifiers(3));
+    explore(waits::wait_that_is_dropped);
+    explore(|| waits::wait_beside_a_removal(waits::REMOVALS[0], [false, true], true));
+    explore(waits::wait_beside_a_notifier_and_a_removal);
+    explore(waits::wait_beside_the_last_clone);
+    for is_notified in [false, true] {
+        explore(move || waits::await_beside_an_end(is_notified));
+    }
+}
+
+#[test]
+fn who_waits_for_records_is_woken() {
+    explore(|| waits::record_beside_notifiers(3));
+    explore(waits::record_beside_its_removal);
+}
+
+#[cfg(feature = "async")]
+#[test]
+fn a_task_that_joins_is_woken_by_the_last_future() {
+    for is_cancelled in [false, true] {
+        explore(move || waits::asynchronous::join_beside_notifiers(2, is_cancelled));
+    }
 }
 
 #[test]

@@ -2,6 +2,9 @@
 //! random. A thread that waits for a lock that it holds itself is found by both.
 
 pub(crate) mod lane;
+pub(crate) mod stops;
+pub(crate) mod waits;
+pub(crate) mod weak;
 
 #[cfg(loom)]
 use loom::{
