@@ -97,7 +97,7 @@ fn second_is_called(registry: &SyncRegistry<Dispatch>) -> bool {
 pub(crate) fn until_beside_notifiers(notifiers: usize) {
     let (stage, called) = (Stage::new(), Count::default());
     stage.options().register_until(stage.until_now());
-    let notifies = |_| {
+    let thread = |_| {
         let called = called.clone();
         stage.stops(move |registry| {
             let is_called = second_is_called(registry);
@@ -109,7 +109,7 @@ pub(crate) fn until_beside_notifiers(notifiers: usize) {
             is_called
         })
     };
-    together((0..notifiers).map(notifies).collect());
+    together((0..notifiers).map(thread).collect());
     assert_ne!(called.get(), 0, "nobody has called it");
     assert_eq!(
         stage.calls.get(),
@@ -157,12 +157,12 @@ pub(crate) fn until_beside_its_join() {
 }
 
 /// Dispatches do not start what is paused, as often as it may be.
-pub(crate) fn pause_beside_a_dispatch(pauses: usize) {
+pub(crate) fn pause_beside_a_dispatch(threads: usize) {
     let stage = Stage::new();
     let id = stage.options().register(stage.handler());
     let kept = Arc::new(Mutex::new(Vec::<Paused>::new()));
     let mut work: Vec<Work> = Vec::new();
-    for _ in 0..pauses {
+    for _ in 0..threads {
         let kept = Arc::clone(&kept);
         work.push(stage.stops(move |registry| {
             let paused = registry.pause(id).expect("it is registered");
@@ -190,18 +190,18 @@ fn is_paused(registry: &SyncRegistry<Dispatch>, id: HandlerId) -> bool {
 
 /// A thread pauses and resumes, beside others that do, or that dispatch: while it pauses, the handler is
 /// not called; when nobody does, it is.
-pub(crate) fn pause_and_resume_beside(pauses: usize, dispatches: usize) {
+pub(crate) fn pause_and_resume_beside(threads: usize, dispatches: usize) {
     let stage = Stage::new();
     let id = stage.options().register(stage.handler());
     let mut work: Vec<Work> = Vec::new();
-    for _ in 0..pauses {
+    for _ in 0..threads {
         let registry = stage.registry.clone();
         work.push(Box::new(move || {
             let paused = registry.pause(id).expect("it is registered");
             assert!(!second_is_called(&registry), "it was paused");
             drop(paused);
             let called = second_is_called(&registry);
-            assert!(called || pauses > 1, "nobody pauses it");
+            assert!(called || threads > 1, "nobody pauses it");
         }));
     }
     work.extend((0..dispatches).map(|_| stage.notifies()));

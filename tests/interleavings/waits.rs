@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use topic_registry::{SyncRegistry, TopicHandle, TopicRegistry, WaitError, WaitFor};
+use topic_registry::{HandlerId, SyncRegistry, TopicHandle, TopicRegistry, WaitError, WaitFor};
 
 use super::{Count, Topics, together};
 
@@ -127,14 +127,11 @@ pub(crate) fn wait_that_is_dropped() {
 }
 
 /// How the handler of one who waits may be removed, by name.
-type Removal = (
-    &'static str,
-    fn(&SyncRegistry<u32>, topic_registry::HandlerId),
-);
+type Removal = (&'static str, fn(&SyncRegistry<u32>, HandlerId));
 
 pub(crate) const REMOVALS: [Removal; 2] = [
     ("unregister", |registry, id| {
-        assert!(registry.unregister(id))
+        assert!(registry.unregister(id));
     }),
     ("clear", |registry, _| registry.clear()),
 ];
@@ -142,9 +139,10 @@ pub(crate) const REMOVALS: [Removal; 2] = [
 /// A thread waits while its handler is removed, also if a pin keeps the handler, and calls are timed: it
 /// gets an event that came before, and none that came later.
 pub(crate) fn wait_beside_a_removal(removal: Removal, notified: [bool; 2], is_timed: bool) {
-    let topics = match is_timed {
-        true => TopicRegistry::builder().on_slow(HOUR, |_, _, _| {}).build(),
-        false => Topics::new(),
+    let topics = if is_timed {
+        TopicRegistry::builder().on_slow(HOUR, |_, _, _| {}).build()
+    } else {
+        Topics::new()
     };
     let stage = Stage::new(topics);
     let (waiting, topic, pinned) = (stage.wait_for(), stage.topic.clone(), stage.topic.pin());
@@ -153,10 +151,10 @@ pub(crate) fn wait_beside_a_removal(removal: Removal, notified: [bool; 2], is_ti
         Box::new(move || {
             let called = if before { topic.notify(&1).called() } else { 0 };
             assert_eq!(called == 1, before);
-            match before {
-                // Its event has removed it.
-                true => assert!(!topic.unregister(id)),
-                false => remove(&topic, id),
+            if before {
+                assert!(!topic.unregister(id), "its event has removed it");
+            } else {
+                remove(&topic, id);
             }
             if after {
                 assert_eq!(topic.notify(&2).called(), 0, "it was removed");
@@ -219,9 +217,12 @@ pub(crate) fn await_beside_an_end(is_notified: bool) {
     let (waiting, topic, pinned) = (stage.wait_for(), stage.topic.clone(), stage.topic.pin());
     let id = waiting.id();
     together(vec![
-        Box::new(move || match is_notified {
-            true => assert_eq!(topic.notify(&1).called(), 1),
-            false => assert!(topic.unregister(id)),
+        Box::new(move || {
+            if is_notified {
+                assert_eq!(topic.notify(&1).called(), 1);
+            } else {
+                assert!(topic.unregister(id));
+            }
         }),
         Box::new(move || {
             let event = block_on(waiting).map(|made| made.event);
@@ -341,12 +342,13 @@ pub(crate) mod asynchronous {
         let mut work: Vec<Work> = Vec::new();
         for _ in 0..notifiers {
             let registry = registry.clone();
-            work.push(Box::new(move || match is_cancelled {
-                false => assert_eq!(block_on(registry.notify(&0)).panicked(), 0),
-                true => {
-                    let mut notifies = pin!(registry.notify(&0));
+            work.push(Box::new(move || {
+                let mut dispatch = pin!(registry.notify(&0));
+                if is_cancelled {
                     let mut context = Context::from_waker(Waker::noop());
-                    _ = notifies.as_mut().poll(&mut context);
+                    _ = dispatch.as_mut().poll(&mut context);
+                } else {
+                    assert_eq!(block_on(dispatch).panicked(), 0);
                 }
             }));
         }

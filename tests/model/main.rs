@@ -27,13 +27,19 @@ fn op() -> impl Strategy<Value = Op> {
         1 => key().prop_map(Does::Removes),
         1 => Just(Does::Clears),
         2 => key().prop_map(Does::DropsItsHandle),
+        1 => key().prop_map(Does::NotifiesWhatItPauses),
     ];
     let how = prop_oneof![
         2 => Just(How::Always),
         2 => Just(How::Guarded),
         1 => Just(How::Once),
         1 => Just(How::JoinGuard),
+        1 => Just(How::GuardedOnce),
         1 => Just(How::Interceptor),
+        1 => Just(How::Until),
+        1 => Just(How::JoinableUntil),
+        1 => Just(How::WaitFor),
+        1 => Just(How::Recorder),
     ];
     let changes = vec((-2..3_i8, does.clone()), 0..4);
     prop_oneof![
@@ -47,6 +53,11 @@ fn op() -> impl Strategy<Value = Op> {
         2 => key().prop_map(Op::Pin),
         1 => key().prop_map(Op::Bare),
         3 => any::<u8>().prop_map(Op::DropOwner),
+        1 => key().prop_map(Op::Downgrade),
+        2 => any::<u8>().prop_map(Op::Upgrade),
+        2 => any::<u8>().prop_map(Op::Pause),
+        2 => any::<u8>().prop_map(Op::Resume),
+        3 => any::<u8>().prop_map(Op::Look),
         2 => (key(), changes, vec(any::<u8>(), 0..4), any::<bool>())
             .prop_map(|(key, adds, removes, clear)| Op::Batch(key, adds, removes, clear)),
         1 => Just(Op::Prune),

@@ -1,6 +1,7 @@
 //! Random sequences of everything that one thread can do with topics, against a plain map of
 //! sorted vectors: the same calls in the same order, the same counts, the same topics alive,
-//! every closure dropped exactly once, when its handler goes, and who listens told in order.
+//! every closure dropped exactly once, when its handler goes, who listens told in order, who waits for
+//! events given them once, and weak registries upgraded to the topics that are alive, and no others.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -8,9 +9,11 @@ use std::ops::ControlFlow;
 use std::panic;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, Once};
+use std::time::Duration;
 
 use topic_registry::{
-    HandlerGuard, HandlerId, Interest, JoinGuard, Pinned, SyncRegistry, TopicHandle, TopicRegistry,
+    HandlerGuard, HandlerId, Interest, JoinGuard, Paused, Pinned, Recorder, SyncRegistry,
+    TopicHandle, TopicRegistry, WaitError, WaitFor, WeakSyncRegistry,
 };
 
 /// A few, so that what happens meets.
@@ -37,6 +40,8 @@ pub(crate) enum Does {
     Clears,
     /// It owns one until it is called.
     DropsItsHandle(Key),
+    /// It pauses all handlers of the topic, and resumes them: nobody is called in between.
+    NotifiesWhatItPauses(Key),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,9 +50,16 @@ pub(crate) enum How {
     Always,
     Guarded,
     Once,
+    GuardedOnce,
     JoinGuard,
     /// It stops the dispatch.
     Interceptor,
+    /// It ends itself, by the second call that returns.
+    Until,
+    JoinableUntil,
+    /// Somebody waits for the second call that returns.
+    WaitFor,
+    Recorder,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +86,12 @@ pub(crate) enum Op {
     Pin(Key),
     Bare(Key),
     DropOwner(Pick),
+    Downgrade(Key),
+    Upgrade(Pick),
+    Pause(Pick),
+    Resume(Pick),
+    /// Looks whether that came which a guard waits for.
+    Look(Pick),
     Batch(Key, Vec<(i8, Does)>, Vec<Pick>, bool),
     Prune,
 }
@@ -89,6 +107,10 @@ struct Entry {
     how: How,
     /// Of which topic it owns a handle.
     owns: Option<Key>,
+    /// How often it is paused.
+    pauses: usize,
+    /// How many of its calls have returned.
+    returned: u32,
 }
 
 /// What ought to be.
@@ -98,6 +120,8 @@ struct Model {
     next: Name,
     calls: Vec<Name>,
     panics: u64,
+    /// What came for those who wait and record, and was not taken yet.
+    mail: BTreeMap<Name, usize>,
 }
 
 impl Model {
@@ -111,6 +135,8 @@ impl Model {
             does,
             how,
             owns: does.owns(),
+            pauses: 0,
+            returned: 0,
         });
         entries.sort_by_key(|entry| (Reverse(entry.priority), entry.name));
         name
@@ -141,18 +167,44 @@ impl Model {
         keys
     }
 
+    fn get(&mut self, name: Name) -> Option<&mut Entry> {
+        let mut entries = self.topics.values_mut().flatten();
+        entries.find(|entry| entry.name == name)
+    }
+
     fn is_live(&self, name: Name) -> bool {
         self.topics.values().flatten().any(|entry| entry.name == name)
+    }
+
+    fn names(&self, key: Key) -> Vec<Name> {
+        let entries = self.topics.get(&key).map_or(&[][..], Vec::as_slice);
+        entries.iter().map(|entry| entry.name).collect()
+    }
+
+    /// A call has returned, of a handler that may have been removed by it.
+    fn returned(&mut self, name: Name) {
+        let Some(entry) = self.get(name) else {
+            return;
+        };
+        entry.returned += 1;
+        let (how, is_second) = (entry.how, entry.returned == 2);
+        if how == How::Recorder || how == How::WaitFor && is_second {
+            *self.mail.entry(name).or_default() += 1;
+        }
+        let ends = matches!(how, How::Until | How::JoinableUntil | How::WaitFor);
+        if ends && is_second {
+            self.remove(|_, other| other.name == name);
+        }
     }
 
     /// How many were called, how many panicked, and whether one stopped it.
     fn notify(&mut self, key: Key) -> (usize, usize, bool) {
         let (mut called, mut panicked, mut stopped) = (0, 0_u64, false);
         for entry in self.topics.get(&key).cloned().unwrap_or_default() {
-            if !self.is_live(entry.name) {
+            if self.get(entry.name).is_none_or(|entry| entry.pauses != 0) {
                 continue;
             }
-            if entry.how == How::Once {
+            if matches!(entry.how, How::Once | How::GuardedOnce) {
                 self.remove(|_, other| other.name == entry.name);
                 // What its destructor throws is thrown inside of the call, and not beside it.
                 let in_the_call = u64::from(entry.does == Does::PanicsInItsDrop);
@@ -161,12 +213,15 @@ impl Model {
             called += 1;
             self.calls.push(entry.name);
             match entry.does {
-                Does::Nothing | Does::PanicsInItsDrop | Does::RegistersAndRemovesInItsDrop(_) => {}
+                Does::Nothing
+                | Does::PanicsInItsDrop
+                | Does::RegistersAndRemovesInItsDrop(_)
+                | Does::NotifiesWhatItPauses(_) => {}
                 Does::Panics => panicked += 1,
                 Does::DropsItsHandle(_) => {
-                    let entries = self.topics.values_mut().flatten();
-                    let this = entries.filter(|other| other.name == entry.name);
-                    this.for_each(|entry| entry.owns = None);
+                    if let Some(entry) = self.get(entry.name) {
+                        entry.owns = None;
+                    }
                 }
                 Does::Registers(key, priority) => {
                     self.add(key, priority, Does::Nothing, How::Always);
@@ -177,6 +232,9 @@ impl Model {
                 Does::Clears => {
                     self.remove(|_, _| true);
                 }
+            }
+            if entry.does != Does::Panics {
+                self.returned(entry.name);
             }
             if entry.how == How::Interceptor {
                 stopped = true;
@@ -240,6 +298,16 @@ impl Handler {
                 let handle = self.handle.lock().unwrap().take();
                 drop(handle);
             }
+            Does::NotifiesWhatItPauses(key) => {
+                let Some(topic) = self.topics.get(&key) else {
+                    return;
+                };
+                let handlers = topic.handlers();
+                let pauses = handlers.iter().map(|info| topic.pause(info.id));
+                let pauses: Option<Vec<_>> = pauses.collect();
+                assert!(pauses.is_some(), "they are registered");
+                assert_eq!(topic.notify(&0).called(), 0, "all of them are paused");
+            }
         }
     }
 }
@@ -279,8 +347,43 @@ enum Owner {
 
 /// Who removes its handler when it is dropped.
 enum Guard {
-    Guard(#[expect(dead_code, reason = "it is kept, and dropped")] HandlerGuard),
+    Guard(HandlerGuard),
     JoinGuard(JoinGuard),
+    WaitFor(WaitFor<Name>),
+    Recorder(Recorder<Name>),
+}
+
+impl Guard {
+    /// Takes what has come, which is so much, and looks whether more may come.
+    fn look(&mut self, name: Name, mail: usize, is_live: bool) {
+        let nothing = if is_live {
+            WaitError::TimedOut
+        } else {
+            WaitError::Removed
+        };
+        match self {
+            Self::Guard(_) | Self::JoinGuard(_) => {}
+            Self::WaitFor(waiting) => {
+                let outcomes = [(); 2].map(|()| waiting.wait_timeout(Duration::ZERO));
+                let first = if mail == 0 { Err(nothing) } else { Ok(name) };
+                assert_eq!(outcomes, [first, Err(nothing)], "{name}");
+            }
+            Self::Recorder(recorder) => {
+                assert_eq!(recorder.len(), mail);
+                assert_eq!(recorder.wait_for(mail, Duration::ZERO), Ok(()));
+                let more = recorder.wait_for(mail + 1, Duration::ZERO);
+                assert_eq!(more, Err(nothing), "{name}");
+                assert_eq!(recorder.take(), vec![name; mail]);
+            }
+        }
+    }
+}
+
+/// A weak registry of a topic.
+struct Weak {
+    key: Key,
+    registry: WeakSyncRegistry<u32>,
+    has_gone: bool,
 }
 
 #[derive(Default)]
@@ -291,6 +394,8 @@ struct World {
     ids: Vec<(Key, HandlerId, Name)>,
     guards: Vec<(Name, Guard)>,
     owners: Vec<(Key, Owner)>,
+    pauses: Vec<(Name, Paused)>,
+    weak: Vec<Weak>,
 }
 
 impl World {
@@ -309,8 +414,9 @@ impl World {
                     return;
                 }
                 let (name, guard) = self.guards.swap_remove(index(*at, self.guards.len()));
-                if let Guard::JoinGuard(joinable) = guard {
-                    assert_eq!(joinable.join(), Ok(()));
+                match guard {
+                    Guard::JoinGuard(joinable) => assert_eq!(joinable.join(), Ok(())),
+                    other => drop(other),
                 }
                 self.model.remove(|_, entry| entry.name == name);
             }
@@ -334,6 +440,51 @@ impl World {
                     self.owners.swap_remove(index(*at, self.owners.len()));
                 }
             }
+            Op::Downgrade(key) => {
+                let registry = self.topics.handle(*key).downgrade();
+                // Unless somebody else keeps the topic, it has gone.
+                let has_gone = !self.alive().contains(key);
+                let key = *key;
+                self.weak.push(Weak {
+                    key,
+                    registry,
+                    has_gone,
+                });
+            }
+            Op::Upgrade(at) => {
+                if let Some(Weak { key, registry, .. }) = pick(&self.weak, *at) {
+                    let bare = registry.upgrade().map(|bare| (*key, Owner::Bare(bare)));
+                    self.owners.extend(bare);
+                }
+            }
+            Op::Pause(at) => {
+                let Some(&(key, id, name)) = pick(&self.ids, *at) else {
+                    return;
+                };
+                let paused = self.topics.get(&key).and_then(|topic| topic.pause(id));
+                let entry = self.model.get(name);
+                assert_eq!(paused.is_some(), entry.is_some());
+                entry.into_iter().for_each(|entry| entry.pauses += 1);
+                self.pauses.extend(paused.map(|paused| (name, paused)));
+            }
+            Op::Resume(at) => {
+                if self.pauses.is_empty() {
+                    return;
+                }
+                let (name, paused) = self.pauses.swap_remove(index(*at, self.pauses.len()));
+                drop(paused);
+                let entry = self.model.get(name);
+                entry.into_iter().for_each(|entry| entry.pauses -= 1);
+            }
+            Op::Look(at) => {
+                if self.guards.is_empty() {
+                    return;
+                }
+                let at = index(*at, self.guards.len());
+                let (name, guard) = &mut self.guards[at];
+                let mail = self.model.mail.remove(name).unwrap_or(0);
+                guard.look(*name, mail, self.model.is_live(*name));
+            }
             Op::Batch(key, adds, removes, clear) => self.batch(*key, adds, removes, *clear),
             Op::Prune => assert_eq!(self.topics.prune(), 0),
         }
@@ -342,39 +493,45 @@ impl World {
     fn register(&mut self, key: Key, priority: i8, does: Does, how: How) {
         let handler = Handler::new(&self.topics, &self.shared, does);
         let name = handler.name;
-        // There is no way to register for once at a priority.
-        let priority = if how == How::Once { 0 } else { priority };
+        // Those have no options.
+        let has_options = !matches!(how, How::WaitFor | How::Recorder);
+        let priority = if has_options { priority } else { 0 };
         assert_eq!(self.model.add(key, priority, does, how), name);
-        let priority = i32::from(priority);
-        let closure = move |_: &u32| handler.run();
-        let id = match how {
-            How::Always => self.topics.register_with_priority(key, priority, closure),
-            How::Guarded => {
-                let guard =
-                    self.topics.handle(key).options().priority(priority).guard().register(closure);
-                let id = guard.id();
-                self.guards.push((name, Guard::Guard(guard)));
-                id
-            }
-            How::Once => self.topics.register_once(key, closure),
-            How::Interceptor => {
-                self.topics.handle(key).options().priority(priority).register_interceptor(
-                    move |event| {
-                        closure(event);
-                        ControlFlow::Break(())
-                    },
-                )
-            }
-            How::JoinGuard => {
-                let topics = &self.topics;
-                let joinable =
-                    topics.handle(key).options().priority(priority).joinable().register(closure);
-                let id = joinable.id();
-                self.guards.push((name, Guard::JoinGuard(joinable)));
-                id
-            }
+        let (topic, is_second) = (self.topics.handle(key), second_time());
+        let options = topic.options().priority(priority.into());
+        let call = move |_: &u32| handler.run();
+        let guard = match how {
+            How::Always => Err(options.register(call)),
+            How::Once => Err(options.register_once(call)),
+            How::Interceptor => Err(options.register_interceptor(move |event| {
+                call(event);
+                ControlFlow::Break(())
+            })),
+            How::Until => Err(options.register_until(until(call))),
+            How::Guarded => Ok(Guard::Guard(options.guard().register(call))),
+            How::GuardedOnce => Ok(Guard::Guard(options.guard().register_once(call))),
+            How::JoinGuard => Ok(Guard::JoinGuard(options.joinable().register(call))),
+            How::JoinableUntil => Ok(Guard::JoinGuard(
+                options.joinable().register_until(until(call)),
+            )),
+            How::WaitFor => Ok(Guard::WaitFor(topic.wait_for(move |event| {
+                call(event);
+                is_second().then_some(name)
+            }))),
+            How::Recorder => Ok(Guard::Recorder(topic.record(move |event| {
+                call(event);
+                name
+            }))),
+        };
+        let id = match &guard {
+            Err(id) => *id,
+            Ok(Guard::Guard(guard)) => guard.id(),
+            Ok(Guard::JoinGuard(guard)) => guard.id(),
+            Ok(Guard::WaitFor(guard)) => guard.id(),
+            Ok(Guard::Recorder(guard)) => guard.id(),
         };
         self.ids.push((key, id, name));
+        self.guards.extend(guard.ok().map(|guard| (name, guard)));
     }
 
     fn notify(&mut self, key: Key, way: Way) {
@@ -423,11 +580,52 @@ impl World {
         });
     }
 
+    /// The topics that there must be.
+    fn alive(&self) -> Vec<Key> {
+        self.model.alive(self.owners.iter().map(|(key, _)| *key).collect())
+    }
+
+    /// Who keeps a topic: how many owners, and which handlers.
+    fn keepers(&self, key: Key) -> (usize, Vec<Name>) {
+        let owners = self.owners.iter().filter(|(of, _)| *of == key);
+        (owners.count(), self.model.names(key))
+    }
+
+    /// Applies it, and sees that both worlds agree, and that a weak registry refers to its topic as long
+    /// as that lives, and then to none.
+    fn step(&mut self, op: &Op) {
+        let before = [Key::A, Key::B, Key::C].map(|key| (key, self.keepers(key)));
+        let known = self.weak.len();
+        self.apply(op);
+        self.check();
+        let was_kept = |key: Key| {
+            let (_, (owners, names)) = before.iter().find(|(of, _)| *of == key).expect("of all");
+            // It adds or takes one owner away at most.
+            let is_owned = *owners != 0 && self.keepers(key).0 != 0;
+            is_owned || names.iter().any(|name| self.model.is_live(*name))
+        };
+        let kept: Vec<_> = self.weak.iter().map(|weak| was_kept(weak.key)).collect();
+        let alive = self.alive();
+        for (at, weak) in self.weak.iter_mut().enumerate() {
+            let Some(registry) = weak.registry.upgrade() else {
+                assert!(at >= known || weak.has_gone || !kept[at], "it was kept");
+                weak.has_gone = true;
+                continue;
+            };
+            assert!(!weak.has_gone, "it came back");
+            assert!(alive.contains(&weak.key), "nobody keeps it");
+            let guard = registry.register_guard(|_| {});
+            let topic = self.topics.get(&weak.key).expect("it is alive");
+            assert!(topic.contains(guard.id()), "it is not the topic of its key");
+        }
+    }
+
     fn check(&mut self) {
         // A pin that idles would keep what was removed.
         for pinned in self.owners.iter_mut().filter_map(|(_, owner)| as_pin(owner)) {
             pinned.refresh();
         }
+        let alive = self.alive();
         let Self {
             topics,
             shared,
@@ -447,16 +645,17 @@ impl World {
         let gone: Vec<Name> = (0..model.next).filter(|name| !model.is_live(*name)).collect();
         assert_eq!(dropped, gone);
 
-        let alive = model.alive(self.owners.iter().map(|(key, _)| *key).collect());
         let mut keys = topics.keys();
         keys.sort_unstable();
         assert_eq!(keys, alive);
         for key in keys {
-            let count = model.topics.get(&key).map_or(0, Vec::len);
-            assert_eq!(
-                topics.get(&key).map(|topic| topic.handler_count()),
-                Some(count)
-            );
+            let topic = topics.get(&key).expect("it is listed");
+            let handlers = topic.handlers();
+            let listed = handlers.iter().map(|info| (info.priority, info.paused));
+            let entries = model.topics.get(&key).into_iter().flatten();
+            let expected = entries.map(|entry| (entry.priority.into(), entry.pauses != 0));
+            assert!(listed.eq(expected), "{key:?}: {handlers:?}");
+            assert_eq!(topic.handler_count(), handlers.len());
         }
         for (key, edges) in &*shared.edges.lock().unwrap() {
             let expected = [Interest::Gained, Interest::Lost].into_iter().cycle();
@@ -465,6 +664,23 @@ impl World {
             assert_eq!(edges.len() % 2 == 0, is_empty, "{key:?}: {edges:?}");
         }
     }
+}
+
+/// A handler that ends itself by the second call that returns.
+fn until(call: impl Fn(&u32)) -> impl Fn(&u32) -> ControlFlow<()> {
+    let is_second = second_time();
+    move |event| {
+        call(event);
+        match is_second() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+}
+
+fn second_time() -> impl Fn() -> bool {
+    let times = AtomicU32::new(0);
+    move || times.fetch_add(1, Ordering::Relaxed) == 1
 }
 
 fn as_handle(owner: &mut Owner) -> Option<&mut TopicHandle<Key, u32>> {
@@ -515,9 +731,10 @@ pub(crate) fn run(ops: &[Op]) {
         told.lock().unwrap().entry(*key).or_default().push(interest);
     });
     for op in ops {
-        world.apply(op);
-        world.check();
+        world.step(op);
     }
+    world.pauses.clear();
+    world.model.topics.values_mut().flatten().for_each(|entry| entry.pauses = 0);
     world.owners.clear();
     world.check();
     world.guards.clear();
@@ -525,4 +742,8 @@ pub(crate) fn run(ops: &[Op]) {
     world.model.remove(|_, _| true);
     world.check();
     assert!(world.topics.is_empty());
+    let weak = world.topics.downgrade();
+    assert!(weak.upgrade().is_some_and(|topics| topics.is_empty()));
+    drop(world);
+    assert!(weak.upgrade().is_none(), "something owns the topics");
 }
