@@ -66,12 +66,15 @@ fn op() -> impl Strategy<Value = Op> {
 
 /// What a thread does where none notifies, or where some do.
 fn step(notifies: bool) -> impl Strategy<Value = Step> {
-    use threads::How::{Always, Guarded, JoinGuard, ReentersInItsDrop};
+    use threads::How::{Always, Guarded, JoinGuard, Recorder, ReentersInItsDrop, Until, WaitFor};
     let how = prop_oneof![
         Just(Always),
         Just(Guarded),
         Just(JoinGuard),
-        Just(ReentersInItsDrop)
+        Just(ReentersInItsDrop),
+        Just(Until),
+        Just(WaitFor),
+        Just(Recorder),
     ];
     prop_oneof![
         6 => (key(), -1..2_i8, how).prop_map(|(k, p, h)| Step::Register(k, p, h)),
@@ -80,6 +83,12 @@ fn step(notifies: bool) -> impl Strategy<Value = Step> {
             .prop_map(|(key, adds, removes)| Step::Batch(key, adds, removes)),
         1 => key().prop_map(Step::Handle),
         1 => any::<u8>().prop_map(Step::DropHandle),
+        1 => key().prop_map(Step::Downgrade),
+        2 => any::<u8>().prop_map(Step::Upgrade),
+        4 => prop_oneof![
+            any::<u8>().prop_map(Step::Pause),
+            any::<u8>().prop_map(Step::Resume),
+        ],
         3 => key().prop_map(Step::Look),
         if notifies { 6 } else { 0 } => (key(), way()).prop_map(|(k, w)| Step::Notify(k, w)),
     ]

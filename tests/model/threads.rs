@@ -1,17 +1,21 @@
 //! Random sequences for several threads on a few keys, which they share. What each of them does to
 //! its own handlers it knows for certain, whatever the others do: which of them its notifications
-//! call, and in which order; what it can count and find; and when their closures are dropped.
+//! call, and in which order; what it can count and find; what it waits for; and when their closures are
+//! dropped. And whatever others do, a weak registry gives out the one topic of its key, or none.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use topic_registry::{Batch, HandlerGuard, HandlerId, Interest, JoinGuard, SyncFlavor};
-use topic_registry::{TopicHandle, TopicRegistry};
+use topic_registry::{Batch, HandlerGuard, HandlerId, Interest, JoinGuard, Paused, Recorder};
+use topic_registry::{
+    SyncFlavor, TopicHandle, TopicRegistry, WaitError, WaitFor, WeakSyncRegistry,
+};
 
 use crate::world::{Key, Pick, Way, pick};
 
@@ -24,6 +28,12 @@ pub(crate) enum How {
     JoinGuard,
     /// Its destructor registers and removes another one of the same key.
     ReentersInItsDrop,
+    /// It ends itself, by an event of its thread's.
+    Until,
+    /// It waits for an event of its thread's.
+    WaitFor,
+    /// It records the events of all threads.
+    Recorder,
 }
 
 #[derive(Clone, Debug)]
@@ -33,6 +43,10 @@ pub(crate) enum Step {
     Batch(Key, Vec<i8>, Vec<Pick>),
     Handle(Key),
     DropHandle(Pick),
+    Downgrade(Key),
+    Upgrade(Pick),
+    Pause(Pick),
+    Resume(Pick),
     /// Sees that everything can be asked for that is known for certain of this key.
     Look(Key),
     Notify(Key, Way),
@@ -53,12 +67,24 @@ struct Own {
     id: HandlerId,
     keep: Keep,
     dropped_by: Arc<OnceLock<ThreadId>>,
+    pauses: Vec<Paused>,
+    is_until: bool,
 }
 
 enum Keep {
     Id,
     Guard(HandlerGuard),
     JoinGuard(JoinGuard),
+    WaitFor(WaitFor<usize>),
+    Recorder(Recorder<usize>),
+}
+
+/// A weak registry, and a handler of the same thread's that keeps the topic.
+struct Weak {
+    key: Key,
+    registry: WeakSyncRegistry<usize>,
+    keeper: Option<HandlerId>,
+    has_gone: bool,
 }
 
 /// What a closure owns.
@@ -90,6 +116,7 @@ struct Actor {
     /// Those that were removed.
     removed: Vec<Own>,
     handles: Vec<TopicHandle<Key, usize>>,
+    weak: Vec<Weak>,
 }
 
 impl Actor {
@@ -101,31 +128,45 @@ impl Actor {
             own: Vec::new(),
             removed: Vec::new(),
             handles: Vec::new(),
+            weak: Vec::new(),
         }
     }
 
-    /// Its handlers of a key, in the order in which they run.
-    fn own_of(&self, key: Key) -> Vec<HandlerId> {
+    /// Its handlers of a key, in the order in which they run, and whether they are paused.
+    fn own_of(&self, key: Key) -> Vec<(HandlerId, bool)> {
         let mut own: Vec<_> = self.own.iter().filter(|own| own.key == key).collect();
         own.sort_by_key(|own| Reverse(own.priority));
-        own.iter().map(|own| own.id).collect()
+        own.iter().map(|own| (own.id, !own.pauses.is_empty())).collect()
     }
 
     fn step(&mut self, step: &Step, is_quiet: bool) {
         match step {
             Step::Register(key, priority, how) => self.register(*key, *priority, *how),
             Step::Remove(at) => {
-                if !self.own.is_empty() {
-                    let own = self.own.remove(usize::from(*at) % self.own.len());
+                if let Some(at) = index(&self.own, *at) {
+                    let own = self.own.remove(at);
                     self.remove(own, is_quiet);
                 }
             }
             Step::Batch(key, adds, removes) => self.batch(*key, adds, removes, is_quiet),
             Step::Handle(key) => self.handles.push(self.topics.handle(*key)),
             Step::DropHandle(at) => {
-                if !self.handles.is_empty() {
-                    let at = usize::from(*at) % self.handles.len();
+                if let Some(at) = index(&self.handles, *at) {
                     drop(self.handles.swap_remove(at));
+                }
+            }
+            Step::Downgrade(key) => self.downgrade(*key),
+            Step::Upgrade(at) => self.upgrade(*at),
+            Step::Pause(at) => {
+                if let Some(at) = index(&self.own, *at) {
+                    let own = &mut self.own[at];
+                    let topic = self.topics.get(&own.key).expect("it has a handler");
+                    own.pauses.push(topic.pause(own.id).expect("it is registered"));
+                }
+            }
+            Step::Resume(at) => {
+                if let Some(at) = index(&self.own, *at) {
+                    drop(self.own[at].pauses.pop());
                 }
             }
             Step::Look(key) => self.look(*key),
@@ -155,19 +196,45 @@ impl Actor {
 
     fn register(&mut self, key: Key, priority: i8, how: How) {
         let (noting, dropped_by, slot) = self.closure(key, how);
-        let (topics, at) = (&self.topics, i32::from(priority));
+        let (topic, this) = (self.topics.handle(key), self.number);
+        // Those have no options.
+        let has_options = !matches!(how, How::WaitFor | How::Recorder);
+        let priority = if has_options { priority } else { 0 };
+        let options = topic.options().priority(priority.into());
         let (id, keep) = match how {
-            How::Always | How::ReentersInItsDrop => {
-                (topics.register_with_priority(key, at, noting), Keep::Id)
+            How::Always | How::ReentersInItsDrop => (options.register(noting), Keep::Id),
+            How::Until => {
+                let until = move |event: &usize| {
+                    noting(event);
+                    if *event == this {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
+                };
+                (options.register_until(until), Keep::Id)
             }
             How::Guarded => {
-                let guard = topics.handle(key).options().priority(at).guard().register(noting);
+                let guard = options.guard().register(noting);
                 (guard.id(), Keep::Guard(guard))
             }
             How::JoinGuard => {
-                let joinable =
-                    topics.handle(key).options().priority(at).joinable().register(noting);
+                let joinable = options.joinable().register(noting);
                 (joinable.id(), Keep::JoinGuard(joinable))
+            }
+            How::WaitFor => {
+                let waiting = topic.wait_for(move |event| {
+                    noting(event);
+                    (*event == this).then_some(this)
+                });
+                (waiting.id(), Keep::WaitFor(waiting))
+            }
+            How::Recorder => {
+                let recorder = topic.record(move |event| {
+                    noting(event);
+                    *event
+                });
+                (recorder.id(), Keep::Recorder(recorder))
             }
         };
         slot.set(id).expect("it has one id");
@@ -177,6 +244,8 @@ impl Actor {
             id,
             keep,
             dropped_by,
+            pauses: Vec::new(),
+            is_until: matches!(how, How::Until),
         });
     }
 
@@ -191,6 +260,14 @@ impl Actor {
                 assert_eq!(joinable.join(), Ok(()));
                 assert!(own.dropped_by.get().is_some(), "join waits for that");
             }
+            Keep::WaitFor(mut waiting) => {
+                let outcome = waiting.wait_timeout(Duration::ZERO);
+                assert_eq!(outcome, Err(WaitError::TimedOut), "no own event came");
+                assert!(self.topics.unregister(&own.key, own.id));
+                let outcome = waiting.wait();
+                assert_eq!(outcome, Err(WaitError::Removed));
+            }
+            Keep::Recorder(recorder) => drop(recorder),
         }
         self.note_removed(own, is_quiet);
     }
@@ -227,6 +304,8 @@ impl Actor {
                     id,
                     keep: Keep::Id,
                     dropped_by,
+                    pauses: Vec::new(),
+                    is_until: false,
                 }
             };
             adds.map(add).collect::<Vec<_>>()
@@ -245,8 +324,9 @@ impl Actor {
         let own = self.own_of(key);
         let topic = self.topics.get(&key);
         let listed = topic.as_ref().map_or(Vec::new(), |topic| topic.handlers());
-        let listed = listed.iter().map(|info| info.id);
-        let listed: Vec<_> = listed.filter(|id| own.contains(id)).collect();
+        let listed = listed.iter().map(|info| (info.id, info.paused));
+        let is_own = |(id, _): &(HandlerId, bool)| own.iter().any(|(own, _)| own == id);
+        let listed: Vec<_> = listed.filter(is_own).collect();
         assert_eq!(listed, own, "its own are listed in their order");
         let count = topic.as_ref().map_or(0, |topic| topic.handler_count());
         assert!(
@@ -255,7 +335,7 @@ impl Actor {
             own.len()
         );
         let contains = |id| topic.as_ref().is_some_and(|topic| topic.contains(id));
-        assert!(own.iter().all(|id| contains(*id)));
+        assert!(own.iter().all(|(id, _)| contains(*id)));
         assert!(!self.removed.iter().any(|own| contains(own.id)));
         let topics = self.topics.topics();
         let listed = topics.iter().find(|topic| topic.key == key);
@@ -267,19 +347,74 @@ impl Actor {
         );
     }
 
-    fn notify(&self, key: Key, way: Way) {
+    fn notify(&mut self, key: Key, way: Way) {
         let delivery = match way {
             Way::Key => self.topics.notify(&key, &self.number),
             Way::Handle => self.topics.handle(key).notify(&self.number),
             Way::Pin => self.topics.handle(key).pin().notify(&self.number),
         };
-        let own = self.own_of(key);
+        let own = self.own_of(key).into_iter();
+        let own: Vec<_> = own.filter(|(_, paused)| !paused).map(|(id, _)| id).collect();
         let called = std::mem::take(&mut *self.calls.lock().unwrap());
         assert_eq!(
             called, own,
             "its own are called in their order, and no others"
         );
         assert!(delivery.called() >= own.len() && delivery.panicked() == 0);
+        for id in called {
+            self.was_called(id);
+        }
+    }
+
+    /// A handler has had an event of this thread's.
+    fn was_called(&mut self, id: HandlerId) {
+        let at = self.own.iter().position(|own| own.id == id).expect("it is its own");
+        let number = self.number;
+        let ends = match &mut self.own[at].keep {
+            Keep::WaitFor(waiting) => {
+                let outcomes = [(); 2].map(|()| waiting.wait_timeout(Duration::ZERO));
+                assert_eq!(outcomes, [Ok(number), Err(WaitError::Removed)]);
+                true
+            }
+            Keep::Recorder(recorder) => {
+                let events = recorder.take();
+                let own = events.iter().filter(|event| **event == number);
+                assert_eq!(own.count(), 1, "{events:?}");
+                false
+            }
+            _ => self.own[at].is_until,
+        };
+        if ends {
+            let mut own = self.own.remove(at);
+            own.keep = Keep::Id;
+            self.note_removed(own, false);
+        }
+    }
+
+    fn downgrade(&mut self, key: Key) {
+        self.weak.push(Weak {
+            key,
+            registry: self.topics.handle(key).downgrade(),
+            keeper: self.own_of(key).first().map(|(id, _)| *id),
+            has_gone: false,
+        });
+    }
+
+    fn upgrade(&mut self, at: Pick) {
+        let Some(at) = index(&self.weak, at) else {
+            return;
+        };
+        let weak = &mut self.weak[at];
+        let Some(registry) = weak.registry.upgrade() else {
+            let is_kept = self.own.iter().any(|own| Some(own.id) == weak.keeper);
+            assert!(!is_kept, "it has a handler");
+            weak.has_gone = true;
+            return;
+        };
+        assert!(!weak.has_gone, "it came back");
+        let guard = registry.register_guard(|_| {});
+        let topic = self.topics.get(&weak.key).expect("it has an owner");
+        assert!(topic.contains(guard.id()), "it is not the topic of its key");
     }
 
     /// What holds when nothing is under way any more.
@@ -288,6 +423,10 @@ impl Actor {
         assert!(self.removed.iter().all(is_dropped), "a closure is left");
         assert!(!self.own.iter().any(is_dropped), "a closure is gone");
     }
+}
+
+fn index<T>(of: &[T], at: Pick) -> Option<usize> {
+    (!of.is_empty()).then(|| usize::from(at) % of.len())
 }
 
 type Noting = Box<dyn Fn(&usize) + Send + Sync>;
