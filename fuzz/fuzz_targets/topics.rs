@@ -2,7 +2,9 @@
 
 #![no_main]
 
+#[path = "../../tests/model/plain.rs"]
+mod plain;
 #[path = "../../tests/model/world.rs"]
 mod world;
 
-libfuzzer_sys::fuzz_target!(|ops: Vec<world::Op>| world::run(&ops));
+libfuzzer_sys::fuzz_target!(|ops: Vec<plain::Op>| world::run(&ops));

@@ -1,13 +1,14 @@
-//! Random sequences of what one thread can do with topics; see `world.rs`. The fuzzer in
-//! `fuzz/` makes up its own. And of what several threads can do at once; see `threads.rs`.
+//! Random sequences of what one thread can do with topics; see `world.rs`, and `plain.rs` for what
+//! ought to be. The fuzzer in `fuzz/` makes up its own. And of what several threads can do at once; see `threads.rs`.
 
+mod plain;
 mod threads;
 mod world;
 
+use plain::{Does, How, Key, Op, Way};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use threads::{Phase, Step};
-use world::{Does, How, Key, Op, Way};
 
 fn key() -> impl Strategy<Value = Key> {
     prop_oneof![Just(Key::A), Just(Key::B), Just(Key::C)]

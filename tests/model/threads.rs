@@ -17,7 +17,8 @@ use topic_registry::{
     SyncFlavor, TopicHandle, TopicRegistry, WaitError, WaitFor, WeakSyncRegistry,
 };
 
-use crate::world::{Key, Pick, Way, pick};
+use crate::plain::{Key, Pick, Way};
+use crate::world::pick;
 
 type Topics = TopicRegistry<Key, usize>;
 

@@ -3,7 +3,6 @@
 //! every closure dropped exactly once, when its handler goes, who listens told in order, who waits for
 //! events given them once, and weak registries upgraded to the topics that are alive, and no others.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::panic;
@@ -16,239 +15,7 @@ use topic_registry::{
     TopicHandle, TopicRegistry, WaitError, WaitFor, WeakSyncRegistry,
 };
 
-/// A few, so that what happens meets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
-pub(crate) enum Key {
-    A,
-    B,
-    C,
-}
-
-/// What a handler does when it is called, or when its closure is dropped.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
-pub(crate) enum Does {
-    Nothing,
-    Panics,
-    PanicsInItsDrop,
-    /// It leaves nothing behind: when a closure is dropped beside a pin or a dispatch, is not
-    /// for the model to say.
-    RegistersAndRemovesInItsDrop(Key),
-    Registers(Key, i8),
-    Removes(Key),
-    Clears,
-    /// It owns one until it is called.
-    DropsItsHandle(Key),
-    /// It pauses all handlers of the topic, and resumes them: nobody is called in between.
-    NotifiesWhatItPauses(Key),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
-pub(crate) enum How {
-    Always,
-    Guarded,
-    Once,
-    GuardedOnce,
-    JoinGuard,
-    /// It stops the dispatch.
-    Interceptor,
-    /// It ends itself, by the second call that returns.
-    Until,
-    JoinableUntil,
-    /// Somebody waits for the second call that returns.
-    WaitFor,
-    Recorder,
-}
-
-#[derive(Clone, Copy, Debug)]
-#[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
-pub(crate) enum Way {
-    Key,
-    Handle,
-    Pin,
-}
-
-/// Which one of those there are: a number of any size.
-pub(crate) type Pick = u8;
-
-#[derive(Clone, Debug)]
-#[cfg_attr(fuzzing, derive(arbitrary::Arbitrary))]
-pub(crate) enum Op {
-    Register(Key, i8, Does, How),
-    Unregister(Pick),
-    DropGuard(Pick),
-    Notify(Key, Way),
-    Remove(Key),
-    Clear,
-    Handle(Key),
-    Pin(Key),
-    Bare(Key),
-    DropOwner(Pick),
-    Downgrade(Key),
-    Upgrade(Pick),
-    Pause(Pick),
-    Resume(Pick),
-    /// Looks whether that came which a guard waits for.
-    Look(Pick),
-    Batch(Key, Vec<(i8, Does)>, Vec<Pick>, bool),
-    Prune,
-}
-
-/// A handler's number: handlers get theirs in the order of registration, in both worlds.
-type Name = u32;
-
-#[derive(Clone, Debug)]
-struct Entry {
-    name: Name,
-    priority: i8,
-    does: Does,
-    how: How,
-    /// Of which topic it owns a handle.
-    owns: Option<Key>,
-    /// How often it is paused.
-    pauses: usize,
-    /// How many of its calls have returned.
-    returned: u32,
-}
-
-/// What ought to be.
-#[derive(Default)]
-struct Model {
-    topics: BTreeMap<Key, Vec<Entry>>,
-    next: Name,
-    calls: Vec<Name>,
-    panics: u64,
-    /// What came for those who wait and record, and was not taken yet.
-    mail: BTreeMap<Name, usize>,
-}
-
-impl Model {
-    fn add(&mut self, key: Key, priority: i8, does: Does, how: How) -> Name {
-        let name = self.next;
-        self.next += 1;
-        let entries = self.topics.entry(key).or_default();
-        entries.push(Entry {
-            name,
-            priority,
-            does,
-            how,
-            owns: does.owns(),
-            pauses: 0,
-            returned: 0,
-        });
-        entries.sort_by_key(|entry| (Reverse(entry.priority), entry.name));
-        name
-    }
-
-    /// Removes those, whose closures go with them; whether there were any.
-    fn remove(&mut self, goes: impl Fn(Key, &Entry) -> bool) -> bool {
-        let mut gone = 0;
-        for (key, entries) in &mut self.topics {
-            entries.retain(|entry| {
-                let goes = goes(*key, entry);
-                gone += u64::from(goes);
-                self.panics += u64::from(goes && entry.does == Does::PanicsInItsDrop);
-                !goes
-            });
-        }
-        gone != 0
-    }
-
-    /// The topics that there must be, if there are handles of these.
-    fn alive(&self, mut keys: Vec<Key>) -> Vec<Key> {
-        for (key, entries) in &self.topics {
-            keys.extend((!entries.is_empty()).then_some(*key));
-            keys.extend(entries.iter().filter_map(|entry| entry.owns));
-        }
-        keys.sort_unstable();
-        keys.dedup();
-        keys
-    }
-
-    fn get(&mut self, name: Name) -> Option<&mut Entry> {
-        let mut entries = self.topics.values_mut().flatten();
-        entries.find(|entry| entry.name == name)
-    }
-
-    fn is_live(&self, name: Name) -> bool {
-        self.topics.values().flatten().any(|entry| entry.name == name)
-    }
-
-    fn names(&self, key: Key) -> Vec<Name> {
-        let entries = self.topics.get(&key).map_or(&[][..], Vec::as_slice);
-        entries.iter().map(|entry| entry.name).collect()
-    }
-
-    /// A call has returned, of a handler that may have been removed by it.
-    fn returned(&mut self, name: Name) {
-        let Some(entry) = self.get(name) else {
-            return;
-        };
-        entry.returned += 1;
-        let (how, is_second) = (entry.how, entry.returned == 2);
-        if how == How::Recorder || how == How::WaitFor && is_second {
-            *self.mail.entry(name).or_default() += 1;
-        }
-        let ends = matches!(how, How::Until | How::JoinableUntil | How::WaitFor);
-        if ends && is_second {
-            self.remove(|_, other| other.name == name);
-        }
-    }
-
-    /// How many were called, how many panicked, and whether one stopped it.
-    fn notify(&mut self, key: Key) -> (usize, usize, bool) {
-        let (mut called, mut panicked, mut stopped) = (0, 0_u64, false);
-        for entry in self.topics.get(&key).cloned().unwrap_or_default() {
-            if self.get(entry.name).is_none_or(|entry| entry.pauses != 0) {
-                continue;
-            }
-            if matches!(entry.how, How::Once | How::GuardedOnce) {
-                self.remove(|_, other| other.name == entry.name);
-                // What its destructor throws is thrown inside of the call, and not beside it.
-                let in_the_call = u64::from(entry.does == Does::PanicsInItsDrop);
-                (self.panics, panicked) = (self.panics - in_the_call, panicked + in_the_call);
-            }
-            called += 1;
-            self.calls.push(entry.name);
-            match entry.does {
-                Does::Nothing
-                | Does::PanicsInItsDrop
-                | Does::RegistersAndRemovesInItsDrop(_)
-                | Does::NotifiesWhatItPauses(_) => {}
-                Does::Panics => panicked += 1,
-                Does::DropsItsHandle(_) => {
-                    if let Some(entry) = self.get(entry.name) {
-                        entry.owns = None;
-                    }
-                }
-                Does::Registers(key, priority) => {
-                    self.add(key, priority, Does::Nothing, How::Always);
-                }
-                Does::Removes(key) => {
-                    self.remove(|other, _| other == key);
-                }
-                Does::Clears => {
-                    self.remove(|_, _| true);
-                }
-            }
-            if entry.does != Does::Panics {
-                self.returned(entry.name);
-            }
-            if entry.how == How::Interceptor {
-                stopped = true;
-                break;
-            }
-        }
-        self.panics += panicked;
-        (
-            called,
-            usize::try_from(panicked).expect("not more than there are handlers"),
-            stopped,
-        )
-    }
-}
+use crate::plain::{Does, How, Key, Model, Name, Op, Pick, Way};
 
 /// What the closures of the real handlers share.
 #[derive(Clone, Default)]
@@ -328,16 +95,6 @@ impl Drop for Handler {
     }
 }
 
-impl Does {
-    /// Of which topic a handler owns a handle that does this.
-    fn owns(self) -> Option<Key> {
-        match self {
-            Self::DropsItsHandle(key) => Some(key),
-            _ => None,
-        }
-    }
-}
-
 /// Who keeps a topic without a handler.
 enum Owner {
     Handle(TopicHandle<Key, u32>),
@@ -346,14 +103,14 @@ enum Owner {
 }
 
 /// Who removes its handler when it is dropped.
-enum Guard {
+enum Keep {
     Guard(HandlerGuard),
     JoinGuard(JoinGuard),
     WaitFor(WaitFor<Name>),
     Recorder(Recorder<Name>),
 }
 
-impl Guard {
+impl Keep {
     /// Takes what has come, which is so much, and looks whether more may come.
     fn look(&mut self, name: Name, mail: usize, is_live: bool) {
         let nothing = if is_live {
@@ -392,7 +149,7 @@ struct World {
     shared: Shared,
     model: Model,
     ids: Vec<(Key, HandlerId, Name)>,
-    guards: Vec<(Name, Guard)>,
+    guards: Vec<(Name, Keep)>,
     owners: Vec<(Key, Owner)>,
     pauses: Vec<(Name, Paused)>,
     weak: Vec<Weak>,
@@ -409,17 +166,7 @@ impl World {
                 let removed = self.topics.unregister(&key, id);
                 assert_eq!(removed, self.model.remove(|_, entry| entry.name == name));
             }
-            Op::DropGuard(at) => {
-                if self.guards.is_empty() {
-                    return;
-                }
-                let (name, guard) = self.guards.swap_remove(index(*at, self.guards.len()));
-                match guard {
-                    Guard::JoinGuard(joinable) => assert_eq!(joinable.join(), Ok(())),
-                    other => drop(other),
-                }
-                self.model.remove(|_, entry| entry.name == name);
-            }
+            Op::DropGuard(at) => self.drop_guard(*at),
             Op::Notify(key, way) => self.notify(*key, *way),
             Op::Remove(key) => {
                 let removed = self.topics.remove(key);
@@ -440,54 +187,76 @@ impl World {
                     self.owners.swap_remove(index(*at, self.owners.len()));
                 }
             }
-            Op::Downgrade(key) => {
-                let registry = self.topics.handle(*key).downgrade();
-                // Unless somebody else keeps the topic, it has gone.
-                let has_gone = !self.alive().contains(key);
-                let key = *key;
-                self.weak.push(Weak {
-                    key,
-                    registry,
-                    has_gone,
-                });
-            }
+            Op::Downgrade(key) => self.downgrade(*key),
             Op::Upgrade(at) => {
                 if let Some(Weak { key, registry, .. }) = pick(&self.weak, *at) {
                     let bare = registry.upgrade().map(|bare| (*key, Owner::Bare(bare)));
                     self.owners.extend(bare);
                 }
             }
-            Op::Pause(at) => {
-                let Some(&(key, id, name)) = pick(&self.ids, *at) else {
-                    return;
-                };
-                let paused = self.topics.get(&key).and_then(|topic| topic.pause(id));
-                let entry = self.model.get(name);
-                assert_eq!(paused.is_some(), entry.is_some());
-                entry.into_iter().for_each(|entry| entry.pauses += 1);
-                self.pauses.extend(paused.map(|paused| (name, paused)));
-            }
-            Op::Resume(at) => {
-                if self.pauses.is_empty() {
-                    return;
-                }
-                let (name, paused) = self.pauses.swap_remove(index(*at, self.pauses.len()));
-                drop(paused);
-                let entry = self.model.get(name);
-                entry.into_iter().for_each(|entry| entry.pauses -= 1);
-            }
-            Op::Look(at) => {
-                if self.guards.is_empty() {
-                    return;
-                }
-                let at = index(*at, self.guards.len());
-                let (name, guard) = &mut self.guards[at];
-                let mail = self.model.mail.remove(name).unwrap_or(0);
-                guard.look(*name, mail, self.model.is_live(*name));
-            }
+            Op::Pause(at) => self.pause(*at),
+            Op::Resume(at) => self.resume(*at),
+            Op::Look(at) => self.look(*at),
             Op::Batch(key, adds, removes, clear) => self.batch(*key, adds, removes, *clear),
             Op::Prune => assert_eq!(self.topics.prune(), 0),
         }
+    }
+
+    fn drop_guard(&mut self, at: Pick) {
+        if self.guards.is_empty() {
+            return;
+        }
+        let (name, guard) = self.guards.swap_remove(index(at, self.guards.len()));
+        match guard {
+            Keep::JoinGuard(joinable) => assert_eq!(joinable.join(), Ok(())),
+            other => drop(other),
+        }
+        self.model.remove(|_, entry| entry.name == name);
+    }
+
+    fn downgrade(&mut self, key: Key) {
+        let registry = self.topics.handle(key).downgrade();
+        // Unless somebody else keeps the topic, it has gone with that handle.
+        let has_gone = !self.alive().contains(&key);
+        self.weak.push(Weak {
+            key,
+            registry,
+            has_gone,
+        });
+    }
+
+    fn pause(&mut self, at: Pick) {
+        let Some(&(key, id, name)) = pick(&self.ids, at) else {
+            return;
+        };
+        let paused = self.topics.get(&key).and_then(|topic| topic.pause(id));
+        let entry = self.model.get(name);
+        assert_eq!(paused.is_some(), entry.is_some());
+        if let Some((entry, paused)) = entry.zip(paused) {
+            entry.pauses += 1;
+            self.pauses.push((name, paused));
+        }
+    }
+
+    fn resume(&mut self, at: Pick) {
+        if self.pauses.is_empty() {
+            return;
+        }
+        let (name, paused) = self.pauses.swap_remove(index(at, self.pauses.len()));
+        drop(paused);
+        if let Some(entry) = self.model.get(name) {
+            entry.pauses -= 1;
+        }
+    }
+
+    fn look(&mut self, at: Pick) {
+        if self.guards.is_empty() {
+            return;
+        }
+        let at = index(at, self.guards.len());
+        let (name, guard) = &mut self.guards[at];
+        let mail = self.model.mail.remove(name).unwrap_or(0);
+        guard.look(*name, mail, self.model.is_live(*name));
     }
 
     fn register(&mut self, key: Key, priority: i8, does: Does, how: How) {
@@ -508,27 +277,27 @@ impl World {
                 ControlFlow::Break(())
             })),
             How::Until => Err(options.register_until(until(call))),
-            How::Guarded => Ok(Guard::Guard(options.guard().register(call))),
-            How::GuardedOnce => Ok(Guard::Guard(options.guard().register_once(call))),
-            How::JoinGuard => Ok(Guard::JoinGuard(options.joinable().register(call))),
-            How::JoinableUntil => Ok(Guard::JoinGuard(
+            How::Guarded => Ok(Keep::Guard(options.guard().register(call))),
+            How::GuardedOnce => Ok(Keep::Guard(options.guard().register_once(call))),
+            How::JoinGuard => Ok(Keep::JoinGuard(options.joinable().register(call))),
+            How::JoinableUntil => Ok(Keep::JoinGuard(
                 options.joinable().register_until(until(call)),
             )),
-            How::WaitFor => Ok(Guard::WaitFor(topic.wait_for(move |event| {
+            How::WaitFor => Ok(Keep::WaitFor(topic.wait_for(move |event| {
                 call(event);
                 is_second().then_some(name)
             }))),
-            How::Recorder => Ok(Guard::Recorder(topic.record(move |event| {
+            How::Recorder => Ok(Keep::Recorder(topic.record(move |event| {
                 call(event);
                 name
             }))),
         };
         let id = match &guard {
             Err(id) => *id,
-            Ok(Guard::Guard(guard)) => guard.id(),
-            Ok(Guard::JoinGuard(guard)) => guard.id(),
-            Ok(Guard::WaitFor(guard)) => guard.id(),
-            Ok(Guard::Recorder(guard)) => guard.id(),
+            Ok(Keep::Guard(guard)) => guard.id(),
+            Ok(Keep::JoinGuard(guard)) => guard.id(),
+            Ok(Keep::WaitFor(guard)) => guard.id(),
+            Ok(Keep::Recorder(guard)) => guard.id(),
         };
         self.ids.push((key, id, name));
         self.guards.extend(guard.ok().map(|guard| (name, guard)));
@@ -671,9 +440,10 @@ fn until(call: impl Fn(&u32)) -> impl Fn(&u32) -> ControlFlow<()> {
     let is_second = second_time();
     move |event| {
         call(event);
-        match is_second() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
+        if is_second() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
         }
     }
 }
