@@ -26,7 +26,7 @@
 //! [Security]: https://docs.rs/crate/topic-registry/latest/source/SECURITY.md
 //! [Contributing]: https://docs.rs/crate/topic-registry/latest/source/CONTRIBUTING.md
 // The plot is not part of the documentation. This is an empty picture.
-//! [plot]: data:image/gif;base64,R0lGODlhAQABAAAAACw=
+//! [plot]: data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7
 // Its async snippet is tested where it compiles.
 #![cfg_attr(any(not(doctest), feature = "async"), doc = include_str!("../README.md"))]
 #![cfg_attr(not(feature = "fast-lane"), forbid(unsafe_code))]
@@ -49,10 +49,10 @@ pub mod patterns {}
 #[cfg(doc)]
 #[doc = include_str!("../docs/RELIABILITY.md")]
 pub mod reliability {}
-/// [notify]: data:image/gif;base64,R0lGODlhAQABAAAAACw=
-/// [churn]: data:image/gif;base64,R0lGODlhAQABAAAAACw=
-/// [threads]: data:image/gif;base64,R0lGODlhAQABAAAAACw=
-/// [bytes]: data:image/gif;base64,R0lGODlhAQABAAAAACw=
+/// [notify]: data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7
+/// [churn]: data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7
+/// [threads]: data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7
+/// [bytes]: data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7
 #[cfg(doc)]
 #[doc = include_str!("../docs/PERFORMANCE.md")]
 pub mod performance {}

@@ -453,7 +453,7 @@ pub struct TopicInfo<K> {
 }
 
 impl<F: Flavor<E>, K: Key, E: ?Sized> Handle<F, K, E> {
-    /// The topic's key.
+    /// Returns the topic's key.
     #[must_use]
     pub fn key(&self) -> &K {
         &self.scope.parent.key

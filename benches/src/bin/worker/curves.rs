@@ -40,7 +40,7 @@ fn notify() -> impl Iterator<Item = Point> {
         ("tokio broadcast", |n| {
             notifying::<peers::Broadcast>(n.into())
         }),
-        ("RwLock<Vec>", |n| notifying::<peers::LockedVec>(n.into())),
+        ("locked Vec", |n| notifying::<peers::LockedVec>(n.into())),
         ("Vec", |n| notifying::<peers::BareVec>(n.into())),
     ];
     timed(WAYS, &[0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024])
@@ -74,7 +74,7 @@ fn threads() -> impl Iterator<Item = Point> {
         ("own topics", |n| with_own_topics(n as usize)),
         ("by key", |n| sharing::<ours::ByKey>(n as usize)),
         ("registry-io", |n| sharing::<peers::RegistryIo>(n as usize)),
-        ("RwLock<Vec>", |n| sharing::<peers::LockedVec>(n as usize)),
+        ("locked Vec", |n| sharing::<peers::LockedVec>(n as usize)),
     ];
     timed(WAYS, &[1, 2, 4, 8]).map(|point| Point {
         value: 1e3 / point.value,
