@@ -15,17 +15,8 @@ impl<C> CallbackCell<C> {
 
     /// Replaces the callback; returns what the destructor of the old one threw.
     pub(crate) fn set(&self, callback: Option<C>) -> Result<(), Payload> {
-        self.set_with(callback, || ())
-    }
-
-    /// As [`set`](Self::set); runs `with` under the same lock.
-    pub(crate) fn set_with(&self, callback: Option<C>, with: impl FnOnce()) -> Result<(), Payload> {
         let callback = callback.map(Arc::new);
-        let old = {
-            let mut current = self.lock();
-            with();
-            mem::replace(&mut *current, callback)
-        };
+        let old = mem::replace(&mut *self.lock(), callback);
         catch(|| drop(old))
     }
 

@@ -83,18 +83,19 @@ impl fmt::Debug for HandlerGuard {
 /// A handler runs again when the last of its pauses is dropped. It does not keep the registry alive.
 #[must_use = "dropping it resumes the handler at once: bind it, `let paused = ...`"]
 pub struct Paused {
-    registration: Registration,
+    id: HandlerId,
+    registry: Weak<dyn Resume>,
 }
 
 impl Paused {
-    pub(crate) fn new(registration: Registration) -> Self {
-        Self { registration }
+    pub(crate) fn new(id: HandlerId, registry: Weak<dyn Resume>) -> Self {
+        Self { id, registry }
     }
 
     /// Returns the handler's id.
     #[must_use]
     pub fn id(&self) -> HandlerId {
-        self.registration.id
+        self.id
     }
 }
 
@@ -104,8 +105,8 @@ impl RefUnwindSafe for Paused {}
 
 impl Drop for Paused {
     fn drop(&mut self) {
-        if let Some(registry) = self.registration.upgrade() {
-            registry.resume(self.registration.id);
+        if let Some(registry) = self.registry.upgrade() {
+            registry.resume(self.id);
         }
     }
 }
@@ -116,20 +117,24 @@ impl fmt::Debug for Paused {
     }
 }
 
-/// A handler and the registry that it is in, of whatever type.
+/// A handler and the registry that it is in, or an observer and the topics that it observes, of whatever
+/// type.
 #[derive(Clone)]
 pub(crate) struct Registration {
     pub(crate) id: HandlerId,
     // `None` in a guard that was forgotten.
-    pub(crate) registry: Option<Weak<dyn Registered>>,
+    pub(crate) registry: Option<Weak<dyn Remove>>,
 }
 
 /// What a registration points at.
-pub(crate) trait Registered: Send + Sync {
-    /// Removes the handler, and the topic if it was the last; takes the caller's share,
-    /// because a topic stays as long as somebody owns it.
+pub(crate) trait Remove: Send + Sync {
+    /// Removes the handler, and the topic if it was the last, or the observer; takes the caller's
+    /// share, because a topic stays as long as somebody owns it.
     fn remove(self: Arc<Self>, id: HandlerId) -> bool;
+}
 
+/// Where a paused handler is.
+pub(crate) trait Resume: Send + Sync {
     /// Takes one pause of the handler back.
     fn resume(self: Arc<Self>, id: HandlerId);
 }
@@ -137,11 +142,7 @@ pub(crate) trait Registered: Send + Sync {
 impl Registration {
     /// Removes the handler. Returns whether this call removed it.
     pub(crate) fn remove(&self) -> bool {
-        let registry = self.upgrade();
+        let registry = self.registry.as_ref().and_then(Weak::upgrade);
         registry.is_some_and(|registry| registry.remove(self.id))
-    }
-
-    fn upgrade(&self) -> Option<Arc<dyn Registered>> {
-        self.registry.as_ref()?.upgrade()
     }
 }

@@ -110,6 +110,7 @@ pub use record::Recorder;
 pub use registry::{HandlerInfo, Registry};
 pub use topics::builder::Builder;
 pub use topics::interest::Interest;
+pub use topics::observers::ObserverGuard;
 pub use topics::weak::WeakTopics;
 pub use topics::{Handle, Key, TopicInfo, Topics};
 pub use wait::WaitFor;

@@ -5,7 +5,7 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 
 use crate::flavor::{Flavor, HandlerArc};
-use crate::guard::{Registered, Registration};
+use crate::guard::{Registration, Remove, Resume};
 use crate::handler::{Handler, Header};
 use crate::panic::{PanicInfo, PanicOrigin, Registrant};
 use crate::scope::{PanicCallback, Scope};
@@ -126,7 +126,8 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// If the handler is paused 32,767 times already.
     pub fn pause(&self, id: HandlerId) -> Option<Paused> {
         self.with_handler(id, Header::pause)?;
-        Some(Paused::new(self.registration(id)))
+        let registry: Weak<Core<F, E>> = Arc::downgrade(&self.core);
+        Some(Paused::new(id, registry))
     }
 
     /// Removes all handlers, each as [`unregister`](Self::unregister) does.
@@ -355,11 +356,13 @@ impl<F: Flavor<E>, E: ?Sized> Drop for Core<F, E> {
     }
 }
 
-impl<F: Flavor<E>, E: ?Sized> Registered for Core<F, E> {
+impl<F: Flavor<E>, E: ?Sized> Remove for Core<F, E> {
     fn remove(self: Arc<Self>, id: HandlerId) -> bool {
         Registry::of(self).unregister(id)
     }
+}
 
+impl<F: Flavor<E>, E: ?Sized> Resume for Core<F, E> {
     fn resume(self: Arc<Self>, id: HandlerId) {
         // If it was removed meanwhile, nothing is left to resume.
         Registry::of(self).with_handler(id, Header::resume);

@@ -280,8 +280,10 @@ fn topics_that_are_watched_leave_no_memory() {
     let topics = TopicRegistry::<String, u64>::new();
     let told = Arc::new(Mutex::new(0));
     let count = Arc::clone(&told);
-    topics.on_interest(move |_, _| *count.lock().unwrap() += 1);
-    topics.on_handler_limit(1000, |_, _| {});
+    let _observers = [
+        topics.observe_interest(move |_, _| *count.lock().unwrap() += 1),
+        topics.observe_handler_limit(1000, |_, _| {}),
+    ];
     let grown = growth(|| {
         for at_once in [1, 100_000] {
             let key = |n| format!("user {n}");
@@ -296,6 +298,41 @@ fn topics_that_are_watched_leave_no_memory() {
     assert!(grown < KIB_64, "the heap has grown by {grown} bytes");
 }
 
+/// Beside handlers that stay, and some that come and go; one by one, and many at once.
+#[test]
+fn observers_that_have_ended_leave_no_memory() {
+    let topics = TopicRegistry::<String, u64>::new();
+    for n in 0..8 {
+        topics.register(format!("user {n}"), |_| {});
+    }
+    let told = Arc::new(Mutex::new(0));
+    let observe = |n: usize| {
+        let count = Arc::clone(&told);
+        let call = move || *count.lock().unwrap() += 1;
+        match n % 2 {
+            0 => topics.observe_interest(move |_, _| call()),
+            _ => topics.observe_handler_limit(n, move |_, _| call()),
+        }
+    };
+    // What a thread, a table of keys and an empty list keep is there before.
+    drop([observe(0), observe(1)]);
+    drop(topics.register_guard("other", |_| {}));
+    *told.lock().unwrap() = 0;
+    let grown = growth(|| {
+        for n in 0..100_000 {
+            let _observer = observe(n);
+            if n % 64 < 2 {
+                drop(topics.register_guard("other", |_| {}));
+            }
+        }
+        drop((0..10_000).map(observe).collect::<Vec<_>>());
+    });
+    // Each observer of interest hears of eight, and one in 32 of one that comes and goes.
+    let edges = 8 * (50_000 + 5_000) + 2 * 100_000_usize.div_ceil(64);
+    assert_eq!(*told.lock().unwrap(), edges);
+    assert_eq!(grown, 0, "the heap has grown by {grown} bytes");
+}
+
 /// Each call of the observer makes the next edge, so that one registration comes to all of them.
 #[test]
 fn observers_that_panic_are_counted_and_leave_no_memory_call_by_call() {
@@ -304,7 +341,7 @@ fn observers_that_panic_are_counted_and_leave_no_memory_call_by_call() {
     // The calls so far, those that were not counted when the next came, and the heap at first.
     let told = Arc::new(Mutex::new((0, 0, LIVE.get())));
     let (same, seen) = (topics.clone(), Arc::clone(&told));
-    topics.on_interest(move |key, interest| {
+    let observer = topics.observe_interest(move |key, interest| {
         {
             let (call, miscounted, heap) = &mut *seen.lock().unwrap();
             *miscounted += u64::from(same.panic_count() != *call);
@@ -323,7 +360,7 @@ fn observers_that_panic_are_counted_and_leave_no_memory_call_by_call() {
     });
     topics.register("a", |_| {});
     let (calls, miscounted, grown) = *told.lock().unwrap();
-    topics.clear_interest_callback();
+    drop(observer);
     assert_eq!((calls, topics.panic_count()), (CALLS, CALLS - 1));
     assert!(
         miscounted == 0 && grown < KIB_8,

@@ -1,48 +1,27 @@
 //! Tells of topics that gather more handlers than they should.
 
-use crate::callback::CallbackCell;
-use crate::panic::Payload;
-use crate::primitive::atomic::{AtomicUsize, Ordering};
+use crate::topics::observers::{Observers, Thrown};
+
+pub(super) type LimitCallback<K> = Box<dyn Fn(&K, usize) + Send + Sync>;
 
 /// A limit, and what is called when a topic has grown past a multiple of it.
-pub(crate) type LimitCallback<K> = (usize, Box<dyn Fn(&K, usize) + Send + Sync>);
-
-pub(crate) struct HandlerLimit<K> {
-    // The limit, once more, so that topics that nobody watches take no lock in common; 0 if
-    // there is none. It is set under the callback's lock, so that the two stay together. Relaxed:
-    // who is told in the end follows that lock.
-    limit: AtomicUsize,
-    callback: CallbackCell<LimitCallback<K>>,
+pub(super) struct HandlerLimit<K> {
+    pub(super) limit: usize,
+    pub(super) callback: LimitCallback<K>,
 }
 
-impl<K> HandlerLimit<K> {
-    pub(crate) fn new() -> Self {
-        Self {
-            limit: AtomicUsize::new(0),
-            callback: CallbackCell::new(),
+impl<K> Observers<HandlerLimit<K>> {
+    /// Tells of a topic that went from so many handlers to so many whom that concerns.
+    pub(super) fn tell(&self, key: &K, from: usize, to: usize, thrown: Thrown<'_>) {
+        if to <= from || !self.are_concerned(to) {
+            return;
         }
-    }
-
-    /// Replaces the callback; returns what the destructor of the old one threw.
-    pub(crate) fn set(&self, callback: Option<LimitCallback<K>>) -> Result<(), Payload> {
-        let limit = callback.as_ref().map_or(0, |(limit, _)| *limit);
-        let store = || self.limit.store(limit, Ordering::Relaxed);
-        self.callback.set_with(callback, store)
-    }
-
-    /// Whether a topic is crowded, and was not, that went from so many handlers to so many.
-    pub(crate) fn is_past(&self, from: usize, to: usize) -> bool {
-        is_past_another(self.limit.load(Ordering::Relaxed), from, to)
-    }
-
-    /// Tells of such a topic; returns what the callback threw.
-    pub(crate) fn tell(&self, key: &K, from: usize, to: usize) -> Vec<Payload> {
-        self.callback.call(|(limit, callback)| {
-            // The limit may have been replaced meanwhile.
+        let tell = |HandlerLimit { limit, callback }: &HandlerLimit<K>| {
             if is_past_another(*limit, from, to) {
                 callback(key, to);
             }
-        })
+        };
+        self.for_each(|observer| observer.call(tell, thrown), thrown);
     }
 }
 

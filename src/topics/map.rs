@@ -32,6 +32,7 @@ use std::ptr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crate::guard::Remove;
 use crate::panic::{DropGuarded, PanicInfo, Payload, catch, count_and_drop};
 use crate::primitive::atomic::{AtomicUsize, Ordering};
 use crate::registry::Core;
@@ -39,10 +40,11 @@ use crate::scope::{PanicMonitor, Parent, Scope};
 use crate::telemetry::Telemetry;
 use crate::topics::Key;
 use crate::topics::builder::Slow;
-use crate::topics::interest::{self, Interests};
+use crate::topics::interest::{self, Watch};
 use crate::topics::limit::HandlerLimit;
+use crate::topics::observers::Observers;
 use crate::topics::table::{Keyed, Table};
-use crate::{Flavor, HandlerInfo, Interest};
+use crate::{Flavor, HandlerId, HandlerInfo, Interest};
 
 pub(super) type TopicPanicCallback<K> = Box<dyn Fn(&K, &PanicInfo<'_>) + Send + Sync>;
 
@@ -58,8 +60,8 @@ pub(super) struct Shared<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     // Weak, because the map owns the topics.
     pub(super) map: Weak<Map<F, K, E>>,
     pub(super) monitor: PanicMonitor<TopicPanicCallback<K>>,
-    pub(super) interests: Interests<K>,
-    pub(super) limit: HandlerLimit<K>,
+    pub(super) interests: Observers<Watch<K>>,
+    pub(super) limits: Observers<HandlerLimit<K>>,
     pub(super) slow: Option<Slow<K>>,
     pub(super) telemetry: Telemetry<K>,
 }
@@ -81,6 +83,14 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Shared<F, K, E> {
     /// Counts what callbacks threw.
     pub(super) fn count_and_drop(&self, thrown: impl IntoIterator<Item = Payload>) {
         count_and_drop(thrown, || self.count_panic());
+    }
+}
+
+/// An observer is removed by its guard.
+impl<F: Flavor<E>, K: Key, E: ?Sized> Remove for Shared<F, K, E> {
+    fn remove(self: Arc<Self>, observer: HandlerId) -> bool {
+        let thrown = |payload| self.count_and_drop([payload]);
+        self.interests.end(observer, &thrown) || self.limits.end(observer, &thrown)
     }
 }
 
@@ -118,18 +128,17 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Parent for Topic<F, K, E> {
     fn length_changed(&self, from: usize, to: usize) {
         let Shared {
             interests,
-            limit,
+            limits,
             telemetry,
             ..
         } = &*self.shared;
-        // First, because callbacks may take their time, and change the topic in turn.
+        // First, because observers may take their time, and change the topic in turn.
         telemetry.topic_resized(from, to);
-        if (from == 0) != (to == 0) && interests.is_watched() {
-            self.report_interest();
+        let thrown = |payload| self.shared.count_and_drop([payload]);
+        if (from == 0) != (to == 0) {
+            interests.tell(self.address(), &self.key, &thrown);
         }
-        if limit.is_past(from, to) {
-            self.shared.count_and_drop(limit.tell(&self.key, from, to));
-        }
+        limits.tell(&self.key, from, to, &thrown);
     }
 
     fn prune(&self) {
@@ -146,15 +155,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Parent for Topic<F, K, E> {
 }
 
 impl<F: Flavor<E>, K: Key, E: ?Sized> Topic<F, K, E> {
-    fn address(&self) -> interest::Address {
+    pub(super) fn address(&self) -> interest::Address {
         ptr::from_ref(self).addr()
-    }
-
-    pub(super) fn report_interest(&self) {
-        let Shared { interests, .. } = &*self.shared;
-        interests.tell(self.address(), &self.key, |payload| {
-            self.shared.count_and_drop([payload]);
-        });
     }
 }
 
@@ -190,19 +192,18 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
     }
 }
 
-/// Topics that have not gone before go with their map; and so do the callbacks that are told of
-/// topics. One of these may own a handle, which keeps all that is shared: they would keep each
-/// other for ever.
+/// Topics that have not gone before go with their map; and so do the observers of topics. One of
+/// these may own a handle, which keeps all that is shared: they would keep each other forever.
 impl<F: Flavor<E>, K: Key, E: ?Sized> Drop for Map<F, K, E> {
     fn drop(&mut self) {
         #[cfg(any(feature = "tracing", feature = "metrics"))]
         self.report_all_removed();
         let Shared {
-            interests, limit, ..
+            interests, limits, ..
         } = &*self.shared;
-        for outcome in [interests.set(None), limit.set(None)] {
-            self.shared.count_and_drop(outcome.err());
-        }
+        let thrown = |payload| self.shared.count_and_drop([payload]);
+        interests.end_all(&thrown);
+        limits.end_all(&thrown);
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod builder;
 pub(crate) mod interest;
 mod limit;
 mod map;
+pub(crate) mod observers;
 mod table;
 mod turnstile;
 pub(crate) mod weak;
@@ -16,15 +17,16 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 
 use self::builder::Slow;
-use self::interest::{InterestCallback, Interests};
-use self::limit::{HandlerLimit, LimitCallback};
+use self::limit::HandlerLimit;
 use self::map::{Found, Map, Shared, Topic, TopicPanicCallback, TopicScope};
+use self::observers::{ObserverGuard, Observers};
 use self::table::{Keyed, Table};
 use crate::flavor::HandlerArc;
+use crate::guard::{Registration, Remove};
 use crate::panic::{DropGuarded, PanicInfo};
 use crate::primitive::atomic::AtomicUsize;
 use crate::registry::Core;
-use crate::scope::{PanicMonitor, Parent, Scope};
+use crate::scope::{PanicMonitor, Scope};
 use crate::snapshot::cell::HasCell;
 use crate::snapshot::list::List;
 use crate::telemetry::Telemetry;
@@ -63,19 +65,22 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Key for K {}
 ///
 /// # Callbacks
 ///
-/// When [`on_panic`](Self::on_panic), [`on_interest`](Self::on_interest) or
-/// [`on_handler_limit`](Self::on_handler_limit) replaces a callback, or it is cleared, calls of the old one that
-/// are about to be made or have begun go on. Each of them is called by whatever thread it happens
-/// on, so they may run on several at once. What they throw is [counted](Self::panic_count), and
-/// nobody is told.
+/// There is one callback for panics: [`on_panic`](Self::on_panic) replaces the one before, whose calls
+/// that are about to be made or have begun go on. There can be any number of observers, by
+/// [`observe_interest`](Self::observe_interest) and [`observe_handler_limit`](Self::observe_handler_limit):
+/// each is called on its own, in the order in which they were set, and ends with its [`ObserverGuard`].
+/// All of these are called by whatever thread it happens on, so they may run on several at once, with
+/// no lock held: they may call everything, also what sets and ends them. What they
+/// throw is [counted](Self::panic_count), and nobody is told.
 ///
 /// # Lifetime
 ///
 /// Handles and guards do not keep the topics alive. When the last clone is gone, each handle
 /// goes on as a registry of its own: the `on_panic` callback is still called, `tracing` and `metrics`
-/// are still told, and the other callbacks are gone. A handler or a callback that owns a clone of the topics that it is in keeps them alive until it is
-/// removed. An `on_panic` callback must not own a handle either: it would outlive the topics, and
-/// never go.
+/// are still told, and the observers are gone. A handler or a callback that owns a clone of the topics
+/// that it is in keeps them alive until it is removed; an observer whose guard was
+/// [forgotten](ObserverGuard::forget) does so forever. An `on_panic` callback must not own a handle either:
+/// it would outlive the topics, and never go.
 pub struct Topics<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     map: Arc<Map<F, K, E>>,
 }
@@ -110,8 +115,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
             shared: Arc::new(Shared {
                 map: Weak::clone(map),
                 monitor: PanicMonitor::new(),
-                interests: Interests::new(),
-                limit: HandlerLimit::new(),
+                interests: Observers::new(),
+                limits: Observers::new(),
                 slow,
                 telemetry,
             }),
@@ -286,38 +291,37 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         self.map.shared.count_and_drop(outcome.err());
     }
 
-    /// Sets what is called when a topic gains its first handler or loses its last one, instead
-    /// of what was set before: what a bridge needs that subscribes upstream while somebody
-    /// listens.
+    /// Sets what is called when a topic gains its first handler or loses its last one, until the guard
+    /// is dropped: what a bridge needs that subscribes upstream while somebody listens. There may
+    /// be several observers, and none of them knows of the others.
     ///
     /// For one key the calls alternate, beginning with [`Interest::Gained`]; they do not overlap,
     /// and when all changes have returned, the last call was true. What is gained and lost again
-    /// before the callback is called for it cancels out: nothing queues, however slow the callback
+    /// before the observer is called for it cancels out: nothing queues, however slow the observer
     /// is. (A thread goes on to call for others as long as these undo during each call what it
-    /// reports.) Topics that have handlers already are reported at once, on this thread. As a rule the
+    /// reports.) Topics that have handlers already are reported first, on this thread. As a rule the
     /// call is made on the thread that registered or removed the handler, before that returns. But
-    /// if another thread is just making a call for the same key, then it makes this one too, later;
-    /// and so does the callback's own thread if the callback registers or removes handlers of that
+    /// if another thread is just making a call of this observer for the same key, then it makes this one too,
+    /// later; and so does the observer's own thread if the observer registers or removes handlers of that
     /// key.
     ///
     /// No lock is held while it runs. If it panics, that is [counted](Self::panic_count) and goes
-    /// no further. A callback that owns a clone of the topics keeps them alive until it is
-    /// [cleared](Self::clear_interest_callback). One that is replaced or cleared is not told of what
-    /// is lost after that, and handlers that go with the topics are not told of: the callback goes
-    /// with them.
+    /// no further. An observer that owns a clone of the topics keeps them alive until its guard is dropped.
+    /// One that has ended is not told of what is lost after that, and handlers that go with the topics
+    /// are not told of: the observers go with them.
     ///
     /// A last handler's closure is dropped before the loss is reported, unless something still
     /// holds it then: a dispatch or a pin that runs over an older list, its own call if it removes
     /// itself, as each `register_once` handler does, or a call of a joinable one.
     ///
-    /// While a callback is set, to add a topic's first handler or to remove its last one takes a
-    /// lock that all topics share. Nothing else costs anything.
+    /// While there is an observer, to add a topic's first handler or to remove its last one takes a
+    /// lock that all topics share, and time for each observer. Nothing else costs anything.
     ///
     /// ```
     /// use topic_registry::{Interest, TopicRegistry};
     ///
     /// let topics = TopicRegistry::<String, str>::new();
-    /// topics.on_interest(|key, interest| match interest {
+    /// let _observer = topics.observe_interest(|key, interest| match interest {
     ///     Interest::Gained => println!("SUBSCRIBE {key}"),
     ///     Interest::Lost => println!("UNSUBSCRIBE {key}"),
     /// });
@@ -326,63 +330,70 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// drop(guard);
     /// topics.remove("news");
     /// ```
-    pub fn on_interest(&self, callback: impl Fn(&K, Interest) + Send + Sync + 'static) {
-        self.set_interest_callback(Some(Box::new(callback)));
-        // All handles are made before the first is dropped: that takes the same locks.
+    pub fn observe_interest(
+        &self,
+        callback: impl Fn(&K, Interest) + Send + Sync + 'static,
+    ) -> ObserverGuard {
+        let shared = &self.map.shared;
+        let observer = shared.interests.watch(Box::new(callback));
+        let guard = self.observer_guard(observer.id);
+        // A topic whose writer does not see the observer yet is found here, because its writer lock is
+        // taken after the observer was added. All handles are made before the first is dropped: that
+        // takes the same locks.
         for handle in self.map.topics.collect(Handle::of) {
             let topic = &handle.scope.parent;
-            let cell = handle.cell();
-            cell.look(|list| topic.length_changed_locked(0, list.len()));
-            topic.report_interest();
+            handle.cell().look(|list| {
+                if list.len() != 0 {
+                    observer.record(topic.address(), Interest::Gained);
+                }
+            });
+            let thrown = |payload| shared.count_and_drop([payload]);
+            observer.tell(topic.address(), handle.key(), &thrown);
         }
-    }
-
-    /// Forgets the callback that was set by [`on_interest`](Self::on_interest).
-    pub fn clear_interest_callback(&self) {
-        self.set_interest_callback(None);
-    }
-
-    fn set_interest_callback(&self, callback: Option<InterestCallback<K>>) {
-        let outcome = self.map.shared.interests.set(callback);
-        self.map.shared.count_and_drop(outcome.err());
+        guard
     }
 
     /// Sets what is called each time that a topic grows past a multiple of `limit` handlers (of 100:
-    /// with the 101st, the 201st, ...), with their number, instead of what was set before: guards
+    /// with the 101st, the 201st, ...), with their number, until the guard is dropped: guards
     /// that nobody drops, or handlers that are registered in a loop, are found that way. A batch
-    /// that passes several multiples is told of once.
+    /// that passes several multiples is told of once. There may be several observers, each
+    /// with its own limit.
     ///
     /// It is called on the thread that registers, with no lock held. If it panics, that is
     /// [counted](Self::panic_count) and goes no further. Topics that have grown before are not
-    /// told of.
+    /// told of. To register in a topic that is past the lowest limit takes a lock that all topics share.
     ///
     /// ```
     /// use topic_registry::TopicRegistry;
     ///
     /// let users = TopicRegistry::<u64, str>::new();
-    /// users.on_handler_limit(100, |user, handlers| eprintln!("user {user} has {handlers} handlers"));
+    /// let observer = users.observe_handler_limit(100, |user, handlers| {
+    ///     eprintln!("user {user} has {handlers} handlers");
+    /// });
+    /// observer.forget(); // it stays as long as the topics do
     /// ```
     ///
     /// # Panics
     ///
     /// If `limit` is 0.
-    pub fn on_handler_limit(
+    pub fn observe_handler_limit(
         &self,
         limit: usize,
         callback: impl Fn(&K, usize) + Send + Sync + 'static,
-    ) {
+    ) -> ObserverGuard {
         assert_ne!(limit, 0, "a limit of 0 handlers: every topic is past it");
-        self.set_limit_callback(Some((limit, Box::new(callback))));
+        let callback = Box::new(callback);
+        let limits = &self.map.shared.limits;
+        let observer = limits.add(limit.saturating_add(1), HandlerLimit { limit, callback });
+        self.observer_guard(observer.id)
     }
 
-    /// Forgets the callback that was set by [`on_handler_limit`](Self::on_handler_limit).
-    pub fn clear_handler_limit_callback(&self) {
-        self.set_limit_callback(None);
-    }
-
-    fn set_limit_callback(&self, callback: Option<LimitCallback<K>>) {
-        let outcome = self.map.shared.limit.set(callback);
-        self.map.shared.count_and_drop(outcome.err());
+    fn observer_guard(&self, observer: HandlerId) -> ObserverGuard {
+        let shared: Weak<Shared<F, K, E>> = Arc::downgrade(&self.map.shared);
+        ObserverGuard::new(Registration {
+            id: observer,
+            registry: Some(shared as Weak<dyn Remove>),
+        })
     }
 
     /// How many panics were caught in all topics, those that are gone included, and of the
@@ -448,7 +459,8 @@ pub struct TopicInfo<K> {
     /// How many handlers are registered.
     pub handlers: usize,
     /// How many keep the topic: handles, pins, registries cloned out of a handle, and calls at this
-    /// moment that register or remove by key or guard, clear all topics, or set `on_interest`.
+    /// moment that register or remove by key or guard, clear all topics, or set an
+    /// observer of interest.
     pub handles: usize,
 }
 

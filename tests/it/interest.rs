@@ -7,22 +7,22 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use topic_registry::Interest::{self, Gained, Lost};
-use topic_registry::{SyncRegistry, TopicHandle, TopicRegistry};
+use topic_registry::{ObserverGuard, SyncRegistry, TopicRegistry};
 
-use crate::support::{Bomb, Log, OnDrop, gate, within};
+use crate::support::{Bomb, Log, gate, within};
 
 type Topics = TopicRegistry<String, u32>;
 
-/// Topics, and what is told of them.
+/// Topics, and what an observer is told of them.
 fn watched() -> (Topics, Log<(String, Interest)>) {
     let (topics, log) = (Topics::new(), Log::new());
-    watch(&topics, &log);
+    watch(&topics, &log).forget();
     (topics, log)
 }
 
-fn watch(topics: &Topics, log: &Log<(String, Interest)>) {
+fn watch(topics: &Topics, log: &Log<(String, Interest)>) -> ObserverGuard {
     let told = log.clone();
-    topics.on_interest(move |key, interest| told.push((key.clone(), interest)));
+    topics.observe_interest(move |key, interest| told.push((key.clone(), interest)))
 }
 
 fn told(log: &Log<(String, Interest)>) -> Vec<Interest> {
@@ -90,31 +90,74 @@ fn every_way_to_come_and_to_go_is_told_of() {
 }
 
 #[test]
-fn topics_that_have_handlers_already_are_told_of_at_once() {
-    let (topics, log) = (Topics::new(), Log::new());
+fn topics_that_have_handlers_already_are_told_of_first() {
+    let (topics, [early, late]) = (Topics::new(), [Log::new(), Log::new()]);
+    topics.register("a", |_| {});
     topics.register("a", |_| {});
     let _empty = topics.handle("b");
-    watch(&topics, &log);
-    assert_eq!(log.take(), [("a".into(), Gained)]);
-    watch(&topics, &log);
-    assert_eq!(log.take(), [("a".into(), Gained)], "each callback anew");
-    topics.clear_interest_callback();
+    let first = watch(&topics, &early);
+    assert_eq!(early.take(), [("a".into(), Gained)]);
+    let _second = watch(&topics, &late);
+    assert_eq!(
+        (early.take(), late.take()),
+        (vec![], vec![("a".into(), Gained)])
+    );
+    drop(first);
     topics.remove("a");
-    assert_eq!(log.take(), [], "nobody is told");
-    watch(&topics, &log);
-    assert_eq!(log.take(), [], "nobody listens");
+    assert_eq!(
+        (early.take(), late.take()),
+        (vec![], vec![("a".into(), Lost)])
+    );
+    let _third = watch(&topics, &early);
+    assert_eq!(early.take(), [], "nobody listens");
     topics.register("a", |_| {});
-    assert_eq!(log.take(), [("a".into(), Gained)]);
+    let told = vec![("a".into(), Gained)];
+    assert_eq!((early.take(), late.take()), (told.clone(), told));
 }
 
-/// The callback's own changes are told when it has returned.
+/// One that is slow hears less, and the other one all.
 #[test]
-fn the_callback_may_call_everything() {
-    within("an interest callback that registers and removes", || {
+fn each_observer_hears_its_own_edges() {
+    within("an observer beside a slow one", || {
+        let (topics, [slow, quick]) = (Topics::new(), [Log::new(), Log::new()]);
+        let (entered, is_entered) = gate("the slow observer");
+        let (leave, left) = gate("the churn");
+        let (told, first) = (slow.clone(), AtomicBool::new(true));
+        let _slow = topics.observe_interest(move |_, interest| {
+            told.push(interest);
+            if first.swap(false, Ordering::Relaxed) {
+                entered();
+                left();
+            }
+        });
+        let told = quick.clone();
+        let _quick = topics.observe_interest(move |_, interest| told.push(interest));
+        let same = topics.clone();
+        let held_up = thread::spawn(move || drop(same.register_guard("a", |_| {})));
+        is_entered();
+        for _ in 0..3 {
+            topics.register("a", |_| {});
+            topics.clear();
+        }
+        topics.register("a", |_| {});
+        assert_eq!(slow.take(), [Gained]);
+        // But of the first handler, which went before it was told of it.
+        assert_eq!(quick.take(), [Gained, Lost, Gained, Lost, Gained]);
+        leave();
+        held_up.join().unwrap();
+        topics.clear();
+        assert_eq!((slow.take(), quick.take()), (vec![Lost], vec![Lost]));
+    });
+}
+
+/// The observer's own changes are told when it has returned.
+#[test]
+fn an_observer_may_call_everything() {
+    within("an observer of interest that registers and removes", || {
         let (topics, log) = (Topics::new(), Log::new());
         let (same, told) = (topics.clone(), log.clone());
         let (depth, rounds) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        topics.on_interest(move |key, interest| {
+        let observer = topics.observe_interest(move |key, interest| {
             assert_eq!(
                 depth.fetch_add(1, Ordering::Relaxed),
                 0,
@@ -133,7 +176,7 @@ fn the_callback_may_call_everything() {
         topics.register("a", |_| {});
         let expected = [Gained, Lost].repeat(3).into_iter().map(|interest| ("a".into(), interest));
         assert_eq!(log.take(), expected.collect::<Vec<_>>());
-        topics.clear_interest_callback();
+        drop(observer);
         assert!(topics.is_empty());
     });
 }
@@ -143,10 +186,10 @@ fn the_callback_may_call_everything() {
 fn calls_for_a_key_do_not_overlap_and_other_keys_do_not_wait() {
     within("interest from two threads", || {
         let (topics, log) = (Topics::new(), Log::new());
-        let (entered, is_entered) = gate("the callback");
+        let (entered, is_entered) = gate("the observer");
         let (leave, left) = gate("the other thread");
         let (told, first) = (log.clone(), AtomicBool::new(true));
-        topics.on_interest(move |key, interest| {
+        let _observer = topics.observe_interest(move |key, interest| {
             if first.swap(false, Ordering::Relaxed) {
                 entered();
                 left();
@@ -172,24 +215,6 @@ fn calls_for_a_key_do_not_overlap_and_other_keys_do_not_wait() {
     });
 }
 
-/// A handle keeps what is shared, which the callback is part of.
-#[test]
-fn callbacks_that_own_a_handle_go_with_the_topics() {
-    type Set = fn(&Topics, OnDrop<Box<dyn Fn() + Send + Sync>>, TopicHandle<String, u32>);
-    let sets: [Set; 2] = [
-        |topics, dropped, handle| topics.on_interest(move |_, _| _ = (&dropped, &handle)),
-        |topics, dropped, handle| topics.on_handler_limit(1, move |_, _| _ = (&dropped, &handle)),
-    ];
-    for set in sets {
-        let (topics, log) = (Topics::new(), Log::new());
-        let dropped = log.clone();
-        let on_drop: Box<dyn Fn() + Send + Sync> = Box::new(move || dropped.push("dropped"));
-        set(&topics, OnDrop(on_drop), topics.handle("a"));
-        drop(topics);
-        assert_eq!(log.take(), ["dropped"]);
-    }
-}
-
 #[test]
 fn nobody_is_told_of_a_handle_that_outlives_the_topics() {
     let (topics, log) = watched();
@@ -200,59 +225,25 @@ fn nobody_is_told_of_a_handle_that_outlives_the_topics() {
 }
 
 #[test]
-fn a_callback_that_panics_is_counted_and_goes_on() {
-    let (topics, log) = (Topics::new(), Log::new());
-    let told = log.clone();
-    let bomb = Bomb("dropped with its callback");
-    topics.on_interest(move |_, interest| {
-        let _ = &bomb;
-        told.push(interest);
-        std::panic::panic_any(Bomb("thrown by a callback"));
-    });
-    let guard = topics.register_guard("a", |_| {});
-    drop(guard);
-    assert_eq!(log.take(), [Gained, Lost]);
-    assert_eq!(topics.panic_count(), 2);
-    topics.clear_interest_callback();
-    assert_eq!(topics.panic_count(), 3, "its destructor is counted too");
-}
-
-/// A callback that is replaced from inside of itself is dropped by its last call.
-#[test]
-fn a_callback_may_replace_itself() {
-    within("an interest callback that replaces itself", || {
-        let (topics, log) = (Topics::new(), Log::new());
-        let (same, told, dropped) = (topics.clone(), log.clone(), log.clone());
-        let on_drop = OnDrop(move || dropped.push("dropped"));
-        topics.on_interest(move |_, _| {
-            let _ = &on_drop;
-            let again = told.clone();
-            same.on_interest(move |_, _| again.push("new"));
-            told.push("old");
+fn an_observer_that_ends_in_a_call_is_not_told_what_it_was_to_be_told_yet() {
+    within("an observer of interest that ends itself", || {
+        let (topics, log, own) = (Topics::new(), Log::new(), Arc::new(Mutex::new(None)));
+        let (same, told, slot) = (topics.clone(), log.clone(), Arc::clone(&own));
+        let guard = topics.observe_interest(move |key, interest| {
+            told.push(interest);
+            assert!(same.remove(key));
+            let guard: Option<ObserverGuard> = slot.lock().unwrap().take();
+            drop(guard);
         });
+        *own.lock().unwrap() = Some(guard);
         topics.register("a", |_| {});
-        assert_eq!(log.take(), ["new", "old", "dropped"]);
-        topics.remove("a");
-        assert_eq!(log.take(), ["new"]);
-        topics.clear_interest_callback();
+        assert_eq!(log.take(), [Gained]);
     });
-}
-
-#[test]
-fn a_callback_that_forgets_itself_and_whose_destructor_panics_is_contained_and_counted() {
-    let (topics, bomb) = (Topics::new(), Bomb("dropped by its own last call"));
-    let same = topics.clone();
-    topics.on_interest(move |_, _| {
-        let _ = &bomb;
-        same.clear_interest_callback();
-    });
-    topics.register("a", |_| {});
-    assert_eq!((topics.len(), topics.panic_count()), (1, 1));
 }
 
 /// An edge and its opposite that nobody was told of yet are none.
 #[test]
-fn what_comes_and_goes_while_the_callback_runs_cancels_out() {
+fn what_comes_and_goes_while_the_observer_runs_cancels_out() {
     let stays: fn(&Topics, &str) = |topics, key| {
         assert!(topics.remove(key));
         drop(topics.register_guard(key, |_| {}));
@@ -263,10 +254,10 @@ fn what_comes_and_goes_while_the_callback_runs_cancels_out() {
         drop(topics.register_guard(key, |_| {}));
     };
     for (churn, expected) in [(stays, vec![Gained]), (goes, vec![Gained, Lost])] {
-        within("an interest callback that churns", move || {
+        within("an observer of interest that churns", move || {
             let (topics, log) = (Topics::new(), Log::new());
             let (same, told, first) = (topics.clone(), log.clone(), AtomicBool::new(true));
-            topics.on_interest(move |key, interest| {
+            let observer = topics.observe_interest(move |key, interest| {
                 told.push(interest);
                 if first.swap(false, Ordering::Relaxed) {
                     churn(&same, key);
@@ -274,20 +265,20 @@ fn what_comes_and_goes_while_the_callback_runs_cancels_out() {
             });
             topics.register("a", |_| {});
             assert_eq!(log.take(), expected);
-            topics.clear_interest_callback();
+            drop(observer);
         });
     }
 }
 
 /// Nothing queues for the thread that is making a call.
 #[test]
-fn a_thread_that_is_inside_of_the_callback_does_not_tell_what_others_make_and_undo() {
+fn a_thread_that_is_inside_of_the_observer_does_not_tell_what_others_make_and_undo() {
     within("a guard that is dropped beside a churn", || {
         let (topics, log) = (Topics::new(), Log::new());
-        let (enter, entered) = gate("the callback");
+        let (enter, entered) = gate("the observer");
         let (leave, left) = gate("the churn");
         let (told, first) = (log.clone(), AtomicBool::new(true));
-        topics.on_interest(move |_, interest| {
+        let _observer = topics.observe_interest(move |_, interest| {
             told.push(interest);
             if interest == Lost && first.swap(false, Ordering::Relaxed) {
                 enter();
@@ -312,14 +303,14 @@ fn a_thread_that_is_inside_of_the_callback_does_not_tell_what_others_make_and_un
 }
 
 #[test]
-fn a_callback_that_panics_is_counted_at_once() {
+fn an_observer_that_panics_is_counted_at_once() {
     const CALLS: u64 = 6;
     within(
-        "an interest callback that panics and makes the next edge",
+        "an observer of interest that panics and makes the next edge",
         || {
             let (topics, log) = (Topics::new(), Log::new());
             let (same, counts, calls) = (topics.clone(), log.clone(), AtomicU64::new(0));
-            topics.on_interest(move |key, interest| {
+            let observer = topics.observe_interest(move |key, interest| {
                 counts.push(same.panic_count());
                 if calls.fetch_add(1, Ordering::Relaxed) + 1 < CALLS {
                     match interest {
@@ -327,74 +318,14 @@ fn a_callback_that_panics_is_counted_at_once() {
                         Lost => drop(same.register(key.clone(), |_| {})),
                     }
                 }
-                std::panic::panic_any(Bomb("thrown by a callback"));
+                std::panic::panic_any(Bomb("thrown by an observer"));
             });
             topics.register("a", |_| {});
             assert_eq!(log.take(), (0..CALLS).collect::<Vec<_>>());
             assert_eq!(topics.panic_count(), CALLS);
-            topics.clear_interest_callback();
+            drop(observer);
         },
     );
-}
-
-#[test]
-fn the_destructor_of_a_callback_may_call_everything() {
-    within("the destructor of an interest callback", || {
-        let (topics, log) = (Topics::new(), Log::new());
-        for name in ["replaced", "cleared"] {
-            let (same, dropped) = (topics.clone(), log.clone());
-            let on_drop = OnDrop(move || {
-                drop(same.register_guard("a", |_| {}));
-                dropped.push(name);
-            });
-            topics.on_interest(move |_, _| {
-                let _ = &on_drop;
-            });
-        }
-        topics.clear_interest_callback();
-        assert_eq!(log.take(), ["replaced", "cleared"]);
-    });
-}
-
-/// What is left for the new callback is told by who tells it already.
-#[test]
-fn a_callback_that_is_replaced_while_it_runs_makes_no_calls_for_the_new_one() {
-    within("a replaced interest callback", || {
-        let (topics, log) = (Topics::new(), Log::new());
-        let [(in_old, is_in_old), (in_new, is_in_new)] = [gate("the old"), gate("the new")];
-        let [(leave_old, left_old), (leave_new, left_new)] = [gate("the end"), gate("the end")];
-        topics.on_interest(move |_, _| {
-            in_old();
-            left_old();
-        });
-        let registers = topics.clone();
-        let old = thread::spawn(move || {
-            registers.register("a", |_| {});
-        });
-        is_in_old();
-        let (replaces, told) = (topics.clone(), log.clone());
-        let new = thread::spawn(move || {
-            replaces.on_interest(move |_, interest| {
-                told.push((interest, "begins"));
-                if interest == Gained {
-                    in_new();
-                    left_new();
-                }
-                told.push((interest, "ends"));
-            });
-        });
-        is_in_new();
-        topics.remove("a");
-        leave_old();
-        old.join().unwrap();
-        assert_eq!(log.take(), [(Gained, "begins")]);
-        leave_new();
-        new.join().unwrap();
-        assert_eq!(
-            log.take(),
-            [(Gained, "ends"), (Lost, "begins"), (Lost, "ends")]
-        );
-    });
 }
 
 /// Whatever the race, the edges of a key alternate, and the last one tells what is.
@@ -409,59 +340,86 @@ fn edges_alternate_under_races_for_long() {
     race_for_interest(Duration::from_secs(10));
 }
 
-fn race_for_interest(time: Duration) {
-    const KEYS: [&str; 3] = ["a", "b", "c"];
-    let (topics, last) = (Topics::new(), Arc::new(Mutex::new(HashMap::new())));
-    let (edges, wrong) = (Arc::new(AtomicUsize::new(0)), Log::new());
-    let (seen, count, errors) = (Arc::clone(&last), Arc::clone(&edges), wrong.clone());
-    topics.on_interest(move |key, interest| {
+/// What an observer was told last of each key.
+type Last = Arc<Mutex<HashMap<String, Interest>>>;
+
+/// An observer that notes what it hears last, and what does not alternate.
+fn watch_last(
+    topics: &Topics,
+    wrong: &Log<(String, Interest)>,
+    edges: &Arc<AtomicUsize>,
+) -> Watcher {
+    let last = Last::default();
+    let (told, errors, count) = (Arc::clone(&last), wrong.clone(), Arc::clone(edges));
+    let guard = topics.observe_interest(move |key, interest| {
         count.fetch_add(1, Ordering::Relaxed);
-        let before = seen.lock().unwrap().insert(key.clone(), interest);
+        let before = told.lock().unwrap().insert(key.clone(), interest);
         if before.unwrap_or(Lost) == interest {
             errors.push((key.clone(), interest));
         }
     });
-    let start = Instant::now();
+    (guard, last)
+}
+
+type Watcher = (ObserverGuard, Last);
+
+fn race_for_interest(time: Duration) {
+    const KEYS: [&str; 3] = ["a", "b", "c"];
+    let (topics, wrong, edges) = (Topics::new(), Log::new(), Arc::default());
+    let watch = || watch_last(&topics, &wrong, &edges);
+    let (first, start) = (watch(), Instant::now());
+    let is_over = || start.elapsed() >= time;
+    let mut watchers = vec![first];
     thread::scope(|scope| {
+        // Observers come and go meanwhile; one stays.
+        let late = scope.spawn(|| {
+            while !is_over() {
+                drop(watch());
+            }
+            watch()
+        });
         for of in 0..4 {
-            let topics = &topics;
+            let (topics, is_over) = (&topics, &is_over);
             scope.spawn(move || {
-                for n in of.. {
-                    if start.elapsed() >= time {
-                        break;
-                    }
-                    let key = KEYS[n % KEYS.len()];
-                    match n % 4 {
-                        0 => drop(topics.register_guard(key, |_| {})),
-                        1 => {
-                            let handle = topics.handle(key);
-                            handle.unregister(handle.register(|_| {}));
-                        }
-                        2 => {
-                            topics.register_once(key, |_| {});
-                            topics.notify(key, &0);
-                        }
-                        _ => {
-                            topics.register(key, |_| {});
-                            topics.remove(key);
-                        }
-                    }
+                for n in (of..).take_while(|_| !is_over()) {
+                    come_and_go(topics, KEYS[n % KEYS.len()], n);
                 }
             });
         }
+        watchers.push(late.join().unwrap());
     });
     for key in KEYS {
         topics.notify(key, &0);
-        let is_there = last.lock().unwrap().get(key) == Some(&Gained);
-        assert_eq!(is_there, topics.contains_key(key), "{key}");
+        for (_, last) in &watchers {
+            let is_there = last.lock().unwrap().get(key) == Some(&Gained);
+            assert_eq!(is_there, topics.contains_key(key), "{key}");
+        }
     }
     assert_eq!(wrong.take(), []);
     println!("{} edges", edges.load(Ordering::Relaxed));
 }
 
-/// A callback that is set while handlers come and go misses none that stays.
+fn come_and_go(topics: &Topics, key: &str, way: usize) {
+    match way % 4 {
+        0 => drop(topics.register_guard(key, |_| {})),
+        1 => {
+            let handle = topics.handle(key);
+            handle.unregister(handle.register(|_| {}));
+        }
+        2 => {
+            topics.register_once(key, |_| {});
+            topics.notify(key, &0);
+        }
+        _ => {
+            topics.register(key, |_| {});
+            topics.remove(key);
+        }
+    }
+}
+
+/// An observer that is set while handlers come and go misses none that stays.
 #[test]
-fn a_callback_that_is_set_beside_a_registration_is_told_of_it() {
+fn an_observer_that_is_set_beside_a_registration_is_told_of_it() {
     for _ in 0..500 {
         let (topics, log, both) = (Topics::new(), Log::new(), Arc::new(Barrier::new(2)));
         let (same, other) = (topics.clone(), Arc::clone(&both));
@@ -470,7 +428,7 @@ fn a_callback_that_is_set_beside_a_registration_is_told_of_it() {
             same.register("a", |_| {});
         });
         both.wait();
-        watch(&topics, &log);
+        let _observer = watch(&topics, &log);
         registers.join().unwrap();
         assert_eq!(told(&log), [Gained]);
     }
@@ -480,7 +438,8 @@ fn a_callback_that_is_set_beside_a_registration_is_told_of_it() {
 fn a_topic_that_is_crowded_is_told_of_at_each_multiple() {
     let (topics, log) = (Topics::new(), Log::new());
     let told = log.clone();
-    topics.on_handler_limit(10, move |key, handlers| told.push((key.clone(), handlers)));
+    let observer =
+        topics.observe_handler_limit(10, move |key, handlers| told.push((key.clone(), handlers)));
     let register_at_once = |count| {
         topics.update("a", |batch| {
             for _ in 0..count {
@@ -497,55 +456,60 @@ fn a_topic_that_is_crowded_is_told_of_at_each_multiple() {
     assert_eq!(log.take(), [], "it shrinks");
     register_at_once(30);
     assert_eq!(log.take(), [("a".into(), 45)], "once a batch");
-    topics.clear_handler_limit_callback();
+    drop(observer);
     register_at_once(30);
     assert_eq!(log.take(), []);
 }
 
 #[test]
-fn a_crowd_callback_may_call_everything_and_panic() {
-    within("a crowd callback that removes", || {
+fn an_observer_of_crowds_may_call_everything_and_panic() {
+    within("an observer of crowds that removes", || {
         let topics = Topics::new();
         let same = topics.clone();
-        topics.on_handler_limit(1, move |key, _| {
+        let observer = topics.observe_handler_limit(1, move |key, _| {
             same.remove(key);
             panic!("too many");
         });
         topics.register("a", |_| {});
         topics.register("a", |_| {});
         assert_eq!((topics.len(), topics.panic_count()), (0, 1));
-        topics.clear_handler_limit_callback();
+        drop(observer);
     });
 }
 
+/// Also when the one with the lowest limit has ended.
 #[test]
-fn a_crowd_callback_is_replaced_together_with_its_limit() {
+fn each_observer_of_crowds_has_its_own_limit() {
     let (topics, log) = (Topics::new(), Log::new());
-    for limit in [10, 2, 4] {
+    let watch = |limit| {
         let told = log.clone();
-        topics.on_handler_limit(limit, move |_, handlers| told.push((limit, handlers)));
-        for _ in 0..5 {
+        topics.observe_handler_limit(limit, move |_, handlers| told.push((limit, handlers)))
+    };
+    let [_highest, lowest, _middle] = [10, 2, 4].map(watch);
+    let crowd = || {
+        for _ in 0..12 {
             topics.register("a", |_| {});
         }
         topics.remove("a");
-    }
-    assert_eq!(log.take(), [(2, 3), (2, 5), (4, 5)]);
-}
-
-#[test]
-fn a_crowd_callback_whose_destructor_panics_is_contained_and_counted() {
-    let topics = Topics::new();
-    for bomb in [Bomb("replaced"), Bomb("cleared")] {
-        topics.on_handler_limit(1, move |_, _| {
-            let _ = &bomb;
-        });
-    }
-    topics.clear_handler_limit_callback();
-    assert_eq!(topics.panic_count(), 2);
+        log.take()
+    };
+    let told = [
+        (2, 3),
+        (2, 5),
+        (4, 5),
+        (2, 7),
+        (2, 9),
+        (4, 9),
+        (10, 11),
+        (2, 11),
+    ];
+    assert_eq!(crowd(), told);
+    drop(lowest);
+    assert_eq!(crowd(), [(4, 5), (4, 9), (10, 11)]);
 }
 
 #[test]
 #[should_panic(expected = "a limit of 0 handlers")]
 fn a_crowd_has_a_limit() {
-    Topics::new().on_handler_limit(0, |_, _| {});
+    Topics::new().observe_handler_limit(0, |_, _| {}).forget();
 }

@@ -350,8 +350,8 @@ fn callbacks_whose_drop_panics_are_contained_when_they_go_with_the_topics() {
     type Set = fn(&TopicRegistry<u32, u32>, Bomb);
     let sets: [Set; 3] = [
         |topics, bomb| topics.on_panic(move |_, _| _ = &bomb),
-        |topics, bomb| topics.on_interest(move |_, _| _ = &bomb),
-        |topics, bomb| topics.on_handler_limit(1, move |_, _| _ = &bomb),
+        |topics, bomb| topics.observe_interest(move |_, _| _ = &bomb).forget(),
+        |topics, bomb| topics.observe_handler_limit(1, move |_, _| _ = &bomb).forget(),
     ];
     for set in sets {
         let topics = TopicRegistry::new();

@@ -12,6 +12,7 @@ mod joins;
 mod lazily;
 mod listings;
 mod locks;
+mod observers;
 mod once;
 mod options;
 mod order;

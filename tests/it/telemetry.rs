@@ -294,7 +294,7 @@ mod numbers {
         let (topics, numbers) = measured::<String>();
         let (log, numbers) = (Log::new(), Mutex::new(numbers));
         let told = log.clone();
-        topics.on_interest(move |_, interest| {
+        let _observer = topics.observe_interest(move |_, interest| {
             told.push((interest, numbers.lock().unwrap().read()[1]));
         });
         drop(topics.register_guard("a", |_| {}));
@@ -306,8 +306,10 @@ mod numbers {
     fn panics_of_callbacks_are_counted_too() {
         let (topics, mut numbers) = measured::<String>();
         topics.on_panic(|_, _| panic!("on_panic"));
-        topics.on_interest(|_, _| panic!("on_interest"));
-        topics.on_handler_limit(1, |_, _| panic!("on_handler_limit"));
+        let _observers = [
+            topics.observe_interest(|_, _| panic!("of interest")),
+            topics.observe_handler_limit(1, |_, _| panic!("of a handler limit")),
+        ];
         for _ in 0..2 {
             topics.register("a", |_| panic!("a handler"));
         }

@@ -62,6 +62,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (key(), changes, vec(any::<u8>(), 0..4), any::<bool>())
             .prop_map(|(key, adds, removes, clear)| Op::Batch(key, adds, removes, clear)),
         1 => Just(Op::Prune),
+        1 => Just(Op::Observe),
+        1 => any::<u8>().prop_map(Op::EndObserver),
     ]
 }
 
@@ -91,6 +93,8 @@ fn step(notifies: bool) -> impl Strategy<Value = Step> {
             any::<u8>().prop_map(Step::Resume),
         ],
         3 => key().prop_map(Step::Look),
+        1 => Just(Step::Observe),
+        1 => any::<u8>().prop_map(Step::EndObserver),
         if notifies { 6 } else { 0 } => (key(), way()).prop_map(|(k, w)| Step::Notify(k, w)),
     ]
 }

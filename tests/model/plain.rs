@@ -81,6 +81,9 @@ pub(crate) enum Op {
     Look(Pick),
     Batch(Key, Vec<(i8, Does)>, Vec<Pick>, bool),
     Prune,
+    /// Sets an observer of interest.
+    Observe,
+    EndObserver(Pick),
 }
 
 /// A handler's number: handlers get theirs in the order of registration, in both worlds.

@@ -12,10 +12,9 @@ use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use topic_registry::{Batch, HandlerGuard, HandlerId, Interest, JoinGuard, Paused, Recorder};
-use topic_registry::{
-    SyncFlavor, TopicHandle, TopicRegistry, WaitError, WaitFor, WeakSyncRegistry,
-};
+use topic_registry::{Batch, HandlerGuard, HandlerId, Interest, JoinGuard, ObserverGuard};
+use topic_registry::{Paused, Recorder, SyncFlavor, TopicHandle, TopicRegistry};
+use topic_registry::{WaitError, WaitFor, WeakSyncRegistry};
 
 use crate::plain::{Key, Pick, Way};
 use crate::world::pick;
@@ -51,6 +50,9 @@ pub(crate) enum Step {
     /// Sees that everything can be asked for that is known for certain of this key.
     Look(Key),
     Notify(Key, Way),
+    /// Sets an observer of interest, instead of its oldest one if it has some.
+    Observe,
+    EndObserver(Pick),
 }
 
 /// What threads do side by side, each of them its own steps; all of them have returned before the
@@ -60,6 +62,8 @@ pub(crate) type Phase = Vec<Vec<Step>>;
 
 /// How often a thread does its steps in a phase, so that they meet those of others.
 const ROUNDS: usize = 32;
+/// How many observers a thread has at most.
+const OBSERVERS: usize = 3;
 
 /// A handler, to the thread that registered it.
 struct Own {
@@ -117,7 +121,42 @@ struct Actor {
     /// Those that were removed.
     removed: Vec<Own>,
     handles: Vec<TopicHandle<Key, usize>>,
+    observers: Vec<Observer>,
     weak: Vec<Weak>,
+}
+
+/// An observer of interest: what it heard last of each key.
+struct Observer {
+    last: Arc<Mutex<BTreeMap<Key, Interest>>>,
+    _guard: ObserverGuard,
+}
+
+impl Observer {
+    fn new(topics: &Topics) -> Self {
+        let last = Arc::new(Mutex::new(BTreeMap::new()));
+        let told = Arc::clone(&last);
+        let guard = topics.observe_interest(move |key, interest| {
+            let before = told.lock().unwrap().insert(*key, interest);
+            assert_ne!(
+                before.unwrap_or(Interest::Lost),
+                interest,
+                "edges alternate"
+            );
+        });
+        Self {
+            last,
+            _guard: guard,
+        }
+    }
+
+    /// Sees that it knows which keys have handlers.
+    fn check(&self, has_handlers: impl Fn(Key) -> bool) {
+        let last = self.last.lock().unwrap();
+        for key in [Key::A, Key::B, Key::C] {
+            let is_gained = last.get(&key) == Some(&Interest::Gained);
+            assert_eq!(is_gained, has_handlers(key), "{key:?}");
+        }
+    }
 }
 
 impl Actor {
@@ -130,6 +169,7 @@ impl Actor {
             removed: Vec::new(),
             handles: Vec::new(),
             weak: Vec::new(),
+            observers: Vec::new(),
         }
     }
 
@@ -172,6 +212,18 @@ impl Actor {
             }
             Step::Look(key) => self.look(*key),
             Step::Notify(key, way) => self.notify(*key, *way),
+            Step::Observe => {
+                if self.observers.len() == OBSERVERS {
+                    self.observers.remove(0);
+                }
+                self.observers.push(Observer::new(&self.topics));
+            }
+            Step::EndObserver(at) => {
+                if !self.observers.is_empty() {
+                    let at = usize::from(*at) % self.observers.len();
+                    drop(self.observers.swap_remove(at));
+                }
+            }
         }
     }
 
@@ -455,29 +507,21 @@ fn run_phase(actors: &mut [Actor], phase: &Phase) {
 
 /// Runs the phases one after the other; at the end nothing is left.
 fn run_all(phases: &[Phase]) {
-    let (topics, edges) = (Topics::new(), Arc::new(Mutex::new(BTreeMap::new())));
-    let told = Arc::clone(&edges);
-    topics.on_interest(move |key, interest| {
-        let before = told.lock().unwrap().insert(*key, interest);
-        assert_ne!(
-            before.unwrap_or(Interest::Lost),
-            interest,
-            "edges alternate"
-        );
-    });
+    let topics = Topics::new();
+    let observer = Observer::new(&topics);
     let threads = phases.iter().map(Vec::len).max().unwrap_or(0);
     let mut actors: Vec<_> = (0..threads).map(|number| Actor::new(number, &topics)).collect();
     for phase in phases {
         run_phase(&mut actors[..phase.len()], phase);
         actors.iter().for_each(Actor::check);
-        for (key, last) in &*edges.lock().unwrap() {
-            let count = topics.get(key).map_or(0, |topic| topic.handler_count());
-            let own: usize = actors.iter().map(|actor| actor.own_of(*key).len()).sum();
-            assert_eq!(
-                (count, *last == Interest::Gained),
-                (own, own != 0),
-                "{key:?}"
-            );
+        let handlers = |key| actors.iter().map(|actor| actor.own_of(key).len()).sum::<usize>();
+        for key in [Key::A, Key::B, Key::C] {
+            let count = topics.get(&key).map_or(0, |topic| topic.handler_count());
+            assert_eq!(count, handlers(key), "{key:?}");
+        }
+        let observers = actors.iter().flat_map(|actor| &actor.observers);
+        for observer in observers.chain([&observer]) {
+            observer.check(|key| handlers(key) != 0);
         }
     }
     for actor in &mut actors {
@@ -486,6 +530,9 @@ fn run_all(phases: &[Phase]) {
         }
         actor.handles.clear();
         actor.check();
+    }
+    for observer in actors.iter().flat_map(|actor| &actor.observers) {
+        observer.check(|_| false);
     }
     assert!(topics.is_empty(), "a topic is left");
     assert_eq!(

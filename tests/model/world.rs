@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use topic_registry::{
-    HandlerGuard, HandlerId, Interest, JoinGuard, Paused, Pinned, Recorder, SyncRegistry,
-    TopicHandle, TopicRegistry, WaitError, WaitFor, WeakSyncRegistry,
+    HandlerGuard, HandlerId, Interest, JoinGuard, ObserverGuard, Paused, Pinned, Recorder,
+    SyncRegistry, TopicHandle, TopicRegistry, WaitError, WaitFor, WeakSyncRegistry,
 };
 
 use crate::plain::{Does, How, Key, Model, Name, Op, Pick, Way};
@@ -23,7 +23,6 @@ struct Shared {
     next: Arc<AtomicU32>,
     calls: Arc<Mutex<Vec<Name>>>,
     drops: Arc<Mutex<Vec<Name>>>,
-    edges: Arc<Mutex<BTreeMap<Key, Vec<Interest>>>>,
 }
 
 type Topics = TopicRegistry<Key, u32>;
@@ -143,6 +142,41 @@ struct Weak {
     has_gone: bool,
 }
 
+/// An observer of interest, and what it was told of each key.
+struct Observer {
+    edges: Arc<Mutex<BTreeMap<Key, Vec<Interest>>>>,
+    guard: ObserverGuard,
+}
+
+impl Observer {
+    fn new(topics: &Topics) -> Self {
+        let edges = Arc::new(Mutex::new(BTreeMap::<_, Vec<_>>::new()));
+        let told = Arc::clone(&edges);
+        let guard = topics.observe_interest(move |key, interest| {
+            told.lock().unwrap().entry(*key).or_default().push(interest);
+        });
+        Self { edges, guard }
+    }
+
+    /// Sees that the edges of each key alternate, from the first that was gained to what is.
+    fn check(&self, model: &Model) {
+        let edges = self.edges.lock().unwrap();
+        for key in [Key::A, Key::B, Key::C] {
+            let edges = edges.get(&key).map_or(&[][..], Vec::as_slice);
+            let expected = [Interest::Gained, Interest::Lost].into_iter().cycle();
+            assert!(edges.iter().copied().eq(expected.take(edges.len())));
+            let is_empty = model.topics.get(&key).is_none_or(Vec::is_empty);
+            assert_eq!(edges.len() % 2 == 0, is_empty, "{key:?}: {edges:?}");
+        }
+    }
+
+    /// Nothing is left of it that could be told anything.
+    fn end(self) {
+        drop(self.guard);
+        assert!(Arc::into_inner(self.edges).is_some(), "it outlived its end");
+    }
+}
+
 #[derive(Default)]
 struct World {
     topics: Topics,
@@ -153,6 +187,7 @@ struct World {
     owners: Vec<(Key, Owner)>,
     pauses: Vec<(Name, Paused)>,
     weak: Vec<Weak>,
+    observers: Vec<Observer>,
 }
 
 impl World {
@@ -199,6 +234,12 @@ impl World {
             Op::Look(at) => self.look(*at),
             Op::Batch(key, adds, removes, clear) => self.batch(*key, adds, removes, *clear),
             Op::Prune => assert_eq!(self.topics.prune(), 0),
+            Op::Observe => self.observers.push(Observer::new(&self.topics)),
+            Op::EndObserver(at) => {
+                if !self.observers.is_empty() {
+                    self.observers.swap_remove(index(*at, self.observers.len())).end();
+                }
+            }
         }
     }
 
@@ -426,12 +467,7 @@ impl World {
             assert!(listed.eq(expected), "{key:?}: {handlers:?}");
             assert_eq!(topic.handler_count(), handlers.len());
         }
-        for (key, edges) in &*shared.edges.lock().unwrap() {
-            let expected = [Interest::Gained, Interest::Lost].into_iter().cycle();
-            assert!(edges.iter().copied().eq(expected.take(edges.len())));
-            let is_empty = model.topics.get(key).is_none_or(Vec::is_empty);
-            assert_eq!(edges.len() % 2 == 0, is_empty, "{key:?}: {edges:?}");
-        }
+        self.observers.iter().for_each(|observer| observer.check(model));
     }
 }
 
@@ -496,10 +532,7 @@ fn keep_quiet() {
 pub(crate) fn run(ops: &[Op]) {
     keep_quiet();
     let mut world = World::default();
-    let told = Arc::clone(&world.shared.edges);
-    world.topics.on_interest(move |key, interest| {
-        told.lock().unwrap().entry(*key).or_default().push(interest);
-    });
+    world.observers.push(Observer::new(&world.topics));
     for op in ops {
         world.step(op);
     }
@@ -511,6 +544,7 @@ pub(crate) fn run(ops: &[Op]) {
     world.topics.clear();
     world.model.remove(|_, _| true);
     world.check();
+    world.observers.drain(..).for_each(Observer::end);
     assert!(world.topics.is_empty());
     let weak = world.topics.downgrade();
     assert!(weak.upgrade().is_some_and(|topics| topics.is_empty()));

@@ -57,7 +57,7 @@ fn nobody_tells_the_edges_of_all(time: Duration) {
         move || {
             let (topics, observer) = (Topics::new(), Arc::new(Observer::default()));
             let told = Arc::clone(&observer);
-            topics.on_interest(move |_, interest| told.tell(interest));
+            let _observer = topics.observe_interest(move |_, interest| told.tell(interest));
             let (done, start) = (AtomicBool::new(false), Instant::now());
             let (mut rounds, mut most) = (0, 0);
             thread::scope(|scope| {
