@@ -147,7 +147,7 @@ fn no_destructor_runs_under_a_lock() {
 
 #[test]
 fn interest_is_told_in_order_and_ends_with_what_is() {
-    explore_up_to(Some(6), "two subscribers' edges", || {
+    explore_up_to(Some(5), "two subscribers' edges", || {
         interleavings::edges_beside_edges(2);
     });
     explore_up_to(Some(4), "edge beside an edge", || {
@@ -164,14 +164,28 @@ fn interest_is_told_in_order_and_ends_with_what_is() {
 }
 
 #[test]
-fn a_crowd_is_told_to_whom_it_is_one() {
-    explore(
-        "two limits",
-        interleavings::replace_crowd_beside_a_replacement,
+fn each_observer_hears_its_own_edges() {
+    explore_up_to(Some(4), "two observers", || {
+        interleavings::two_observers_beside_edges(2);
+    });
+}
+
+#[test]
+fn an_observer_that_has_ended_is_not_called() {
+    explore_up_to(
+        Some(4),
+        "end beside edges",
+        interleavings::end_an_observer_beside_edges,
     );
-    explore(
-        "replaced limit",
-        interleavings::replace_crowd_beside_a_registration,
+}
+
+#[test]
+fn a_crowd_is_told_to_whom_it_is_one() {
+    explore("two limits", interleavings::set_limits_beside_each_other);
+    explore_up_to(
+        Some(4),
+        "a limit that goes, and one that comes",
+        interleavings::end_a_limit_beside_a_registration,
     );
 }
 

@@ -85,9 +85,19 @@ fn interest_is_told_in_order_and_ends_with_what_is() {
 }
 
 #[test]
+fn each_observer_hears_its_own_edges() {
+    explore(|| interleavings::two_observers_beside_edges(3));
+}
+
+#[test]
+fn an_observer_that_has_ended_is_not_called() {
+    explore(interleavings::end_an_observer_beside_edges);
+}
+
+#[test]
 fn a_crowd_is_told_to_whom_it_is_one() {
-    explore(interleavings::replace_crowd_beside_a_replacement);
-    explore(interleavings::replace_crowd_beside_a_registration);
+    explore(interleavings::set_limits_beside_each_other);
+    explore(interleavings::end_a_limit_beside_a_registration);
 }
 
 #[test]

@@ -20,7 +20,8 @@ use shuttle::{
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use topic_registry::{HandlerId, Interest, JoinError, SyncRegistry, TopicHandle, TopicRegistry};
+use topic_registry::{HandlerId, Interest, JoinError, ObserverGuard};
+use topic_registry::{SyncRegistry, TopicHandle, TopicRegistry};
 
 type Topics = TopicRegistry<u8, u32>;
 
@@ -360,13 +361,13 @@ pub(crate) fn destructors_beside_look_ups(look_ups: usize) {
 
 type Edges = Arc<Mutex<Vec<Interest>>>;
 
-fn watch(topics: &Topics, edges: &Edges) {
+fn watch(topics: &Topics, edges: &Edges) -> ObserverGuard {
     let (told, turn) = (Arc::clone(edges), AtomicBool::new(false));
-    topics.on_interest(move |_, interest| {
+    topics.observe_interest(move |_, interest| {
         // So that it is explored who comes first.
         turn.swap(true, Ordering::SeqCst);
         told.lock().unwrap().push(interest);
-    });
+    })
 }
 
 /// The edges alternate, beginning with the first that was gained and ending with what is.
@@ -382,7 +383,7 @@ fn check_edges(edges: &Edges, is_empty: bool) {
 /// Edges are told in their order, whoever makes them, and the last one is what is.
 pub(crate) fn edges_beside_edges(subscribers: usize) {
     let (topics, edges) = (Topics::new(), Edges::default());
-    watch(&topics, &edges);
+    let _observer = watch(&topics, &edges);
     let mut work: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
     for _ in 0..subscribers {
         let topics = topics.clone();
@@ -397,7 +398,7 @@ pub(crate) fn edges_beside_edges(subscribers: usize) {
 /// The last handler goes while another one comes to stay: what is told last is what is.
 pub(crate) fn edge_beside_an_edge() {
     let (topics, edges) = (Topics::new(), Edges::default());
-    watch(&topics, &edges);
+    let _observer = watch(&topics, &edges);
     let (guard, other) = (topics.register_guard(0, |_| {}), topics.clone());
     together(vec![
         Box::new(move || drop(guard)),
@@ -415,7 +416,7 @@ pub(crate) fn edge_beside_an_edge() {
 pub(crate) fn edge_beside_one_that_is_undone() {
     let (topics, edges) = (Topics::new(), Edges::default());
     let (told, same, first) = (Arc::clone(&edges), topics.clone(), AtomicBool::new(true));
-    topics.on_interest(move |key, interest| {
+    let observer = topics.observe_interest(move |key, interest| {
         told.lock().unwrap().push(interest);
         if interest == Interest::Lost && first.swap(false, Ordering::SeqCst) {
             drop(same.register_guard(*key, |_| {}));
@@ -428,13 +429,13 @@ pub(crate) fn edge_beside_one_that_is_undone() {
             other.register(0, |_| {});
         }),
     ]);
-    topics.clear_interest_callback();
+    drop(observer);
     check_edges(&edges, false);
     let edges = edges.lock().unwrap();
     assert!(edges.len() <= 3, "one was undone: {edges:?}");
 }
 
-/// A callback that is set while a first handler comes, or the last one goes, is told of what is.
+/// An observer that is set while a first handler comes, or the last one goes, is told of what is.
 fn watch_beside(change: fn(&Topics), before: usize, after: usize) {
     let (topics, edges) = (Topics::new(), Edges::default());
     for _ in 0..before {
@@ -442,7 +443,7 @@ fn watch_beside(change: fn(&Topics), before: usize, after: usize) {
     }
     let (watched, told, changed) = (topics.clone(), Arc::clone(&edges), topics.clone());
     together(vec![
-        Box::new(move || watch(&watched, &told)),
+        Box::new(move || watch(&watched, &told).forget()),
         Box::new(move || change(&changed)),
     ]);
     check_edges(&edges, after == 0);
@@ -461,34 +462,127 @@ pub(crate) fn watch_beside_a_removal() {
     watch_beside(Topics::clear, 1, 0);
 }
 
-/// Of two callbacks for crowds that are set at once, one stays, and with its own limit.
-pub(crate) fn replace_crowd_beside_a_replacement() {
+/// Two observers of one topic each hear their own edges, beside subscribers.
+pub(crate) fn two_observers_beside_edges(subscribers: usize) {
+    let (topics, edges) = (Topics::new(), [Edges::default(), Edges::default()]);
+    let _observers = edges.each_ref().map(|edges| watch(&topics, edges));
+    let come_and_go = |_| -> Box<dyn FnOnce() + Send> {
+        let topics = topics.clone();
+        Box::new(move || drop(topics.register_guard(0, |_| {})))
+    };
+    together((0..subscribers).map(come_and_go).collect());
+    for edges in edges {
+        check_edges(&edges, true);
+        assert!(!edges.lock().unwrap().is_empty());
+    }
+}
+
+/// The end of an observer, and the threads that have learned that the drop of its guard has returned.
+#[derive(Clone)]
+struct End {
+    has_ended: Arc<AtomicBool>,
+    learned: Arc<Mutex<Vec<ThreadId>>>,
+}
+
+impl End {
+    fn new() -> Self {
+        Self {
+            has_ended: Arc::new(AtomicBool::new(false)),
+            learned: Arc::default(),
+        }
+    }
+
+    /// Has this thread learn it.
+    fn learn(&self) {
+        if self.has_ended.load(Ordering::Acquire) {
+            self.learned.lock().unwrap().push(thread::current().id());
+        }
+    }
+
+    /// What the observer does.
+    fn called(&self) {
+        let learned = self.learned.lock().unwrap().contains(&thread::current().id());
+        assert!(!learned, "called after its end");
+        // It may be called again by this thread, which has more to tell.
+        self.learn();
+    }
+
+    fn drop_guard(&self, guard: ObserverGuard) {
+        drop(guard);
+        self.has_ended.store(true, Ordering::Release);
+    }
+
+    /// This is the last to know of it, because the observers are gone.
+    #[track_caller]
+    fn was_let_go(&self) {
+        assert_eq!(Arc::strong_count(&self.has_ended), 1, "an observer is left");
+    }
+}
+
+/// An observer ends while the last handler goes and another one comes. Who has learned that it has ended,
+/// in whatever call, does not call it. One that stays hears what is.
+pub(crate) fn end_an_observer_beside_edges() {
+    let (topics, edges, end) = (Topics::new(), Edges::default(), End::new());
+    let (first, called) = (end.clone(), end.clone());
+    let learns = topics.observe_interest(move |_, _| first.learn());
+    let observer = topics.observe_interest(move |_, _| called.called());
+    let _stays = watch(&topics, &edges);
+    let (guard, registers, ends) = (
+        topics.register_guard(0, |_| {}),
+        topics.clone(),
+        end.clone(),
+    );
+    together(vec![
+        Box::new(move || drop(guard)),
+        Box::new(move || {
+            registers.register(0, |_| {});
+        }),
+        Box::new(move || ends.drop_guard(observer)),
+    ]);
+    assert_eq!(topics.panic_count(), 0, "called after its end");
+    check_edges(&edges, false);
+    drop(learns);
+    end.was_let_go();
+}
+
+/// Of two observers of crowds that are set at once, each has its own limit.
+pub(crate) fn set_limits_beside_each_other() {
     let (topics, told) = (Topics::new(), [Count::default(), Count::default()]);
     let set = |limit: usize| -> Box<dyn FnOnce() + Send> {
         let (topics, told) = (topics.clone(), told[limit - 1].clone());
-        Box::new(move || topics.on_handler_limit(limit, move |_, _| told.up()))
+        Box::new(move || {
+            topics.observe_handler_limit(limit, move |_, _| told.up()).forget();
+        })
     };
     together(vec![set(1), set(2)]);
     for _ in 0..3 {
         topics.register(0, |_| {});
     }
-    let told = told.map(|count| count.get());
-    assert!([[2, 0], [0, 1]].contains(&told), "{told:?}");
+    assert_eq!(told.map(|count| count.get()), [2, 1]);
 }
 
-/// A callback for crowds that replaces another one is not told of what was a crowd for that one.
-pub(crate) fn replace_crowd_beside_a_registration() {
-    let topics = Topics::new();
-    topics.on_handler_limit(1, |_, _| {});
+/// An observer of crowds ends beside a registration that is past its limit, and beside another
+/// one that is set: that one hears of what is past its own.
+pub(crate) fn end_a_limit_beside_a_registration() {
+    let (topics, told, end) = (Topics::new(), Count::default(), End::new());
+    let (first, called) = (end.clone(), end.clone());
+    let lowest = topics.observe_handler_limit(1, move |_, _| first.learn());
+    let observer = topics.observe_handler_limit(1, move |_, _| called.called());
     topics.register(0, |_| {});
-    let (replaced, registers) = (topics.clone(), topics.clone());
+    let (sets, registers) = (topics.clone(), topics.clone());
+    let (own, ends) = (told.clone(), end.clone());
     together(vec![
-        Box::new(move || replaced.on_handler_limit(9, |_, _| panic!("there are two"))),
+        Box::new(move || ends.drop_guard(observer)),
+        Box::new(move || sets.observe_handler_limit(2, move |_, _| own.up()).forget()),
         Box::new(move || {
             registers.register(0, |_| {});
         }),
     ]);
-    assert_eq!(topics.panic_count(), 0);
+    drop(lowest);
+    assert_eq!((topics.panic_count(), told.get()), (0, 0));
+    topics.register(0, |_| {});
+    assert_eq!(told.get(), 1);
+    end.was_let_go();
 }
 
 /// Lets others go first when it is dropped.
