@@ -14,8 +14,8 @@
 //! [`pause`]: Registry::pause
 //! [`wait_for`]: Registry::wait_for
 //! [`notify_with`]: SyncRegistry::notify_with
-//! [`on_interest`]: Topics::on_interest
-//! [`on_handler_limit`]: Topics::on_handler_limit
+//! [`observe_interest`]: Topics::observe_interest
+//! [`observe_handler_limit`]: Topics::observe_handler_limit
 //! [`on_slow`]: Builder::on_slow
 //! [Guide]: crate::guide
 //! [Patterns]: crate::patterns
