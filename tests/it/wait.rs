@@ -32,6 +32,7 @@ for_each_subject! {
     a_waker_that_is_replaced_may_notify
     a_closure_that_panics_waits_on
     of_several_values_one_is_given_out
+    the_event_that_fits_is_the_last_though_its_call_has_not_ended
     values_whose_destructor_panics_go_no_further
     it_waits_inside_of_the_closure_of_another
     a_closure_that_removes_its_own_wait_ends_it
@@ -389,6 +390,25 @@ fn of_several_values_one_is_given_out<S: Subject>() {
         panic!("one has won");
     };
     assert_eq!(event, 3);
+}
+
+/// Whom it wakes makes another one, before the handler is removed.
+fn the_event_that_fits_is_the_last_though_its_call_has_not_ended<S: Subject>() {
+    struct Notifies<S: Subject>(S, Log<usize>);
+    impl<S: Subject + Sync> Wake for Notifies<S> {
+        fn wake(self: Arc<Self>) {
+            self.1.push(self.0.notify(&4).called());
+        }
+    }
+    let (subject, log) = (S::fresh(), Log::new());
+    let waker = Waker::from(Arc::new(Notifies(subject.clone(), log.clone())));
+    let mut waiting = subject.registry().wait_for(even);
+    let polled = Pin::new(&mut waiting).poll(&mut Context::from_waker(&waker));
+    assert_eq!(polled, Poll::Pending);
+    assert_eq!(subject.notify(&2).called(), 1);
+    assert_eq!(log.take(), [1]);
+    let found = [(); 2].map(|()| look(&mut waiting));
+    assert_eq!(found, [Ok(2), Err(WaitError::Removed)]);
 }
 
 fn values_whose_destructor_panics_go_no_further<S: Subject>() {
