@@ -311,6 +311,7 @@ pub(crate) mod asynchronous {
 
     use topic_registry::AsyncRegistry;
 
+    use super::super::Slow;
     use super::*;
 
     /// Is pending once.
@@ -331,9 +332,10 @@ pub(crate) mod asynchronous {
     /// when the last future of the handler is gone, and its closure.
     pub(crate) fn join_beside_notifiers(notifiers: usize, is_cancelled: bool) {
         let (registry, alive) = (AsyncRegistry::<u32>::new(), Arc::new(()));
-        let owned = Arc::clone(&alive);
+        let (owned, shared) = (Slow(Arc::clone(&alive)), Arc::clone(&alive));
         let joinable = registry.options().joinable().register(move |_| {
-            let owned = Arc::clone(&owned);
+            let _ = &owned;
+            let owned = Slow(Arc::clone(&shared));
             async move {
                 yields().await;
                 drop(owned);
