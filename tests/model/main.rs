@@ -84,8 +84,10 @@ fn step(notifies: bool) -> impl Strategy<Value = Step> {
         6 => any::<u8>().prop_map(Step::Remove),
         2 => (key(), vec(-1..2_i8, 0..3), vec(any::<u8>(), 0..3))
             .prop_map(|(key, adds, removes)| Step::Batch(key, adds, removes)),
-        1 => key().prop_map(Step::Handle),
-        1 => any::<u8>().prop_map(Step::DropHandle),
+        2 => prop_oneof![
+            key().prop_map(Step::Handle),
+            any::<u8>().prop_map(Step::DropHandle),
+        ],
         1 => key().prop_map(Step::Downgrade),
         2 => any::<u8>().prop_map(Step::Upgrade),
         4 => prop_oneof![
@@ -93,8 +95,11 @@ fn step(notifies: bool) -> impl Strategy<Value = Step> {
             any::<u8>().prop_map(Step::Resume),
         ],
         3 => key().prop_map(Step::Look),
-        1 => Just(Step::Observe),
-        1 => any::<u8>().prop_map(Step::EndObserver),
+        2 => prop_oneof![
+            Just(Step::Observe),
+            any::<u8>().prop_map(Step::EndObserver),
+        ],
+        // A weight of 0 is allowed among ten at most.
         if notifies { 6 } else { 0 } => (key(), way()).prop_map(|(k, w)| Step::Notify(k, w)),
     ]
 }
