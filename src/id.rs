@@ -46,6 +46,13 @@ impl HandlerId {
     }
 }
 
+/// The number that [`HandlerId::as_u64`] returns.
+impl fmt::Display for HandlerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_u64().fmt(f)
+    }
+}
+
 impl fmt::Debug for HandlerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "HandlerId({})", self.as_u64())

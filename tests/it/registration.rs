@@ -235,6 +235,7 @@ fn debug_shows_counts() {
         format!("{guard:?}"),
         format!("HandlerGuard({:?})", guard.id())
     );
+    assert_eq!(guard.id().to_string(), guard.id().as_u64().to_string());
     assert_eq!(
         format!("{:?}", guard.id()),
         format!("HandlerId({})", guard.id().as_u64())
