@@ -1,4 +1,4 @@
-//! [`Builder`]: topics with a name, or with an eye on slow handlers.
+//! [`Builder`]: topics with a name, or with reports of slow handlers.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,7 +8,8 @@ use crate::panic::DropGuarded;
 use crate::telemetry::{FmtKey, Telemetry};
 use crate::{Flavor, HandlerInfo, Key, Topics};
 
-/// Builds [`Topics`] that logs and metrics know by name, or whose slow handlers are reported.
+/// A builder of [`Topics`] that have a name in logs and metrics, or whose slow handlers are
+/// reported.
 ///
 /// ```
 /// use topic_registry::TopicRegistry;
@@ -23,7 +24,7 @@ pub struct Builder<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     build: PhantomData<Build<F, K, E>>,
 }
 
-/// From when on a call is slow, and what is called then.
+/// The time from which on a call is slow, and the callback for slow calls.
 pub(super) struct Slow<K> {
     pub(super) limit: Duration,
     pub(super) callback: DropGuarded<SlowCallback<K>>,
@@ -43,13 +44,14 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Builder<F, K, E> {
         }
     }
 
-    /// The name that events bear as the field `registry`, and metrics as the label `registry`.
-    /// Without a name there are no metrics. The metrics go to the recorder that is installed
-    /// when the topics are made. It must not notify anything whose handlers panic.
+    /// Sets the name, which events carry as the field `registry`, and metrics as the label
+    /// `registry`. Without a name there are no metrics. The metrics go to the recorder that is
+    /// installed when the topics are built. That recorder must not notify registries whose handlers
+    /// panic.
     ///
     /// # Panics
     ///
-    /// If it is empty.
+    /// If the name is empty.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
@@ -58,8 +60,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Builder<F, K, E> {
         self
     }
 
-    /// Shows keys in events by their `Debug`. Otherwise `String`, `&'static str` and integers are shown,
-    /// and other keys are not.
+    /// Shows keys in events by their `Debug`. Without this, only keys that are `String`,
+    /// `&'static str` or integers are shown.
     #[must_use]
     pub fn debug_keys(mut self) -> Self
     where
@@ -69,16 +71,18 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Builder<F, K, E> {
         self
     }
 
-    /// Has each call of a handler timed, of an async one each poll of its future, and reports those
-    /// that take `limit` or longer: to `callback`, with the key, the handler and the time; to
-    /// `tracing`, as a warning; and to `metrics`, as a counter and a histogram.
+    /// Times each call of a handler (of an async handler, each poll of its future), and reports
+    /// those that take `limit` or longer: to `callback`, with the key, the handler and the time; to
+    /// `tracing`, as a warning; and to `metrics`, as a counter and a histogram. See the
+    /// [guide](crate::guide#seeing-what-goes-on).
     ///
-    /// It is called after the call, on the same thread, with no lock held. If it panics, that is
-    /// [counted](Topics::panic_count) and goes no further. Calls that are slow while a callback runs on this
-    /// thread are not reported, so it may notify. With a limit of 0, every call is slow.
+    /// The callback runs after the slow call, on the same thread, with no lock held. If it panics,
+    /// that is [counted](Topics::panic_count) and not propagated. Slow calls are not reported while
+    /// a callback runs on this thread, so the callback may notify. With a limit of 0, every call is
+    /// slow.
     ///
-    /// The time is read twice for each call: see `docs/PERFORMANCE.md` for what that costs. Topics of
-    /// registries that are built without it pay nothing.
+    /// The clock is read twice for each call: see `docs/PERFORMANCE.md` for the cost. Topics that
+    /// are built without this option pay nothing.
     ///
     /// ```
     /// use std::time::Duration;

@@ -1,14 +1,15 @@
-//! [`Interest`]: whether anybody listens to a topic at all, told edge by edge.
+//! [`Interest`]: whether a topic has handlers, reported edge by edge.
 //!
-//! A topic gains its first handler and loses its last one under its writer lock, where each observer
-//! records which of the two holds now. The observers are called after the lock is released. Each of
-//! them is called by whoever finds nobody calling it for the same topic. That one calls again as long as
-//! what the observer heard last is not what holds. So the calls of an observer for a topic alternate and
-//! do not overlap, and when the last owner of the topic goes, each observer has heard what is true: who
-//! calls is an owner. None of them waits for another one.
+//! A topic gains its first handler and loses its last one under its writer lock. There, the topic's
+//! new state is recorded with each observer. The observers are called after the lock is released. A
+//! thread calls an observer only if no other thread is calling it for the same topic. It repeats
+//! the call until the state that it reported last is the current one. So the calls of an observer
+//! for a topic alternate and do not overlap. The calling thread is an owner of the topic, so when
+//! the last owner is dropped, the current state has been reported to each observer. No observer
+//! waits for another.
 //!
-//! Nothing queues: an edge and its opposite that an observer has not heard of cancel out.
-//! Otherwise a slow observer would keep one thread calling for the edges of all others.
+//! Nothing is queued: an edge and its opposite cancel out if neither was reported yet. Otherwise a
+//! slow observer would keep one thread busy with the edges of all other threads.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
@@ -18,7 +19,7 @@ use ahash::RandomState;
 use crate::primitive::{Mutex, MutexGuard};
 use crate::topics::observers::{Observer, Observers, Thrown};
 
-/// Whether a topic has come to have handlers, or to have none.
+/// A change in whether a topic has handlers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Interest {
     /// Its first handler was registered.
@@ -38,18 +39,18 @@ impl Interest {
 
 pub(super) type InterestCallback<K> = Box<dyn Fn(&K, Interest) + Send + Sync>;
 
-/// An observer's callback for the interest in all topics, and what it was not told yet.
+/// An observer's callback for all topics, and what it knows of each.
 pub(super) struct Watch<K> {
     callback: InterestCallback<K>,
     edges: Mutex<HashMap<Address, Edges, RandomState>>,
 }
 
-/// Which topic: where it is. Edges are kept only for topics that have handlers or are being
-/// told of, and so cannot move out for another one.
+/// The identity of a topic: its address. Edges are kept only for topics that have handlers or are
+/// being reported, so no other topic can take over the address meanwhile.
 pub(super) type Address = usize;
 
-/// What is known of a topic. One that is not in the map has no handlers, and the observer has
-/// heard of none.
+/// The current state of a topic, and the reported one. A topic without an entry has no handlers,
+/// and the observer knows of none.
 struct Edges {
     heard: Interest,
     now: Interest,
@@ -66,14 +67,14 @@ impl<K> Observers<Watch<K>> {
         self.add(0, Watch { callback, edges })
     }
 
-    /// Records what holds for a topic from now on. Called under the topic's writer lock.
+    /// Records a topic's new state with each observer. Called under the topic's writer lock.
     pub(super) fn record(&self, topic: Address, now: Interest) {
         if self.is_watched() {
             self.look(|observer| observer.record(topic, now));
         }
     }
 
-    /// Tells each observer what holds for a topic.
+    /// Reports a topic's state to each observer.
     pub(super) fn tell(&self, topic: Address, key: &K, thrown: Thrown<'_>) {
         if self.is_watched() {
             self.for_each(|observer| observer.tell(topic, key, thrown), thrown);
@@ -82,7 +83,7 @@ impl<K> Observers<Watch<K>> {
 }
 
 impl<K> Observer<Watch<K>> {
-    /// As that of all observers. Called under the topic's writer lock.
+    /// Records a topic's new state. Called under the topic's writer lock.
     pub(super) fn record(&self, topic: Address, now: Interest) {
         let mut edges = self.kind.edges();
         let edges = edges.entry(topic).or_insert(Edges {
@@ -93,8 +94,8 @@ impl<K> Observer<Watch<K>> {
         edges.now = now;
     }
 
-    /// Calls the callback until it has heard what holds for a topic, unless another thread is
-    /// about to.
+    /// Calls the callback until a topic's current state has been reported, unless another thread is
+    /// doing so.
     pub(super) fn tell(&self, topic: Address, key: &K, thrown: Thrown<'_>) {
         let mut is_calling = false;
         while let Some(interest) = self.kind.next(topic, is_calling) {
@@ -105,7 +106,8 @@ impl<K> Observer<Watch<K>> {
 }
 
 impl<K> Watch<K> {
-    /// The next call to make, by the thread that makes the calls for this topic already or by another one.
+    /// Returns the next call to make. `is_calling` is whether the caller is already the thread that
+    /// makes the calls for this topic.
     fn next(&self, topic: Address, is_calling: bool) -> Option<Interest> {
         let mut edges = self.edges();
         let known = edges.get_mut(&topic)?;
@@ -116,7 +118,7 @@ impl<K> Watch<K> {
             known.is_calling = false;
             if known.now == Interest::Lost {
                 edges.remove(&topic);
-                // Topics of which there were many at once would leave their places behind.
+                // Otherwise, memory for many topics at once would be kept after they are gone.
                 if edges.capacity() > 4 * edges.len() + 1024 {
                     edges.shrink_to_fit();
                 }

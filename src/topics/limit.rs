@@ -1,17 +1,18 @@
-//! Tells of topics that gather more handlers than they should.
+//! Reports topics that have more handlers than they should.
 
 use crate::topics::observers::{Observers, Thrown};
 
 pub(super) type LimitCallback<K> = Box<dyn Fn(&K, usize) + Send + Sync>;
 
-/// A limit, and what is called when a topic has grown past a multiple of it.
+/// A limit, and the callback for topics that grow past a multiple of it.
 pub(super) struct HandlerLimit<K> {
     pub(super) limit: usize,
     pub(super) callback: LimitCallback<K>,
 }
 
 impl<K> Observers<HandlerLimit<K>> {
-    /// Tells of a topic that went from so many handlers to so many whom that concerns.
+    /// Calls the observers for which a topic that grew `from` one number of handlers `to` another
+    /// has passed a multiple of their limit.
     pub(super) fn tell(&self, key: &K, from: usize, to: usize, thrown: Thrown<'_>) {
         if to <= from || !self.are_concerned(to) {
             return;
@@ -25,7 +26,7 @@ impl<K> Observers<HandlerLimit<K>> {
     }
 }
 
-/// Whether there is a multiple of the limit that `to` is past and `from` is not.
+/// Returns whether `to` is past a multiple of the limit that `from` is not past.
 fn is_past_another(limit: usize, from: usize, to: usize) -> bool {
     let multiples = |count: usize| count.saturating_sub(1).checked_div(limit);
     multiples(to) > multiples(from)

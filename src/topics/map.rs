@@ -1,32 +1,33 @@
-//! The map of topics: what they share, and their end.
+//! The map of topics: what they share, and when they are removed.
 //!
-//! # When a topic may go
+//! # When a topic may be removed
 //!
-//! A topic is in the map, and everybody who can register on it is a counted owner of its
-//! core: a handle, a registry cloned out of one, a pin, and whoever is about to remove one of
-//! its handlers. It may go when there is no owner **and** no handler.
+//! A topic is in the map. Everything through which handlers can be registered on it is a counted
+//! owner of its core: a handle, a registry cloned out of one, a pin, and a call that is about to
+//! remove one of its handlers. The topic may be removed when it has no owner **and** no handler.
 //!
-//! *Who asks.* Whoever takes the last owner away and leaves no handler. Handlers come and go
-//! by owners only, so of all that must happen before a topic is idle, the last is always an
-//! owner that goes.
+//! *Who checks.* The thread that drops the last owner and leaves no handler. Handlers are added and
+//! removed by owners only, so the last step before a topic becomes idle is always the drop of an
+//! owner.
 //!
-//! *What is checked.* That it is still idle, under the write lock of the key's shard. Owners
-//! are made by other owners, or out of the map under that lock; so once there is none, there
-//! is none until the lock is released. Both counts are one word (see `cell.rs`): checked one
-//! after the other, a thread could register and go in between, and its handler would be lost
-//! with the topic.
+//! *What is checked.* That the topic is still idle, under the write lock of the key's shard. Owners
+//! are made by other owners, or out of the map under that lock; so once there is none, none is
+//! added until the lock is released. Both counts are in one word (see `cell.rs`). If they were
+//! checked one after the other, a thread could register a handler and drop its owner in between,
+//! and the handler would be lost with the topic.
 //!
-//! The check also marks the topic as ended, in that same word, before it leaves the map. A weak
-//! registry makes an owner only of a topic without the mark: by a step on the word, so either the
-//! check finds that owner, or the owner finds the mark. What it gives out is the key's one topic.
+//! The check also marks the topic as ended, in that same word, before the topic leaves the map. A
+//! weak registry makes an owner only of a topic without the mark. It does so by a step on the same
+//! word: either the check finds that owner, or the upgrade finds the mark. So what it returns is
+//! the key's one topic.
 //!
-//! A guard makes an owner out of nothing, by upgrading its weak share, mark or no mark: all
-//! it can do then is to remove a handler that is no longer there.
+//! A guard makes an owner by upgrading its weak reference, whether the topic has the mark or not.
+//! With the mark, all it can do is try to remove a handler that is no longer there.
 //!
-//! A dispatch by key is no owner: it takes its snapshot under the shard's lock and lets go of
-//! the topic. If the topic goes meanwhile, its handlers have all been removed, and the
-//! snapshot's flags say so. Why the snapshot drops nothing under that lock, is said in
-//! `cell.rs`.
+//! A dispatch by key is no owner: it takes its snapshot under the shard's lock and keeps no
+//! reference to the topic. If the topic is removed meanwhile, all its handlers have been removed,
+//! and their flags in the snapshot say so. `cell.rs` explains why the snapshot drops nothing under
+//! that lock.
 
 use std::ptr;
 use std::sync::{Arc, Weak};
@@ -55,7 +56,7 @@ pub(super) struct Map<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     pub(super) shared: Arc<Shared<F, K, E>>,
 }
 
-/// What every topic needs of the whole, and keeps alive.
+/// The state that all topics share and keep alive.
 pub(super) struct Shared<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     // Weak, because the map owns the topics.
     pub(super) map: Weak<Map<F, K, E>>,
@@ -66,7 +67,7 @@ pub(super) struct Shared<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     pub(super) telemetry: Telemetry<K>,
 }
 
-/// What a handler's scope knows of its topic: the key, and what all topics share.
+/// The topic of a handler's scope: its key, and the state that all topics share.
 pub(super) struct Topic<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     pub(super) key: DropGuarded<K>,
     pub(super) shared: Arc<Shared<F, K, E>>,
@@ -80,13 +81,13 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Shared<F, K, E> {
         self.telemetry.count_panic();
     }
 
-    /// Counts what callbacks threw.
+    /// Counts and drops what callbacks threw.
     pub(super) fn count_and_drop(&self, thrown: impl IntoIterator<Item = Payload>) {
         count_and_drop(thrown, || self.count_panic());
     }
 }
 
-/// An observer is removed by its guard.
+/// Removes an observer, for its guard.
 impl<F: Flavor<E>, K: Key, E: ?Sized> Remove for Shared<F, K, E> {
     fn remove(self: Arc<Self>, observer: HandlerId) -> bool {
         let thrown = |payload| self.count_and_drop([payload]);
@@ -174,14 +175,14 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
 
     #[cfg(any(feature = "tracing", feature = "metrics"))]
     fn report_all_removed(&self) {
-        // Those who are told are the user's, so not under the locks.
+        // Subscribers and recorders are user code, so not under the locks.
         for topic in self.topics.collect(Found::clone) {
             self.shared.telemetry.topic_removed(topic.key());
         }
     }
 
-    /// Shrinks the map every so often if most of it stands empty, which a map of keys that
-    /// come and go would otherwise never do.
+    /// Shrinks the map from time to time if most of it is unused. Otherwise, a map whose keys keep
+    /// changing would never shrink.
     fn shrink_if_sparse(&self) {
         const EVERY: usize = 1024;
         // Relaxed: it only says how often.
@@ -192,8 +193,9 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
     }
 }
 
-/// Topics that have not gone before go with their map; and so do the observers of topics. One of
-/// these may own a handle, which keeps all that is shared: they would keep each other forever.
+/// Reports the remaining topics as removed, and ends the observers. An observer may own a handle,
+/// which keeps the shared state alive: if they did not end here, the two would keep each other
+/// alive forever.
 impl<F: Flavor<E>, K: Key, E: ?Sized> Drop for Map<F, K, E> {
     fn drop(&mut self) {
         #[cfg(any(feature = "tracing", feature = "metrics"))]
@@ -209,7 +211,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Drop for Map<F, K, E> {
 
 /// A topic in the map.
 pub(super) struct Found<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
-    /// Has the one copy of the key.
+    /// Owns the one copy of the key.
     pub(super) scope: TopicScope<F, K, E>,
     pub(super) core: Arc<Core<F, E>>,
 }

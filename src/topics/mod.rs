@@ -1,4 +1,4 @@
-//! Topics by key: their creation, their handles and their end.
+//! Topics by key: their creation, handles and removal.
 
 pub(crate) mod builder;
 pub(crate) mod interest;
@@ -32,77 +32,79 @@ use crate::snapshot::list::List;
 use crate::telemetry::Telemetry;
 use crate::{Batch, Builder, Flavor, HandlerId, Interest, Registry};
 
-/// What a key must be. Implemented for every type that fits.
+/// The requirements on a key. Implemented for every type that meets them.
 pub trait Key: Eq + Hash + Clone + Send + Sync + 'static {}
 
 impl<K: Eq + Hash + Clone + Send + Sync + 'static> Key for K {}
 
-/// Topics by key, of one event.
+/// Topics of one event type, found by key.
 ///
 /// Used through its aliases [`TopicRegistry`](crate::TopicRegistry) and
 /// `AsyncTopicRegistry`. Clones are handles to the same topics.
 ///
 /// # Consistency
 ///
-/// There is at most one topic a key. Every way to it (a handle, a guard, the key, a
-/// registry cloned out of a handle) reaches the same handlers, always.
+/// There is at most one topic per key. Every way to it (a handle, a guard, the key, a registry
+/// cloned out of a handle) always reaches the same handlers.
 ///
-/// A topic comes with its first handle or handler, and goes with its last handler and its
-/// last handle, whichever is later. Asking about an unknown key, or notifying it, makes none.
+/// A topic is created with its first handle or handler, and removed when it has no handle and no
+/// handler any more. Queries and notifications for an unknown key create no topic.
 ///
 /// # Cost
 ///
-/// Keys are hashed by `ahash` with random seeds, so they may come from outside. Calls by
-/// key hold the lock of the key's shard for the look-up. `K`'s own `Eq` and `Borrow` run
-/// under that lock, and `Hash` when the table of keys grows or shrinks. They also run when a handle
-/// or a guard is dropped, and when a handler is removed through a handle while a dispatch or a pin
-/// still holds it. They must not call back into the same topics, nor wait for a thread that does,
-/// and must not panic: if `Hash` does while the table grows or shrinks, topics are forgotten. Everything else of the user's runs and is dropped with no
-/// lock held. What a key's destructor throws is caught, and not counted.
+/// Keys are hashed by `ahash` with random seeds, so they may be untrusted input. Calls by key hold
+/// the lock of the key's shard during the look-up. `K`'s own `Eq` and `Borrow` run under that lock,
+/// and so does `Hash` when the table of keys grows or shrinks. They also run when a handle or a
+/// guard is dropped, and when a handler is removed through a handle while a dispatch or a pin still
+/// holds it. They must not call back into the same topics, must not wait for a thread that does,
+/// and must not panic: if `Hash` panics while the table grows or shrinks, topics are lost. All
+/// other user code runs, and all other user values are dropped, with no lock held. Panics of a
+/// key's destructor are caught, and not counted.
 ///
-/// What asks about all topics ([`len`](Self::len), [`keys`](Self::keys), [`topics`](Self::topics),
-/// [`clear`](Self::clear), ...) locks one shard after the other, so it is no picture of one moment.
+/// Operations on all topics ([`len`](Self::len), [`keys`](Self::keys), [`topics`](Self::topics),
+/// [`clear`](Self::clear), ...) lock one shard after the other, so they are not atomic.
 ///
 /// # Callbacks
 ///
-/// There is one callback for panics: [`on_panic`](Self::on_panic) replaces the one before, whose calls
-/// that are about to be made or have begun go on. There can be any number of observers, by
-/// [`observe_interest`](Self::observe_interest) and [`observe_handler_limit`](Self::observe_handler_limit):
-/// each is called on its own, in the order in which they were set, and ends with its [`ObserverGuard`].
-/// All of these are called by whatever thread it happens on, so they may run on several at once, with
-/// no lock held: they may call everything, also what sets and ends them. What they
-/// throw is [counted](Self::panic_count), and nobody is told.
+/// There is one callback for panics: [`on_panic`](Self::on_panic) replaces the previous one, but a
+/// call of the previous one that has begun or is about to begin still runs. There can be any number
+/// of observers, set by [`observe_interest`](Self::observe_interest) and
+/// [`observe_handler_limit`](Self::observe_handler_limit): they are independent, are called in the
+/// order in which they were set, and each ends with its [`ObserverGuard`]. Callbacks and observers
+/// run on the threads that use the topics, so they may run on several at once. No lock is held:
+/// they may call everything, even what sets and ends them. Their panics are
+/// [counted](Self::panic_count), but not reported.
 ///
 /// # Lifetime
 ///
-/// Handles and guards do not keep the topics alive. When the last clone is gone, each handle
-/// goes on as a registry of its own: the `on_panic` callback is still called, `tracing` and `metrics`
-/// are still told, and the observers are gone. A handler or a callback that owns a clone of the topics
-/// that it is in keeps them alive until it is removed; an observer whose guard was
-/// [forgotten](ObserverGuard::forget) does so forever. An `on_panic` callback must not own a handle either:
-/// it would outlive the topics, and never go.
+/// Handles and guards do not keep the topics alive. When the last clone is dropped, each handle
+/// continues as a registry of its own: the `on_panic` callback is still called, `tracing` and
+/// `metrics` still receive events, and the observers are gone. A handler or a callback that owns a
+/// clone of its own topics keeps them alive until it is removed; an observer whose guard was
+/// [forgotten](ObserverGuard::forget) does so forever. An `on_panic` callback must not own a handle
+/// either: it would outlive the topics, and would never be dropped.
 pub struct Topics<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     map: Arc<Map<F, K, E>>,
 }
 
-/// A cached way to a topic: to notify it takes no hash, no look-up and no lock.
+/// A cached reference to a topic: notifying through it takes no hash, no look-up and no lock.
 ///
-/// Derefs to the [`Registry`], so everything that can be done with a registry can be done
-/// with a handle. The topic stays as long as it has a handle.
+/// It derefs to the [`Registry`], so a handle can do everything that a registry can. A topic exists
+/// as long as it has a handle. See the [guide](crate::guide#handles-and-pins).
 pub struct Handle<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     registry: Registry<F, E>,
     scope: TopicScope<F, K, E>,
 }
 
 impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
-    /// Without topics.
+    /// Creates an empty registry of topics.
     #[must_use]
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// For topics that have a name, by which logs and metrics know them. Two registries of one name
-    /// add up in the same metrics.
+    /// Returns a builder, for topics that have a name in logs and metrics, or whose slow handlers
+    /// are reported. Two registries of the same name add up in the same metrics.
     #[must_use]
     pub fn builder() -> Builder<F, K, E> {
         Builder::new()
@@ -124,7 +126,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         Self { map }
     }
 
-    /// A handle to the key's topic, which is made if there is none.
+    /// Returns a handle to the key's topic, which is created if there is none.
     ///
     /// `impl Into<K>` takes `"name"` for a `String`, but leaves the type of a bare number
     /// open: write `handle(7u64)`.
@@ -138,8 +140,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         let scope = Arc::new(Scope::new(Topic { key, shared }));
         let core = Arc::new(Core::new(Arc::clone(&scope) as Arc<Scope>));
         let new = Found { scope, core };
-        // A clone goes in. Another thread may have made the topic meanwhile: then nothing of the
-        // user's is dropped under the lock, because this is not the last share of it.
+        // A clone is inserted. If another thread has created the topic meanwhile, no user value is
+        // dropped under the lock, because the clone is not the last reference.
         let topics = &self.map.topics;
         let (handle, is_new) = topics.find_or_insert(
             new.key(),
@@ -152,7 +154,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         handle
     }
 
-    /// A handle to the key's topic, if there is one.
+    /// Returns a handle to the key's topic, if there is one.
     #[must_use]
     pub fn get<Q>(&self, key: &Q) -> Option<Handle<F, K, E>>
     where
@@ -162,7 +164,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         self.map.topics.find(key, Handle::of)
     }
 
-    /// Whether the key has a topic.
+    /// Returns whether the key has a topic.
     #[must_use]
     pub fn contains_key<Q>(&self, key: &Q) -> bool
     where
@@ -172,7 +174,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         self.map.topics.find(key, |_| ()).is_some()
     }
 
-    /// [`Registry::unregister`] on the key's topic; `false` if there is none.
+    /// Removes a handler of the key's topic, as [`Registry::unregister`] does. Returns `false` if
+    /// there is no topic.
     #[doc(alias("unsubscribe", "off", "disconnect"))]
     pub fn unregister<Q>(&self, key: &Q, id: HandlerId) -> bool
     where
@@ -182,7 +185,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         self.get(key).is_some_and(|topic| topic.unregister(id))
     }
 
-    /// [`Registry::update`] on the key's topic, which is made if there is none.
+    /// Makes several changes to the key's topic at once, as [`Registry::update`] does. The topic is
+    /// created if there is none.
     ///
     /// # Panics
     ///
@@ -195,9 +199,9 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         self.handle(key).update(change)
     }
 
-    /// Removes all handlers of the key's topic; whether there were any.
+    /// Removes all handlers of the key's topic. Returns whether there were any.
     ///
-    /// The topic goes with them, unless it has a handle.
+    /// The topic is removed with them, unless it has a handle.
     pub fn remove<Q>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
@@ -206,28 +210,29 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         self.get(key).is_some_and(|topic| topic.remove_all() != 0)
     }
 
-    /// Removes all handlers of all topics, as [`remove`](Self::remove) does, one topic after
-    /// the other. Topics that are made meanwhile may be left out.
+    /// Removes all handlers of all topics, as [`remove`](Self::remove) does, one topic after the
+    /// other. Topics that are created meanwhile may be left out.
     pub fn clear(&self) {
-        // All handles are made before the first is dropped: that takes the same locks.
+        // All handles are made before the first is dropped: the drop takes the same locks.
         for topic in self.map.topics.collect(Handle::of) {
             topic.clear();
         }
     }
 
-    /// How many topics there are.
+    /// Returns the number of topics.
     #[must_use]
     pub fn len(&self) -> usize {
         self.map.topics.len()
     }
 
-    /// Whether there is no topic.
+    /// Returns whether there is no topic.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.map.topics.is_empty()
     }
 
-    /// The keys of all topics, in no order. Topics that come or go meanwhile may be left out.
+    /// Returns the keys of all topics, in no particular order. Topics that are created or removed
+    /// meanwhile may be left out.
     ///
     /// # Panics
     ///
@@ -238,8 +243,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         topics.iter().map(|topic| K::clone(topic.key())).collect()
     }
 
-    /// All topics, in no order. Topics that come or go meanwhile may be left out; nothing is
-    /// locked while the caller looks at them.
+    /// Returns all topics, in no particular order. Topics that are created or removed meanwhile may
+    /// be left out. No lock is held after this returns.
     ///
     /// # Panics
     ///
@@ -258,12 +263,12 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         topics.iter().map(info).collect()
     }
 
-    /// Removes topics that have neither a handler nor a handle, and gives back the memory
-    /// that the keys of earlier ones took; how many topics it removed.
+    /// Removes topics that have neither a handler nor a handle, and frees memory that the keys of
+    /// removed topics used. Returns how many topics it removed.
     ///
-    /// Topics are removed as they become idle, so there is nothing to find, unless `K`'s
-    /// own `Hash` or `Eq` panicked at that time. Memory is given back from time to time too,
-    /// every 1,024 topics that went, as soon as three quarters of it are not needed.
+    /// Topics are removed as they become idle, so this finds none, unless `K`'s own `Hash` or `Eq`
+    /// panicked at that time. Memory is also freed automatically: every 1,024 removed topics, if
+    /// three quarters of it are not needed.
     pub fn prune(&self) -> usize {
         let topics = self.map.topics.collect(|topic| Arc::clone(&topic.scope));
         let removed = topics.iter().filter(|scope| self.map.prune(&scope.parent));
@@ -272,16 +277,17 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         removed
     }
 
-    /// Sets what is called for each panic in any topic, whenever the topic was made; after
-    /// what [`Registry::on_panic`] set on that topic, and with the same promises. What
-    /// callbacks of the topics throw is counted and not reported.
+    /// Sets the callback for panics in any topic, no matter when the topic is created. It is called
+    /// after the callback that [`Registry::on_panic`] set on that topic, and with the same
+    /// guarantees. Panics of callbacks of the topics are counted and not reported. See the
+    /// [guide](crate::guide#panics).
     ///
-    /// Handles go on to call it when the topics are gone.
+    /// Panics are reported to it through remaining handles even after the topics are gone.
     pub fn on_panic(&self, callback: impl Fn(&K, &PanicInfo<'_>) + Send + Sync + 'static) {
         self.set_callback(Some(Box::new(callback)));
     }
 
-    /// Forgets the callback that was set by [`on_panic`](Self::on_panic).
+    /// Removes the callback that [`on_panic`](Self::on_panic) has set.
     pub fn clear_panic_callback(&self) {
         self.set_callback(None);
     }
@@ -291,31 +297,34 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         self.map.shared.count_and_drop(outcome.err());
     }
 
-    /// Sets what is called when a topic gains its first handler or loses its last one, until the guard
-    /// is dropped: what a bridge needs that subscribes upstream while somebody listens. There may
-    /// be several observers, and none of them knows of the others.
+    /// Adds an observer that is called when a topic gains its first handler or loses its last one,
+    /// until the guard is dropped: for example for a bridge, which subscribes upstream only while a
+    /// topic has handlers. There may be several observers, independent of each other. See the
+    /// [guide](crate::guide#seeing-what-goes-on) and the [bridge pattern](crate::patterns#bridge).
     ///
-    /// For one key the calls alternate, beginning with [`Interest::Gained`]; they do not overlap,
-    /// and when all changes have returned, the last call was true. What is gained and lost again
-    /// before the observer is called for it cancels out: nothing queues, however slow the observer
-    /// is. (A thread goes on to call for others as long as these undo during each call what it
-    /// reports.) Topics that have handlers already are reported first, on this thread. As a rule the
-    /// call is made on the thread that registered or removed the handler, before that returns. But
-    /// if another thread is just making a call of this observer for the same key, then it makes this one too,
-    /// later; and so does the observer's own thread if the observer registers or removes handlers of that
-    /// key.
+    /// For one key, the calls alternate, beginning with [`Interest::Gained`]. They do not overlap,
+    /// and when all changes have returned, the last call reported the current state. A gain and a
+    /// loss that happen before the observer is called for the first of them cancel out: nothing is
+    /// queued, however slow the observer is. (A thread keeps calling on behalf of others as long as
+    /// they undo, during each call, what it reports.)
     ///
-    /// No lock is held while it runs. If it panics, that is [counted](Self::panic_count) and goes
-    /// no further. An observer that owns a clone of the topics keeps them alive until its guard is dropped.
-    /// One that has ended is not told of what is lost after that, and handlers that go with the topics
-    /// are not told of: the observers go with them.
+    /// Topics that already have handlers are reported first, on this thread. Usually a call is made
+    /// on the thread that registered or removed the handler, before that operation returns. But if
+    /// another thread is calling this observer for the same key at that time, that thread makes
+    /// this call too, later. The same holds if the observer itself registers or removes handlers of
+    /// that key: its thread calls it again afterwards.
     ///
-    /// A last handler's closure is dropped before the loss is reported, unless something still
-    /// holds it then: a dispatch or a pin that runs over an older list, its own call if it removes
-    /// itself, as each `register_once` handler does, or a call of a joinable one.
+    /// No lock is held while the observer runs. If it panics, that is [counted](Self::panic_count)
+    /// and not propagated. An observer that owns a clone of the topics keeps them alive until its
+    /// guard is dropped. Losses after an observer has ended are not reported to it. Handlers that
+    /// are dropped together with the topics are not reported: the observers end first.
     ///
-    /// While there is an observer, to add a topic's first handler or to remove its last one takes a
-    /// lock that all topics share, and time for each observer. Nothing else costs anything.
+    /// The closure of the last handler is dropped before the loss is reported, unless something
+    /// still holds it: a dispatch or a pin with an older list, its own call if it removes itself
+    /// (as each `register_once` handler does), or a call of a joinable handler.
+    ///
+    /// While there is an observer, adding a topic's first handler and removing its last one take a
+    /// lock that all topics share, and time for each observer. Nothing else pays for it.
     ///
     /// ```
     /// use topic_registry::{Interest, TopicRegistry};
@@ -337,9 +346,9 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         let shared = &self.map.shared;
         let observer = shared.interests.watch(Box::new(callback));
         let guard = self.observer_guard(observer.id);
-        // A topic whose writer does not see the observer yet is found here, because its writer lock is
-        // taken after the observer was added. All handles are made before the first is dropped: that
-        // takes the same locks.
+        // A change whose writer does not see the observer yet is found here, because this takes the
+        // topic's writer lock after it has added the observer. All handles are made before the
+        // first is dropped: the drop takes the same locks.
         for handle in self.map.topics.collect(Handle::of) {
             let topic = &handle.scope.parent;
             handle.cell().look(|list| {
@@ -353,15 +362,16 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         guard
     }
 
-    /// Sets what is called each time that a topic grows past a multiple of `limit` handlers (of 100:
-    /// with the 101st, the 201st, ...), with their number, until the guard is dropped: guards
-    /// that nobody drops, or handlers that are registered in a loop, are found that way. A batch
-    /// that passes several multiples is told of once. There may be several observers, each
-    /// with its own limit.
+    /// Adds an observer that is called each time a topic grows past a multiple of `limit` handlers
+    /// (of 100: with the 101st, the 201st, ...), with their number, until the guard is dropped. It
+    /// finds guards that are never dropped, and handlers that are registered in a loop. A batch
+    /// that passes several multiples is reported once. There may be several observers, each with
+    /// its own limit.
     ///
     /// It is called on the thread that registers, with no lock held. If it panics, that is
-    /// [counted](Self::panic_count) and goes no further. Topics that have grown before are not
-    /// told of. To register in a topic that is past the lowest limit takes a lock that all topics share.
+    /// [counted](Self::panic_count) and not propagated. Topics that have grown past the limit
+    /// before are not reported. Registering in a topic that is past the lowest limit takes a lock
+    /// that all topics share.
     ///
     /// ```
     /// use topic_registry::TopicRegistry;
@@ -396,15 +406,14 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         })
     }
 
-    /// How many panics were caught in all topics, those that are gone included, and of the
-    /// callbacks.
+    /// Returns how many panics were caught, in all topics including removed ones, and in callbacks.
     #[must_use]
     pub fn panic_count(&self) -> u64 {
         self.map.shared.monitor.count()
     }
 
-    /// Runs `read` over the handlers of the key's topic, if it has any. Owns no share of the
-    /// topic, and has let go of its shard by then.
+    /// Calls `read` with the handlers of the key's topic, if it has any. Does not own the topic,
+    /// and has released the lock of its shard by then.
     #[inline]
     pub(crate) fn read<Q, R: Default>(
         &self,
@@ -434,7 +443,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Default for Topics<F, K, E> {
     }
 }
 
-// Every panic is caught before it could leave anything of ours half changed.
+// Every panic is caught before it could leave the library's state inconsistent.
 impl<F: Flavor<E>, K: Key, E: ?Sized> UnwindSafe for Topics<F, K, E> {}
 impl<F: Flavor<E>, K: Key, E: ?Sized> RefUnwindSafe for Topics<F, K, E> {}
 impl<F: Flavor<E>, K: Key, E: ?Sized> UnwindSafe for Handle<F, K, E> {}
@@ -454,12 +463,12 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> fmt::Debug for Topics<F, K, E> {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct TopicInfo<K> {
-    /// Its key.
+    /// The topic's key.
     pub key: K,
-    /// How many handlers are registered.
+    /// The number of registered handlers.
     pub handlers: usize,
-    /// How many keep the topic: handles, pins, registries cloned out of a handle, and calls at this
-    /// moment that register or remove by key or guard, clear all topics, or set an
+    /// The number of owners that keep the topic: handles, pins, registries cloned out of a handle,
+    /// and calls in progress that register or remove by key or guard, clear all topics, or add an
     /// observer of interest.
     pub handles: usize,
 }

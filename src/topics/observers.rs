@@ -1,11 +1,11 @@
-//! [`Observers`]: callbacks of topics of which there may be several. Each is on its own, and ends with
-//! its [`ObserverGuard`].
+//! [`Observers`]: the callbacks of which topics may have several. Each is independent of the
+//! others, and ends with its [`ObserverGuard`].
 //!
-//! A thread that has something to report calls one observer after the other, with no lock held. It owns
-//! a share of the one that it is calling, and of no other: so a call that takes its time keeps no other
-//! observer from being dropped. Those that are added meanwhile are left out. Who adds one looks for itself
-//! at what there is already; and a thread that also had to call all that are added while it
-//! calls might never come to an end.
+//! A thread that has something to report calls one observer after the other, with no lock held. It
+//! holds a reference to the observer that it is calling, and to no other: so a slow call delays the
+//! drop of no other observer. Observers that are added meanwhile are left out. The thread that adds
+//! an observer deals with the existing state itself, and a thread that also called the observers
+//! that are added while it calls might never finish.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,17 +20,17 @@ use crate::panic::{Payload, catch};
 use crate::primitive::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::primitive::{Mutex, MutexGuard};
 
-/// Ends its observer when it is dropped.
+/// A guard that ends its observer when dropped.
 ///
-/// One type for observers of everything and of topics of every flavor. It does not keep the topics alive;
-/// once they are gone, and the observers with them, dropping the guard does nothing.
+/// One type serves all kinds of observers, and topics of every flavor. The guard does not keep the
+/// topics alive; once they are gone, and the observers with them, dropping it does nothing.
 ///
-/// Once its drop has returned, no call of the observer starts. One that has begun may go on: a call begins
-/// when the thread has looked whether the observer has ended, just before it calls the closure. The
-/// closure is dropped here, unless another thread is calling the observer, or about to, or the guard is
-/// dropped from inside of such a call: then that thread drops it, after the call. What its destructor
-/// throws is [counted](crate::Topics::panic_count). So a guard can be dropped anywhere: in a call of its own
-/// observer, or while the thread unwinds.
+/// Once the drop has returned, no call of the observer starts. A call that has begun may still run:
+/// it begins when its thread has checked that the observer has not ended, just before it calls the
+/// closure. The drop also drops the closure, unless another thread is calling the observer or about
+/// to, or the guard is dropped inside such a call: then that thread drops the closure after the
+/// call. A panic of its destructor is [counted](crate::Topics::panic_count). So a guard can be
+/// dropped anywhere: in a call of its own observer, or while the thread unwinds.
 #[must_use = "dropping the guard ends the observer at once: bind it, `let _guard = ...`"]
 pub struct ObserverGuard {
     registration: Registration,
@@ -41,13 +41,13 @@ impl ObserverGuard {
         Self { registration }
     }
 
-    /// Leaves the observer for as long as the topics live.
+    /// Keeps the observer for as long as the topics live.
     pub fn forget(mut self) {
         self.registration.registry = None;
     }
 }
 
-// It is a weak share and an id, whatever a panic leaves behind.
+// It is only a weak reference and an id, which a panic cannot leave inconsistent.
 impl UnwindSafe for ObserverGuard {}
 impl RefUnwindSafe for ObserverGuard {}
 
@@ -63,20 +63,20 @@ impl fmt::Debug for ObserverGuard {
     }
 }
 
-/// Where what observers throw goes, as soon as it was thrown.
+/// Takes each payload that an observer throws, as soon as it is thrown.
 pub(super) type Thrown<'a> = &'a dyn Fn(Payload);
 
-/// The observers of one thing, in the order in which they were added.
+/// All observers of one kind, in the order in which they were added.
 pub(super) struct Observers<T> {
-    // For how many handlers at least a topic concerns anybody, so that the others take no lock in common;
-    // `usize::MAX` if there is no observer. It is changed under the lock.
+    // The smallest number of handlers that concerns any observer, so that topics with fewer take no
+    // shared lock; `usize::MAX` if there is no observer. Changed under the lock.
     least: AtomicUsize,
     observers: Mutex<BTreeMap<HandlerId, Arc<Observer<T>>>>,
 }
 
-/// One of them: its callback, and what it has to know for that.
+/// An observer: its callback, with the state that belongs to its kind.
 pub(super) struct Observer<T> {
-    // Unique in the process, as that of a handler.
+    // Unique in the process, like the id of a handler.
     pub(super) id: HandlerId,
     pub(super) kind: T,
     least: usize,
@@ -91,7 +91,7 @@ impl<T> Observers<T> {
         }
     }
 
-    /// Adds an observer of topics that have so many handlers at least.
+    /// Adds an observer of topics that have at least `least` handlers.
     pub(super) fn add(&self, least: usize, kind: T) -> Arc<Observer<T>> {
         let observer = Arc::new(Observer {
             id: HandlerId::next(0),
@@ -106,20 +106,20 @@ impl<T> Observers<T> {
         observer
     }
 
-    /// Ends an observer; whether it was one of these.
+    /// Ends an observer. Returns whether it was one of these.
     pub(super) fn end(&self, id: HandlerId, thrown: Thrown<'_>) -> bool {
         let mut observers = self.lock();
         let Some(ended) = observers.remove(&id) else {
             return false;
         };
         let leasts = observers.values().map(|observer| observer.least);
-        // As a rule the first one says that nothing changes.
+        // Usually the first observer already shows that the minimum stays.
         if !leasts.clone().any(|other| other == ended.least) {
             let least = leasts.min().unwrap_or(usize::MAX);
             self.least.store(least, Ordering::Release);
         }
         drop(observers);
-        // For those who have found it before.
+        // For threads that found the observer before.
         ended.has_ended.store(true, Ordering::Release);
         drop_share(ended, thrown);
         true
@@ -129,19 +129,19 @@ impl<T> Observers<T> {
         self.for_each(|observer| _ = self.end(observer.id, thrown), thrown);
     }
 
-    /// Whether a topic with so many handlers concerns anybody.
+    /// Returns whether a topic with this many handlers concerns any observer.
     ///
     /// Acquire, for the release in `add`: see `Topics::observe_interest`.
     pub(super) fn are_concerned(&self, handlers: usize) -> bool {
         handlers >= self.least.load(Ordering::Acquire)
     }
 
-    /// Looks at all observers under the lock: `look` must run nothing of the user's.
+    /// Calls `look` with each observer, under the lock: it must run no user code.
     pub(super) fn look(&self, look: impl Fn(&Observer<T>)) {
         self.lock().values().for_each(|observer| look(observer));
     }
 
-    /// Runs `f` with each observer that there is now, and no lock held.
+    /// Calls `f` with each observer that exists now, with no lock held.
     pub(super) fn for_each(&self, f: impl Fn(&Observer<T>), thrown: Thrown<'_>) {
         let newest = self.lock().last_key_value().map(|(id, _)| *id);
         let Some(newest) = newest else {
@@ -169,8 +169,8 @@ impl<T> Observers<T> {
 impl<T> Observer<T> {
     /// Makes a call, unless the observer has ended.
     ///
-    /// Acquire, for the release in `end`: a thread that learned that the guard's drop had returned learned
-    /// it through some edge of its own, and coherence does the rest.
+    /// The load is an acquire, for the release in `end`. A thread that knows that the guard's drop
+    /// has returned knows it through some happens-before edge of its own; coherence does the rest.
     pub(super) fn call(&self, call: impl FnOnce(&T), thrown: Thrown<'_>) {
         if self.has_ended.load(Ordering::Acquire) {
             return;
@@ -181,7 +181,7 @@ impl<T> Observer<T> {
     }
 }
 
-/// Lets go of an observer, perhaps as the last.
+/// Drops a reference to an observer, which may be the last.
 fn drop_share<T>(observer: Arc<Observer<T>>, thrown: Thrown<'_>) {
     if let Err(payload) = catch(|| drop(observer)) {
         thrown(payload);

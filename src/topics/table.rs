@@ -1,10 +1,10 @@
-//! Items that have a key, found by it; the only user of `dashmap`.
+//! A table of items, found by their keys; the only user of `dashmap`.
 //!
-//! It goes to the shards of the `DashMap` itself. So a look-up hashes once, which also tells the
-//! shard, as the turnstile needs it; and it compares the borrowed key with the one in the item.
+//! It uses the shards of the `DashMap` directly. So a look-up hashes once, and the hash also gives
+//! the shard, which the turnstile needs; and the borrowed key is compared with the key in the item.
 //!
-//! Closures that are given run under the lock of a shard, and so do `Eq` and `Borrow` of the key, and
-//! `Hash` when the table grows or shrinks. Nothing of the user's is dropped there.
+//! The closures passed to its functions run under the lock of a shard. So do `Eq` and `Borrow` of
+//! the key, and `Hash` when the table grows or shrinks. No user value is dropped under that lock.
 #![cfg_attr(
     not(any(loom, shuttle)),
     expect(clippy::disallowed_types, reason = "the only user of `dashmap`")
@@ -18,7 +18,7 @@ use ahash::RandomState;
 use crate::primitive::{DashMap, SharedValue};
 use crate::topics::turnstile::Turnstile;
 
-/// What a table holds.
+/// An item of a table.
 pub(crate) trait Keyed {
     type Key: Eq + Hash;
 
@@ -38,7 +38,7 @@ impl<T: Keyed> Table<T> {
         }
     }
 
-    /// Runs `found` with the item of this key, if there is one.
+    /// Calls `found` with the item of this key, if there is one.
     #[inline]
     pub(crate) fn find<Q, R>(&self, key: &Q, found: impl FnOnce(&T) -> R) -> Option<R>
     where
@@ -52,7 +52,7 @@ impl<T: Keyed> Table<T> {
         item.map(|item| found(&item.0.0))
     }
 
-    /// Runs `found` with the item of this key, which `make` makes if there is none.
+    /// Calls `found` with the item of this key, which `make` creates if there is none.
     pub(crate) fn find_or_insert<R>(
         &self,
         key: &T::Key,
@@ -67,14 +67,14 @@ impl<T: Keyed> Table<T> {
             }
             let rehash = |item: &(KeyedItem<T>, _)| self.bucket_of(item.0.0.key()).hash;
             shard.insert(hash, (KeyedItem(make()), SharedValue::new(())), rehash);
-            // Not before: if `Hash` panics while the table grows, what `found` returns would be
-            // dropped under the lock, and might want it.
+            // Only now: if `Hash` panicked while the table grows, what `found` returned would be
+            // dropped under the lock, and its destructor might need that lock.
             let item = shard.get(hash, |item| item.0.is(key));
             found(&item.expect("it was inserted just now").0.0)
         })
     }
 
-    /// Takes the item of this key out if `goes` says so.
+    /// Removes and returns the item of this key if `goes` returns true for it.
     pub(crate) fn remove_if(&self, key: &T::Key, goes: impl Fn(&T) -> bool) -> Option<T> {
         let Bucket { hash, shard } = self.bucket_of(key);
         let removed = self.turnstile.with_shard(shard, || {
@@ -84,15 +84,15 @@ impl<T: Keyed> Table<T> {
         removed.map(|(KeyedItem(item), _)| item)
     }
 
-    /// Waits until the look-ups of this key that have begun have ended.
+    /// Waits until all look-ups of this key that have begun have ended.
     pub(crate) fn wait_for_lookups(&self, key: &T::Key) {
         let Bucket { shard, .. } = self.bucket_of(key);
-        // A look-up holds the lock. That it is free for a moment is all that is asked for.
+        // Look-ups hold the lock, so it is enough to acquire it once.
         let wait = || drop(self.items.shards()[shard].write());
         self.turnstile.with_shard(shard, wait);
     }
 
-    /// Picks something of each item, shard by shard.
+    /// Collects what `pick` returns for each item, shard by shard.
     pub(crate) fn collect<R>(&self, pick: impl Fn(&T) -> R) -> Vec<R> {
         let items = self.all().iter();
         items.map(|item| pick(&item.key().0)).collect()
@@ -106,7 +106,7 @@ impl<T: Keyed> Table<T> {
         self.all().is_empty()
     }
 
-    /// For how many items there is memory.
+    /// Returns for how many items memory is allocated.
     pub(crate) fn capacity(&self) -> usize {
         self.all().capacity()
     }
@@ -115,14 +115,14 @@ impl<T: Keyed> Table<T> {
         self.turnstile.with_all(|| self.items.shrink_to_fit());
     }
 
-    /// The items, to look at all shards.
+    /// Returns the map, for operations on all shards.
     fn all(&self) -> &DashMap<KeyedItem<T>, (), RandomState> {
         self.turnstile.before_look_at_all();
         &self.items
     }
 
-    // Hashed by `dashmap`, because it hashes once more when it shrinks: other ways may come to
-    // other numbers.
+    // Hashed by `dashmap`, which hashes again when it shrinks: another way to hash might give
+    // another number.
     #[inline]
     fn bucket_of<Q: Hash + ?Sized>(&self, key: &Q) -> Bucket {
         let hash = self.items.hash_usize(&key);
@@ -134,13 +134,13 @@ impl<T: Keyed> Table<T> {
     }
 }
 
-/// Where a key belongs.
+/// The place of a key: its hash, and the shard that follows from it.
 struct Bucket {
     hash: u64,
     shard: usize,
 }
 
-/// An item that is its own key: equal to others, and hashed, by it.
+/// An item as a key of the map: compared and hashed by its own key.
 struct KeyedItem<T>(T);
 
 impl<T: Keyed> KeyedItem<T> {

@@ -1,14 +1,14 @@
-//! Lets those who need a shard of the topic map to themselves come through beside look-ups.
+//! Lets writers of the topic map make progress beside look-ups.
 //!
-//! `dashmap`'s locks prefer readers: as long as look-ups overlap, a writer waits. So a writer
-//! first goes to the gate of its shard. A look-up that finds the gate claimed may overtake the
-//! writer as long as fewer than [`OVERTAKES`] others have; after that it waits until the writer
-//! has left. So a writer waits for a bounded number of look-ups; a look-up waits for the writer that
-//! has the gate, and for those that the gate's lock lets in before it.
+//! `dashmap`'s locks prefer readers: as long as look-ups overlap, a writer waits. So a writer first
+//! claims the gate of its shard. A look-up that finds the gate claimed may overtake the writer as
+//! long as fewer than [`OVERTAKES`] others have; after that, it waits until the writer has left. So
+//! a writer waits for a bounded number of look-ups. A look-up waits for the writer that holds the
+//! gate, and for the writers that the gate's lock admits before it.
 //!
-//! While nobody writes, a look-up pays one relaxed load. The counts only steer who goes first.
-//! They publish nothing and protect nothing, so all of them are relaxed; that look-ups exclude
-//! writers is up to the locks of the map.
+//! Without writers, a look-up costs one relaxed load. The counts only decide who is first. They
+//! publish nothing and protect nothing, so all accesses are relaxed; mutual exclusion of look-ups
+//! and writers is left to the locks of the map.
 //!
 //! A gate is always locked before the shard, and never under the lock of a shard.
 
@@ -18,22 +18,22 @@ use std::sync::PoisonError;
 use crate::primitive::atomic::{AtomicU32, AtomicUsize, Ordering};
 use crate::primitive::{Mutex, MutexGuard};
 
-/// How many gates there are: shards `n` and `n + GATES` share one. Few where interleavings are
-/// explored, because each is one more thing to explore.
+/// The number of gates: shards `n` and `n + GATES` share one. There are few where interleavings are
+/// explored, because each gate adds to them.
 const GATES: usize = if cfg!(any(loom, shuttle)) { 1 } else { 16 };
 
-/// How many look-ups may overtake a writer: enough for them to go on while writers come and go
-/// quickly, and few enough for a writer to wait for microseconds only.
+/// How many look-ups may overtake a writer: enough for look-ups to make progress beside many short
+/// writes, and few enough for a writer to wait for microseconds only.
 const OVERTAKES: u32 = if cfg!(any(loom, shuttle)) { 1 } else { 64 };
 
 pub(crate) struct Turnstile {
-    /// A bit for each gate that a writer has.
+    /// A bit for each gate that a writer holds.
     claimed: AtomicUsize,
     gates: [Gate; GATES],
 }
 
 struct Gate {
-    /// How many look-ups have overtaken the writer that has the gate.
+    /// How many look-ups have overtaken the writer that holds the gate.
     overtaken: AtomicU32,
     writer: Mutex<()>,
 }
@@ -49,7 +49,7 @@ impl Turnstile {
         }
     }
 
-    /// Gives way, if it must, before a look-up in the shard.
+    /// Gives way to a writer, if necessary, before a look-up in the shard.
     #[inline]
     pub(crate) fn before_look_up(&self, shard: usize) {
         let claimed = self.claimed.load(Ordering::Relaxed);
@@ -58,20 +58,20 @@ impl Turnstile {
         }
     }
 
-    /// Gives way, if it must, before a look at all shards.
+    /// Gives way to writers, if necessary, before an operation on all shards.
     pub(crate) fn before_look_at_all(&self) {
         self.give_way(self.claimed.load(Ordering::Relaxed));
     }
 
-    /// Runs `work`, which locks the shard for itself.
+    /// Runs `work`, which locks the shard exclusively.
     pub(crate) fn with_shard<R>(&self, shard: usize, work: impl FnOnce() -> R) -> R {
         let _claim = self.claim(gate_of(shard));
         work()
     }
 
-    /// Runs `work`, which locks each shard for itself, one after the other.
+    /// Runs `work`, which locks each shard exclusively, one after the other.
     pub(crate) fn with_all<R>(&self, work: impl FnOnce() -> R) -> R {
-        // In one order, so that two of these do not wait for each other.
+        // Always in the same order, so that two such calls cannot deadlock.
         let _claims: Vec<_> = (0..GATES).map(|gate| self.claim(gate)).collect();
         work()
     }
@@ -107,7 +107,7 @@ fn bit(gate: usize) -> usize {
     1 << gate
 }
 
-/// A gate that a writer has. It leaves also if `Hash` or `Eq` of a key panics.
+/// A gate that a writer holds. It is released even if `Hash` or `Eq` of a key panics.
 struct Claim<'t> {
     claimed: &'t AtomicUsize,
     bit: usize,

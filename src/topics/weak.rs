@@ -1,4 +1,4 @@
-//! [`WeakTopics`]: topics that may be gone.
+//! [`WeakTopics`]: a weak reference to topics.
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -7,9 +7,9 @@ use std::sync::{Arc, Weak};
 use crate::topics::map::Map;
 use crate::{Flavor, Key, Topics};
 
-/// A reference to topics that does not keep them.
+/// A weak reference to topics, which does not keep them alive.
 ///
-/// For a handler or a callback that needs the topics that it belongs to. Used through its aliases
+/// For a handler or a callback that needs the topics it belongs to. Used through its aliases
 /// [`WeakTopicRegistry`](crate::WeakTopicRegistry) and `WeakAsyncTopicRegistry`.
 ///
 /// ```
@@ -29,7 +29,7 @@ pub struct WeakTopics<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
 }
 
 impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
-    /// Returns a reference to these topics that does not keep them.
+    /// Returns a weak reference to these topics, which does not keep them alive.
     #[must_use]
     pub fn downgrade(&self) -> WeakTopics<F, K, E> {
         WeakTopics {
@@ -55,7 +55,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Clone for WeakTopics<F, K, E> {
     }
 }
 
-// As the topics themselves.
+// Like the topics themselves.
 impl<F: Flavor<E>, K: Key, E: ?Sized> UnwindSafe for WeakTopics<F, K, E> {}
 impl<F: Flavor<E>, K: Key, E: ?Sized> RefUnwindSafe for WeakTopics<F, K, E> {}
 
