@@ -1,14 +1,14 @@
-//! A pair of memory barriers: a light one that costs a dispatch nothing, and a heavy one that
-//! makes every thread of the process pass a full barrier.
+//! A pair of memory barriers: a light one that is free for a dispatch, and a heavy one that makes
+//! every thread of the process pass a full barrier.
 //!
-//! What the pair gives: of a thread that stores, passes the light barrier and loads, and another
-//! one that stores, passes the heavy barrier and loads, at least one sees the other's store.
-//! Light is a barrier for the compiler only. The heavy one interrupts the other threads that
-//! run, so that each of them passes a full barrier somewhere in its program. If that is behind the
-//! light barrier, the thread's store is visible when the heavy barrier returns. If it is before,
-//! the thread's load comes after it, and sees what was stored before the heavy barrier.
+//! What the pair guarantees: if one thread stores, passes the light barrier and loads, and another
+//! stores, passes the heavy barrier and loads, at least one of them sees the other's store. The
+//! light barrier is a barrier for the compiler only. The heavy one interrupts the other running
+//! threads, so that each of them passes a full barrier at some point of its program. If that point
+//! is after the light barrier, the thread's store is visible when the heavy barrier returns. If it
+//! is before, the thread's load comes after it, and sees what was stored before the heavy barrier.
 //!
-//! It is `membarrier(2)`, `PRIVATE_EXPEDITED`, on Linux and Android, and
+//! The heavy barrier is `membarrier(2)`, `PRIVATE_EXPEDITED`, on Linux and Android, and
 //! `FlushProcessWriteBuffers` on Windows. Elsewhere, and where the system refuses, there is none.
 #![allow(
     unsafe_code,
@@ -18,19 +18,19 @@
 use crate::primitive::atomic::{AtomicU8, Ordering};
 use crate::primitive::explored_static;
 
-// Whether there are heavy barriers. Relaxed: it only says what to try.
+// Whether there are heavy barriers. Accesses are relaxed: the state only says what to try.
 explored_static!(STATE: AtomicU8 = AtomicU8::new(UNKNOWN));
 
 const UNKNOWN: u8 = 0;
 const READY: u8 = 1;
 const REFUSED: u8 = 2;
 
-/// Returns whether the process has heavy barriers. Asks the system the first time, which can take
+/// Returns whether the process has heavy barriers. The first call asks the system, which can take
 /// milliseconds in a process with threads.
 pub(crate) fn register() -> bool {
     if STATE.load(Ordering::Relaxed) == UNKNOWN {
         let state = if system::register() { READY } else { REFUSED };
-        // Another thread may have had a barrier refused meanwhile, which is for good.
+        // Another thread's barrier may have been refused meanwhile, which is final.
         let _ = STATE.compare_exchange(UNKNOWN, state, Ordering::Relaxed, Ordering::Relaxed);
     }
     is_registered()
@@ -41,18 +41,18 @@ pub(crate) fn is_registered() -> bool {
     STATE.load(Ordering::Relaxed) == READY
 }
 
-/// The light barrier.
+/// Passes the light barrier.
 #[inline]
 pub(crate) fn light() {
     system::light();
 }
 
-/// The heavy barrier. Returns `false` if the system refuses it: then nothing is known of the
-/// other threads, and there will be no heavy barriers any more.
+/// Passes the heavy barrier. Returns `false` if the system refuses it: then nothing is known about
+/// the other threads, and heavy barriers are no longer used.
 #[must_use]
 pub(crate) fn heavy() -> bool {
-    // A refusal may come from a filter for system calls that was installed meanwhile, or from a
-    // system that has forgotten the registration.
+    // A system-call filter may have been installed meanwhile, or the system may have lost the
+    // registration.
     let passed = system::heavy() || (system::register() && system::heavy());
     if !passed {
         STATE.store(REFUSED, Ordering::Relaxed);
@@ -60,15 +60,15 @@ pub(crate) fn heavy() -> bool {
     passed
 }
 
-/// What sequentially consistent accesses give by themselves, but not where interleavings are
-/// explored: `loom` takes them for acquire and release.
+/// Restores sequential consistency where interleavings are explored: `loom` treats such accesses as
+/// acquire and release. Elsewhere, the accesses suffice.
 #[inline]
 pub(crate) fn sequential() {
     #[cfg(any(loom, shuttle))]
     crate::primitive::atomic::fence(Ordering::SeqCst);
 }
 
-/// Has heavy barriers refused from now on, for scenarios of that.
+/// Makes heavy barriers be refused from now on, for scenarios that need it.
 #[cfg(any(loom, shuttle))]
 pub(crate) use system::refuse;
 
@@ -99,8 +99,8 @@ mod system {
         true
     }
 
-    /// Before Android 10, the filter for system calls of an app ends the process, where others
-    /// refuse the call.
+    /// Returns whether the call is allowed. Before Android 10, an app's system-call filter ends the
+    /// process, where others refuse the call.
     #[cfg(target_os = "android")]
     fn is_allowed() -> bool {
         let mut level = [0_u8; libc::PROP_VALUE_MAX as usize];
@@ -159,7 +159,7 @@ mod system {
     }
 }
 
-/// Full fences on both sides give the same, and can be explored.
+/// Full fences on both sides give the same guarantee, and can be explored.
 #[cfg(any(loom, shuttle, miri))]
 mod system {
     use crate::primitive::atomic::{AtomicBool, Ordering, fence};

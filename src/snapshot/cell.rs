@@ -1,50 +1,52 @@
-//! Publishes, loads and pins the current list, and counts who owns it; the only user of
-//! `arc_swap`.
+//! Publishes, loads and pins the current list, and counts its owners; the only user of `arc_swap`.
 //!
 //! # Consistency
 //!
-//! A cell is a list, a lane to it, and the list's length. A dispatch looks at the lane only, which says
-//! whether there is a list, and goes through `arc_swap` where the lane is closed: see `lane.rs`. The
-//! lane is closed before a list is published and opened after it, so whatever a thread has seen of the
-//! cell, by a pin or otherwise, it sees by every way from then on.
+//! A cell is a list, a lane to it, and the list's length. A dispatch first loads the lane only,
+//! which says whether there is a list, and loads the list from `arc_swap` where the lane is closed:
+//! see `lane.rs`. The lane is closed before a list is published and opened after it. So whatever
+//! state of the cell a thread has seen, by a pin or otherwise, it sees that state or a later one by
+//! every way from then on.
 //!
-//! The length is for those who ask for it, and for idleness. A writer that adds counts first and
-//! publishes then; one that removes publishes first and counts then. So the length may be ahead of
-//! what dispatches find, never behind.
+//! The length is used by queries, and to detect idleness. A writer that adds items first counts and
+//! then publishes; a writer that removes items first publishes and then counts. So the length may
+//! be ahead of the list that dispatches find, but never behind it.
 //!
-//! All of these steps are sequentially consistent, those inside of `arc_swap` too, but that a lane is
-//! opened by a release: before, it was closed by a step of that order. A thread that registers and
-//! then looks at some state of its own, and one that sets that state and then notifies, both in the
-//! same order, cannot both miss each other.
+//! All of these steps are sequentially consistent, those inside of `arc_swap` too. The exception is
+//! the opening of a lane, which is a release: the lane was closed by a step of that order before.
+//! If one thread registers and then loads some state of its own, and another thread stores that
+//! state and then notifies, and these accesses to the state are in the same order, the two cannot
+//! both miss each other.
 //!
-//! A pin compares the pointer only, relaxed: coherence alone gives that it sees every change
-//! that happened before, and that is all it promises. No data is reached through what it
-//! compares.
+//! A pin only compares the pointer, by a relaxed load. Coherence alone guarantees that it sees
+//! every change that happened before, and it promises no more. No data is accessed through the
+//! pointer that it compares.
 //!
 //! # When a cell is idle
 //!
-//! When it has neither an owner nor an item. Both counts are in one word, so one load tells,
-//! and a thread that takes the last owner away learns by the same step whether an item is left.
-//! Items come and go by owners only: an owner adds its items before it goes, in the one order
-//! that a single word has.
+//! A cell is idle when it has neither an owner nor an item. Both counts are in one word, so one
+//! load tells, and a thread that removes the last owner learns by the same step whether an item is
+//! left. Items are added and removed by owners only: an owner adds its items before it is removed,
+//! in the single modification order of the word.
 //!
-//! A cell that is idle can be ended, by one step that finds the word at 0. No owner is made out of a weak
-//! reference after that: to make one is a step on the same word, which finds the mark.
+//! An idle cell can be ended, by one step that finds the word at 0. No owner is made out of a weak
+//! reference after that: making one is a step on the same word, which finds the mark.
 //!
 //! # Who drops an item
 //!
-//! The thread that lets go of the last list that has it. A writer lets go of the old list before it
-//! unlocks: then all its items are still owned, those that it removed by `removed`, the others by
-//! the new list. So a writer drops only what it has removed itself, after it has unlocked, and
-//! only dispatches and pins, which hold lists without the lock, can delay that.
+//! The thread that releases the last list that contains the item. A writer releases the old list
+//! before it unlocks. At that point all items of the list are still owned: the removed ones by
+//! `removed`, the others by the new list. So a writer drops only items that it has removed itself,
+//! after it has unlocked. Only dispatches and pins, which hold lists without the lock, can delay
+//! that.
 //!
-//! `arc_swap` may hand the last share of a list to a load: a writer counts a share for each
-//! reader that it finds on its way to the old list, also for one that then takes the new list
-//! and gives that share back. A look-up by key loads under the lock of its shard, and must not
-//! drop an item there. So a writer whose removed items are shared, when it has let go of its
-//! own lists, waits for the look-ups that have begun (`Scope::wait_for_lookups`) before it drops its
-//! shares of them. Look-ups that begin later find no list that has them. A look-up that was not let into
-//! a lane collects what it is owed after it has unlocked the shard.
+//! `arc_swap` may hand the last reference to a list to a load: a writer counts a reference for each
+//! reader that it finds on its way to the old list, even for a reader that then takes the new list
+//! and gives that reference back. A look-up by key loads under the lock of its shard, and must not
+//! drop an item there. So if its removed items are shared after it has released its own lists, a
+//! writer waits for the look-ups that have begun (`Scope::wait_for_lookups`) before it drops its
+//! references to those items. Look-ups that begin later find no list that contains them. A look-up
+//! that was not let into a lane collects what it is owed after it has unlocked the shard.
 #![cfg_attr(
     not(any(loom, shuttle)),
     expect(clippy::disallowed_types, reason = "the only user of `arc_swap`")
@@ -63,15 +65,15 @@ use crate::snapshot::list::List;
 type Published<T> = Option<Arc<List<T>>>;
 
 pub(crate) struct ListCell<T> {
-    // Nobody is inside when a cell is dropped with the lane open: who got there by a handle borrows
-    // it still, and by key it is only found in a map that is borrowed as well, from which it goes
-    // without items.
+    // No dispatch is inside when a cell is dropped with the lane open. A dispatch by a handle still
+    // borrows the cell. A dispatch by key finds the cell only in a map, which it borrows as well,
+    // and a cell is removed from the map without items.
     lane: Lane<List<T>>,
     list: ArcSwapAny<Published<T>>,
     // The length of the list, `OWNER` for each owner, and `ENDED`.
     counts: AtomicU64,
-    // What was published last, for the next writer: nobody else can replace it, so it need
-    // not be protected as a reader's is.
+    // The list that was published last, for the next writer. Only the lock's holder can replace it,
+    // so it needs no protection as a reader's list does.
     writer: Mutex<Published<T>>,
 }
 
@@ -98,7 +100,7 @@ impl<T: Send + Sync + 'static> ListCell<T> {
         check_owners(self.counts.fetch_add(OWNER, Ordering::SeqCst));
     }
 
-    /// Counts another owner, unless the cell was ended; whether it did.
+    /// Counts another owner, unless the cell was ended. Returns whether it did.
     pub(crate) fn add_owner_if_live(&self) -> bool {
         let add = |counts| (counts & ENDED == 0).then(|| counts + OWNER);
         let added = self.counts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add);
@@ -108,24 +110,24 @@ impl<T: Send + Sync + 'static> ListCell<T> {
         })
     }
 
-    /// Counts one owner less; whether the cell is idle now.
+    /// Counts one owner less. Returns whether the cell is idle now.
     pub(crate) fn remove_owner(&self) -> bool {
         self.counts.fetch_sub(OWNER, Ordering::SeqCst) == OWNER
     }
 
-    /// How many owners there are, and how many items.
+    /// Returns the number of owners, and the number of items.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let counts = self.counts.load(Ordering::SeqCst);
         ((counts % ENDED / OWNER) as usize, (counts % OWNER) as usize)
     }
 
-    /// Ends the cell if it is idle; whether it did.
+    /// Ends the cell if it is idle. Returns whether it did.
     pub(crate) fn end_if_idle(&self) -> bool {
         let ended = self.counts.compare_exchange(0, ENDED, Ordering::SeqCst, Ordering::SeqCst);
         ended.is_ok()
     }
 
-    /// Runs `read` over the current list, unless it is empty.
+    /// Calls `read` with the current list, unless it is empty.
     #[inline(always)]
     pub(crate) fn read<R: Default>(&self, read: impl FnOnce(&Arc<List<T>>) -> R) -> R {
         let Some(word) = self.lane.look() else {
@@ -137,22 +139,23 @@ impl<T: Send + Sync + 'static> ListCell<T> {
         self.read_slowly(read)
     }
 
-    /// Kept apart, so that the rest is compiled into the caller.
+    /// Reads the list off the hot path. A separate function, so that the rest is inlined into the
+    /// caller.
     #[cfg_attr(feature = "fast-lane", inline(never))]
     fn read_slowly<R: Default>(&self, read: impl FnOnce(&Arc<List<T>>) -> R) -> R {
         self.protect_slowly().read(read)
     }
 
-    /// The current list, unless it is empty: it stays what it is as long as this is held, whatever
-    /// comes of the cell. For look-ups by key, which do not keep the topic.
+    /// Returns the current list, unless it is empty. The list stays alive as long as the result is
+    /// held, even if the cell is dropped. For look-ups by key, which do not keep the topic.
     #[inline]
     pub(crate) fn protect(&self) -> Option<Protected<T>> {
         let inside = self.lane.enter_hot(self.lane.look()?);
         Some(inside.map_or_else(|| self.protect_slowly(), Protected::Inside))
     }
 
-    /// Where the lane is not hot: in a nested dispatch, beside a change, in a thread's first one, and
-    /// where lanes are shut.
+    /// Protects the list where the lane is not hot: in a nested dispatch, beside a change, in a
+    /// thread's first dispatch, and where lanes are shut.
     fn protect_slowly(&self) -> Protected<T> {
         match self.lane.enter() {
             Some(inside) => Protected::Inside(inside),
@@ -160,12 +163,12 @@ impl<T: Send + Sync + 'static> ListCell<T> {
         }
     }
 
-    /// Replaces the list by what `change` makes of it, unless that is `None`. Returns what
+    /// Replaces the list by the one that `change` returns, unless that is `None`. Returns what
     /// `change` removed.
     ///
-    /// Both functions run under the writer lock: they must run and drop nothing of the user's.
-    /// `published` is given what was removed, the old length and the new one. Whatever was
-    /// removed is in what is returned, so that the caller drops it after the lock is released.
+    /// Both functions run under the writer lock: they must not run user code or drop user values.
+    /// `published` receives the removed items, the old length and the new one. All removed items
+    /// are in the returned value, so that the caller drops them after the lock is released.
     pub(crate) fn update<R: AsRef<[T]>>(
         &self,
         change: impl FnOnce(&List<T>) -> Option<(List<T>, R)>,
@@ -195,14 +198,15 @@ impl<T: Send + Sync + 'static> ListCell<T> {
         }
         self.lane.open(current.as_ref());
         published(removed.as_ref(), old_len, len);
-        // Under the lock: what is in the old list is in the new one too, or in `removed`. After
-        // the lock, the next change might remove some of it, and this drop would be the last.
+        // Under the lock: everything in the old list is also in the new one or in `removed`. After
+        // the lock is released, the next change might remove some of it, and this drop would be the
+        // last.
         drop((swapped_out, old));
         Some(removed)
     }
 
-    /// Looks at the current list, under the writer lock: a snapshot might be the last to let go
-    /// of what is removed meanwhile.
+    /// Calls `look` with the current list, under the writer lock: a snapshot might hold the last
+    /// reference to an item that is removed meanwhile.
     pub(crate) fn look<R>(&self, look: impl FnOnce(&List<T>) -> R) -> R {
         look(self.lock().as_deref().unwrap_or(&List::default()))
     }
@@ -212,20 +216,21 @@ impl<T: Send + Sync + 'static> ListCell<T> {
     }
 }
 
-/// Owners stay so few that their count cannot reach `ENDED`, also if many threads add one at once.
+/// Panics if there are so many owners that their count could reach `ENDED`, even if many threads
+/// add one at once.
 fn check_owners(counts: u64) {
     assert!(counts % ENDED < ENDED / 2, "2^30 handles of one registry");
 }
 
-/// A list that is protected, by the lane or by `arc_swap`.
+/// A list that is kept alive by the lane or by `arc_swap`.
 pub(crate) enum Protected<T> {
     Inside(Inside<List<T>>),
     Loaded(Guard<Published<T>>),
 }
 
 impl<T> Protected<T> {
-    /// Runs `read` over the list, unless it is empty. Not under a lock: the thread may be owed a
-    /// list that it failed to enter, and drops it here.
+    /// Calls `read` with the list, unless it is empty. Must not be called under a lock: the thread
+    /// may be owed a list that it failed to enter, and drops it here.
     #[inline]
     pub(crate) fn read<R: Default>(self, read: impl FnOnce(&Arc<List<T>>) -> R) -> R {
         match self {
@@ -238,7 +243,7 @@ impl<T> Protected<T> {
     }
 }
 
-/// What has a cell, and can be pinned.
+/// An owner of a cell, which can be pinned.
 pub(crate) trait HasCell {
     type Item: Send + Sync + 'static;
     fn cell(&self) -> &ListCell<Self::Item>;
@@ -256,14 +261,14 @@ impl<O: HasCell> CachedList<O> {
         }
     }
 
-    /// The current list, or `None` if it is empty; lets go of an older one.
+    /// Returns the current list, or `None` if it is empty. Releases an older one.
     #[inline]
     pub(crate) fn load(&mut self) -> Option<&List<O::Item>> {
         self.cache.load().as_deref()
     }
 }
 
-/// The way to the `arc_swap` that `Cache` wants.
+/// An owner that derefs to the `arc_swap` of its cell, as `Cache` requires.
 struct CellRef<O>(O);
 
 impl<O: HasCell> Deref for CellRef<O> {

@@ -1,64 +1,65 @@
-//! The fast lane: a way to the current list that costs a dispatch no locked instruction.
+//! The fast lane: access to the current list without a locked instruction.
 //!
-//! `arc_swap` stays the truth. Beside it, each cell has a lane, which is one word: null if there is
-//! no list; `CLOSED` while a change is published, and where lanes stay shut; else the address of the
-//! current list, which is *cold*, or marked as *warm* or *hot*. A dispatch announces the list in a slot
-//! of its thread's record, so that writers know that it is in use, and looks at the lane again. That
-//! is a hazard pointer. On a hot lane, the announcement is a plain store, because a writer that
-//! replaces a hot word makes all threads pass a barrier before it looks at the slots. On any other, it
-//! is a locked instruction.
+//! `arc_swap` remains the source of truth. Beside it, each cell has a lane, which is one word: null
+//! if there is no list; `CLOSED` while a change is published, and where lanes stay shut; otherwise
+//! the address of the current list, which is *cold*, or marked as *warm* or *hot*. A dispatch
+//! announces the list in a slot of its thread's record, so that writers know that the list is in
+//! use, and then loads the lane again. This is a hazard pointer. On a hot lane, the announcement is
+//! a plain store, because a writer that replaces a hot word makes all threads pass a barrier before
+//! it reads the slots. On any other lane, it is a locked instruction.
 //!
 //! ```text
-//! enter    word = lane.load                  null: nothing to do; CLOSED: through arc_swap
+//! enter    word = lane.load                  null: nothing to do; CLOSED: use arc_swap
 //!          hot: slot.store(list); light barrier          else: slot.swap(list)
-//!          lane.load == word, or clear the slot and go through arc_swap
+//!          lane.load == word, or clear the slot and use arc_swap
 //! leave    slot.store(0); light barrier; if record.owes: collect
-//! heat     each 128th time that a thread enters a lane that is not hot: from cold to warm, or
-//!          from warm to hot
+//! heat     every 128th time a thread enters a lane that is not hot: from cold to warm, or from
+//!          warm to hot
 //! change   (under the writer lock) was = lane.swap(CLOSED); publish through arc_swap;
-//!          if was is hot: heavy barrier; for each record that announces the old list: put a share
-//!          of it into record.owed, set record.owes; if there was one: heavy barrier, and take
-//!          back the shares of records that do not announce it any more; lane.store(new list)
+//!          if was is hot: heavy barrier; for each record that announces the old list: put a
+//!          reference to it into record.owed, set record.owes; if there was one: heavy barrier,
+//!          and take back the references of records that no longer announce it;
+//!          lane.store(new list)
 //! ```
 //!
 //! # Why a list stays alive while it is in use
 //!
-//! *Not hot.* The announcement, the second look, the writer's swap of the lane and its look at the
-//! slot are sequentially consistent. In their one order, either the writer's look comes after the
-//! announcement, and sees it; or its swap comes before the second look, which then sees another
-//! word.
+//! *Not hot.* The announcement, the second load of the lane, the writer's swap of the lane and its
+//! load of the slot are sequentially consistent. In their single total order, either the writer's
+//! load comes after the announcement, and sees it; or its swap comes before the second load, which
+//! then sees another word.
 //!
 //! *Hot.* If the dispatch stored to its slot before its thread passed the writer's barrier, the
-//! writer sees the slot. If it stored later, its second look came later too, and sees another
-//! word. The whole word is compared: it was hot when it was looked at again, so that its writer
-//! passes the barrier. A dispatch that announced a word which was not hot yet is seen either way.
+//! writer sees the announcement. If it stored later, its second load came later too, and sees
+//! another word. The whole word is compared: it was hot at the second load, so its writer passes
+//! the barrier. A dispatch that announced a word before it became hot is seen either way.
 //!
 //! *The same address again.* If the old list was freed and a new one has its address, the second
-//! look sees the current list of this cell, which the slot announces. Its pointer is the one that is
-//! followed.
+//! load sees the current list of this cell, which the slot announces. The pointer of that load is
+//! the one that is dereferenced.
 //!
-//! *A new record* is pushed before its thread announces anything. A writer that does not see the record
-//! would not have seen the slot: the same argument.
+//! *A new record* is pushed before its thread announces anything. A writer that does not see the
+//! record would not have seen the slot either: the same argument holds.
 //!
-//! # Why no share is left behind
+//! # Why no reference is left behind
 //!
-//! A dispatch clears its slot, also one that was not let in, and then looks at `owes`; a writer sets `owes` and then looks at the
-//! slot again, with the pair of barriers between. So the writer sees the slot empty and takes its
-//! share back, or the dispatch sees `owes` and collects, or both; `owed` is locked, so that one
-//! of them has it. Stores to slots are releases: a writer that sees a later value, and lets go of the
-//! list, comes after the reads of the dispatch.
+//! A dispatch, even one that was not let in, clears its slot and then loads `owes`. A writer sets
+//! `owes` and then loads the slot again, with the pair of barriers in between. So the writer sees
+//! the slot empty and takes its reference back, or the dispatch sees `owes` and collects, or both;
+//! `owed` is locked, so only one of them gets the reference. Stores to slots are releases: a writer
+//! that sees a later value and releases the list comes after the reads of the dispatch.
 //!
 //! # Why a lane is closed while a change is published
 //!
-//! A lane and `arc_swap` are two places. A thread that saw the new list in the one must not see the
-//! old list in the other afterwards. So no list can be had from the lane from before the new
-//! one can be had from `arc_swap` until after that.
+//! The lane and `arc_swap` are two locations. A thread that saw the new list in one of them must
+//! not see the old list in the other afterwards. So from before the new list is published through
+//! `arc_swap` until after that, the lane gives out no list.
 //!
 //! # What a refused barrier does
 //!
-//! Without the first one, nobody knows who is inside: a share of the list is leaked. Without the
-//! second one, the share stays where its thread finds it the next time. Lanes are not opened any
-//! more, in no cell, and `arc_swap` carries on.
+//! Without the first barrier, the writer cannot know which dispatches are inside: a reference to
+//! the list is leaked. Without the second one, the reference stays where its thread finds it the
+//! next time. Lanes are not opened any more, in any cell, and all dispatches use `arc_swap`.
 #![allow(
     unsafe_code,
     reason = "a list from its address, a record from its address; each block has its argument beside it"
@@ -76,42 +77,43 @@ use crate::snapshot::barrier;
 /// The mark of a hot word.
 const HOT: usize = 1;
 
-/// The mark of a word that is about to become hot.
+/// The mark of a word that is one step from hot.
 const WARM: usize = 2;
 
 /// The word of a closed lane: a mark without an address, and not hot.
 const CLOSED: usize = WARM;
 
-/// How many lists a thread can announce at once: so deep can dispatches nest before they go through
+/// How many lists a thread can announce at once. Dispatches that are nested more deeply use
 /// `arc_swap`.
 const SLOTS: usize = if cfg!(any(loom, shuttle)) { 2 } else { 8 };
 
-/// Each time that a thread has entered lanes that are not hot so often, it heats the one at hand. Two
-/// steps make a lane hot, so one whose list changes sooner stays cold, and its writers pay no barrier.
-/// A barrier takes as long as some 60 to 5,000 of the locked instructions that it saves.
+/// After entering lanes that are not hot this many times, a thread heats the one that it has
+/// entered. Two steps make a lane hot, so a lane whose list changes sooner stays cold, and its
+/// writers pay no barrier. A barrier takes as long as some 60 to 5,000 of the locked instructions
+/// that it saves.
 const HEAT_EVERY: u32 = if IS_EAGER { 1 } else { 128 };
 
-/// Whether one step makes a lane hot, for all that exists to be explored.
+/// Whether one step makes a lane hot, so that all code paths are explored.
 const IS_EAGER: bool = cfg!(any(loom, shuttle, miri, hot_lanes));
 
-/// The way to a list of type `L`. It owns nothing: the cell that it is in owns the list.
+/// A way to a list of type `L`. It owns nothing: the cell that contains it owns the list.
 pub(crate) struct Lane<L>(AtomicPtr<L>);
 
-/// A list in use: it stays alive until this is dropped, whatever comes of the cell.
+/// A list in use: it stays alive until this is dropped, even if the cell is dropped.
 pub(crate) struct Inside<L> {
-    // Not a share: it is not counted, and not given back.
+    // Not a counted reference, so never dropped.
     list: ManuallyDrop<Arc<L>>,
     announced: Announced,
 }
 
-/// What a lane was when it was looked at, other than empty.
+/// The value of a lane that was not empty when it was loaded.
 #[derive(Clone, Copy)]
 pub(crate) struct Word<L>(*mut L);
 
-/// A lane that was closed for a change, as it was before.
+/// The previous state of a lane that was closed for a change.
 #[must_use = "dispatches that are inside need the old list"]
 pub(crate) struct Closed {
-    /// 0 if it was closed already, or there was none.
+    /// 0 if the lane was closed already, or there was no list.
     list: usize,
     was_hot: bool,
 }
@@ -127,18 +129,18 @@ impl<L> Lane<L> {
         Self(AtomicPtr::new(ptr::null_mut()))
     }
 
-    /// Looks at the lane; `None` if there is no list.
+    /// Loads the lane. Returns `None` if there is no list.
     #[inline(always)]
     pub(crate) fn look(&self) -> Option<Word<L>> {
         let word = self.0.load(Ordering::SeqCst);
         (!word.is_null()).then_some(Word(word))
     }
 
-    /// The current list, if the lane was hot, has not changed since, and this thread announces no
-    /// other list.
+    /// Returns the current list, if the lane was hot, has not changed since, and this thread
+    /// announces no other list.
     ///
-    /// Neither this nor [`enter`](Self::enter) runs anything of the user's. A thread that was not let
-    /// in may be owed a list, also if the lane is empty now: it is to [collect](attach_and_collect).
+    /// Neither this nor [`enter`](Self::enter) runs user code. A thread that was not let in may be
+    /// owed a list, even if the lane is empty now: it must [collect](attach_and_collect).
     #[inline(always)]
     pub(crate) fn enter_hot(&self, Word(word): Word<L>) -> Option<Inside<L>> {
         if word.addr() & HOT == 0 {
@@ -153,7 +155,7 @@ impl<L> Lane<L> {
         self.announce_hot(word, Announced { record, slot })
     }
 
-    /// The current list, if the lane is open and this thread has a slot left.
+    /// Returns the current list, if the lane is open and this thread has a free slot.
     pub(crate) fn enter(&self) -> Option<Inside<L>> {
         let Word(word) = self.look()?;
         let list = list_of(word);
@@ -181,7 +183,7 @@ impl<L> Lane<L> {
         self.look_again(word, announced)
     }
 
-    /// The list behind a word, which was announced in a slot: unless the lane has changed.
+    /// Returns the list of a word, which was announced in a slot, unless the lane has changed.
     #[inline]
     fn look_again(&self, word: *mut L, announced: Announced) -> Option<Inside<L>> {
         let again = self.0.load(Ordering::SeqCst);
@@ -189,29 +191,29 @@ impl<L> Lane<L> {
             announced.give_up();
             return None;
         }
-        // SAFETY: the address of a list that an `Arc` owned when the lane was opened. It owns it
-        // still, because the slot announced it before this look at the lane: see above. It is the
-        // pointer of this look and not of the first one, whose list may have been freed and
-        // another one been made in its place.
+        // SAFETY: the address of a list that an `Arc` owned when the lane was opened. It still owns
+        // the list, because the slot announced it before this load of the lane: see above. The
+        // pointer is that of this load and not of the first one, whose list may have been freed and
+        // replaced by another one at the same address.
         let list = ManuallyDrop::new(unsafe { Arc::from_raw(list_of(again)) });
         Some(Inside { list, announced })
     }
 
-    /// Heats the lane if it is its turn. The list is announced in a way that needs no barrier to be
-    /// seen.
+    /// Heats the lane, every `HEAT_EVERY`-th time. The list was announced in a way that needs no
+    /// barrier to be seen.
     #[inline]
     fn heat(&self, word: *mut L, inside: &Inside<L>) {
         let entered = &inside.announced.record.entered;
-        // Relaxed, and no read-modify-write: only this thread counts.
+        // Relaxed, and not a read-modify-write: only this thread counts.
         let count = entered.load(Ordering::Relaxed).wrapping_add(1);
         entered.store(count, Ordering::Relaxed);
         if count % HEAT_EVERY == 0 && barrier::is_registered() {
             let is_warm = word.addr() & WARM != 0;
             let mark = if is_warm || IS_EAGER { HOT } else { WARM };
-            // Made of the list that is inside, and not of the word: as in `look_again`.
+            // Made of the entered list, not of the word: as in `look_again`.
             let heated = Arc::as_ptr(&inside.list).map_addr(|address| address | mark);
-            // It may have been heated or replaced meanwhile. Relaxed: it publishes nothing new, and
-            // continues the release of the store that opened the lane.
+            // The word may have been heated or replaced meanwhile. Relaxed: this publishes nothing
+            // new, and continues the release sequence of the store that opened the lane.
             let _ = self.0.compare_exchange(
                 word,
                 heated.cast_mut(),
@@ -221,13 +223,13 @@ impl<L> Lane<L> {
         }
     }
 
-    /// Closes the lane for a change. Called under the writer lock, as the rest.
+    /// Closes the lane for a change. Called under the writer lock, like the functions below.
     pub(crate) fn close(&self) -> Closed {
         let closed = ptr::without_provenance_mut(CLOSED);
         let word = self.0.swap(closed, Ordering::SeqCst);
         let was_hot = word.addr() & HOT != 0;
         if !was_hot {
-            // If it was, the heavy barrier is to do it.
+            // If it was hot, the heavy barrier does it.
             barrier::sequential();
         }
         Closed {
@@ -243,15 +245,14 @@ impl<L> Lane<L> {
             Some(list) if barrier::register() => Arc::as_ptr(list).cast_mut(),
             Some(_) => return,
         };
-        // Release, for the first look of a dispatch, and after the list was published. It needs no
-        // order with other locations: a dispatch that finds the lane still closed goes through
-        // `arc_swap`.
+        // A release, for the first load of a dispatch, after the list was published. It needs no
+        // order with other locations: a dispatch that finds the lane still closed uses `arc_swap`.
         self.0.store(word, Ordering::Release);
     }
 }
 
 impl Closed {
-    /// Sees to it that the old list, which was behind the lane, outlives all who are inside.
+    /// Ensures that the old list, to which the lane led, outlives all dispatches that are inside.
     pub(crate) fn hand_over<L: Send + Sync + 'static>(self, list: &Arc<L>) {
         let Self {
             list: address,
@@ -286,13 +287,13 @@ impl<L> Inside<L> {
     }
 }
 
-/// The list that a word is about, without a mark.
+/// Returns the address of a word's list, without the marks.
 #[inline]
 fn list_of<L>(word: *mut L) -> *mut L {
     word.map_addr(|address| address & !(HOT | WARM))
 }
 
-/// A share of a list of whatever type.
+/// A list of any type, to be owned by an `Arc`.
 trait Share: Send + Sync {}
 
 impl<L: Send + Sync> Share for L {}
@@ -301,14 +302,14 @@ fn address(list: &Arc<dyn Share>) -> usize {
     Arc::as_ptr(list).addr()
 }
 
-/// A slot in use. It remembers where it is: stackful coroutines may leave in any order.
+/// A slot in use. It keeps its own address, because stackful coroutines may leave in any order.
 struct Announced {
     record: &'static Record,
     slot: &'static AtomicUsize,
 }
 
 impl Announced {
-    /// Clears the slot, and leaves it to others to collect.
+    /// Clears the slot, and leaves the collecting to the caller.
     #[cold]
     fn give_up(self) {
         self.slot.store(0, Ordering::Release);
@@ -324,19 +325,19 @@ impl Drop for Announced {
     }
 }
 
-/// What a thread announces, and what it is owed.
-// Aligned so that no two of them share a cache line, nor a pair that is fetched together.
+/// The lists that a thread announces, and the lists that it is owed.
+// Aligned so that no two records share a cache line, nor a pair of lines that is fetched together.
 #[repr(C, align(128))]
 struct Record {
-    /// Addresses of lists in use; 0 if free.
+    /// The addresses of lists in use; 0 if free.
     slots: [AtomicUsize; SLOTS],
-    /// Whether something is in `owed`.
+    /// Whether `owed` is not empty.
     owes: AtomicBool,
-    /// Whether a thread has it.
+    /// Whether a thread holds the record.
     is_used: AtomicBool,
-    /// How often lanes were entered that are not hot, by the threads that had it.
+    /// How often the threads that held the record entered lanes that were not hot.
     entered: AtomicU32,
-    /// Shares of replaced lists that are announced here, or were.
+    /// References to replaced lists that are or were announced here.
     owed: Mutex<Vec<Arc<dyn Share>>>,
     next: AtomicPtr<Record>,
 }
@@ -353,14 +354,16 @@ impl Record {
         }
     }
 
-    // Relaxed: only its own thread fills slots; that another one frees one, it need not know at once.
+    // Relaxed: only the record's own thread fills slots, and if another thread frees one, this need
+    // not be visible at once.
     #[inline]
     fn free_slot(&'static self) -> Option<&'static AtomicUsize> {
         self.slots.iter().find(|slot| slot.load(Ordering::Relaxed) == 0)
     }
 
-    /// Whether a slot has this list. `SeqCst`, so that it stands in one order with the swap of a cold
-    /// announcement and the second look at the lane; a hot one is seen by the heavy barrier before.
+    /// Returns whether a slot announces this list. The load is `SeqCst`, to be in the single total
+    /// order with the swap of a cold announcement and the second load of the lane. A hot
+    /// announcement is visible through the heavy barrier before.
     fn announces(&self, list: usize) -> bool {
         let mut slots = self.slots.iter();
         slots.any(|slot| slot.load(Ordering::SeqCst) == list)
@@ -384,8 +387,8 @@ impl Record {
         }
     }
 
-    /// Lets go of the lists that are owed here and not in use any more. Their closures may be
-    /// dropped with them, so no lock is held.
+    /// Releases the lists that are owed here and no longer in use. Their closures may be dropped
+    /// with them, so no lock is held.
     #[cold]
     fn collect(&self) {
         while let Some(list) = self.take(|list| !self.announces(address(list))) {
@@ -393,10 +396,10 @@ impl Record {
         }
     }
 
-    /// Takes a share back that its dispatch has no use for any more, if it was not collected.
+    /// Takes back a reference that its dispatch no longer needs, if it was not collected.
     fn take_back(&self, list: usize) {
         if !self.announces(list) {
-            // Not the last one: the caller has another.
+            // Not the last reference: the caller has another.
             drop(self.take(|owed| address(owed) == list));
         }
     }
@@ -404,8 +407,8 @@ impl Record {
     fn take(&self, what: impl FnMut(&Arc<dyn Share>) -> bool) -> Option<Arc<dyn Share>> {
         let mut owed = self.owed();
         let list = owed.iter().position(what).map(|at| owed.swap_remove(at));
-        // Relaxed: the mutex orders it with that of `owe`, and this thread, which reads it, has its own
-        // order.
+        // Relaxed: the mutex orders this store with that of `owe`, and the thread that reads the
+        // flag has its own program order.
         self.owes.store(!owed.is_empty(), Ordering::Relaxed);
         list
     }
@@ -415,39 +418,39 @@ impl Record {
     }
 }
 
-// The newest of all records.
+// The newest record, from which all others are reached.
 #[cfg(not(any(loom, shuttle)))]
 explored_static!(RECORDS: Records = Records(AtomicPtr::new(ptr::null_mut())));
 
-// Where runs are explored, each has its own, which go with the last thread that has one: what a thread
-// owns may be dropped after what is global.
+// Where runs are explored, each run has its own records, which are freed with the last thread that
+// holds one: a thread's values may be dropped after the statics.
 #[cfg(any(loom, shuttle))]
 explored_static!(RECORDS: Arc<Records> = Arc::new(Records(AtomicPtr::new(ptr::null_mut()))));
 
 struct Records(AtomicPtr<Record>);
 
-/// Records are never freed, but where runs are explored.
+/// Frees the records, where runs are explored. Elsewhere, records are never freed.
 #[cfg(any(loom, shuttle))]
 impl Drop for Records {
     fn drop(&mut self) {
-        // As the last of all steps on it, after those that made the records.
+        // The last of all steps on it, after those that made the records.
         let mut address = self.0.swap(ptr::null_mut(), Ordering::AcqRel);
         while !address.is_null() {
-            // SAFETY: it was leaked, and all threads that had it have ended.
+            // SAFETY: it was leaked, and all threads that held it have ended.
             let record = unsafe { Box::from_raw(address) };
             address = record.next.load(Ordering::Relaxed);
         }
     }
 }
 
-// The record of this thread. It has no destructor, so that dispatches need not ask whether it
-// has run.
+// The record of this thread. It has no destructor, so that dispatches need not check whether it has
+// run.
 thread_local_const!(RECORD: Cell<Option<&'static Record>> = Cell::new(None));
 
-// The same, to be given back when the thread ends.
+// The same record, to be given back when the thread ends.
 thread_local_const!(CLAIMED: Cell<Option<Claimed>> = Cell::new(None));
 
-/// A record that this thread has until this is dropped.
+/// A record that this thread holds until this is dropped.
 struct Claimed {
     record: &'static Record,
     #[cfg(any(loom, shuttle))]
@@ -468,7 +471,7 @@ impl Claimed {
 impl Drop for Claimed {
     fn drop(&mut self) {
         let _ = RECORD.try_with(Cell::take);
-        // What a refused barrier may have left.
+        // A refused barrier may have left something.
         self.record.collect_if_owed();
         // For the next thread's acquire, which then sees the slots as this one left them.
         self.record.is_used.store(false, Ordering::Release);
@@ -483,7 +486,7 @@ fn record_of_thread() -> Option<&'static Record> {
     own_record()
 }
 
-// It only fails where runs are explored, in a thread that ends: there, each thread-local has a
+// Fails only where runs are explored, in a thread that ends: there, each thread-local has a
 // destructor.
 #[inline(always)]
 fn own_record() -> Option<&'static Record> {
@@ -494,9 +497,9 @@ fn is_own(record: &Record) -> bool {
     own_record().is_some_and(|own| ptr::eq(own, record))
 }
 
-/// Gives this thread its record, if it has none, and collects what it is owed. To be called where
-/// destructors may run, by a dispatch that could not enter: so a thread has all that it needs
-/// for both ways after its first one.
+/// Gives this thread a record, if it has none, and collects what it is owed. Called where
+/// destructors may run, by a dispatch that could not enter. So after its first dispatch, a thread
+/// has all that it needs for both ways.
 pub(crate) fn attach_and_collect() {
     attach();
     if let Some(record) = own_record() {
@@ -504,7 +507,8 @@ pub(crate) fn attach_and_collect() {
     }
 }
 
-/// A thread that ends gets none any more, if it has given its own back.
+/// Gives this thread a record, if it has none. A thread that is ending gets none if it has given
+/// its own back.
 fn attach() {
     if own_record().is_none() && barrier::is_registered() {
         let _ = CLAIMED.try_with(|claimed| {
@@ -516,10 +520,10 @@ fn attach() {
     }
 }
 
-/// A record of a thread that has ended, or a new one.
+/// Returns a record of a thread that has ended, or a new one.
 fn claim() -> &'static Record {
-    // Acquire, for the release when its thread ended: its slots are seen as that thread left them. The
-    // load before only saves the swap.
+    // An acquire, for the release when its thread ended: this thread sees the slots as that one
+    // left them. The load before it only saves the swap.
     let is_free = |record: &&Record| {
         !record.is_used.load(Ordering::Relaxed) && !record.is_used.swap(true, Ordering::Acquire)
     };
@@ -531,7 +535,7 @@ fn claim() -> &'static Record {
     let mut newest = RECORDS.0.load(Ordering::SeqCst);
     loop {
         record.next.store(newest, Ordering::Relaxed);
-        // It publishes the record, and has its place before the announcements in the one order.
+        // Publishes the record, and precedes its announcements in the single total order.
         match RECORDS.0.compare_exchange(newest, address, Ordering::SeqCst, Ordering::SeqCst) {
             Ok(_) => return record,
             Err(newer) => newest = newer,

@@ -1,8 +1,8 @@
 //! The immutable handler list, ordered by rank: a change makes a new list.
 //!
-//! A short list is one slice. A longer one is a slice of bounded chunks, so that a change
-//! copies one chunk and the references to the others. Each list knows how many of its items may
-//! stop a dispatch, so that a dispatch over one without them need not ask each.
+//! A short list is one slice. A longer one is a slice of bounded chunks, so that a change copies
+//! one chunk and the references to the others. Each list knows how many of its items can stop a
+//! dispatch. If there are none, a dispatch need not check for it after each call.
 
 use std::ops::Range;
 use std::slice;
@@ -10,23 +10,23 @@ use std::sync::Arc;
 
 use crate::id::Rank;
 
-/// What a list holds: cheap to clone, and ranked. No two in a list have the same rank.
+/// An item of a list: cheap to clone, and ranked. No two items of a list have the same rank.
 pub(crate) trait Ranked: Clone {
     fn rank(&self) -> Rank;
 
-    /// Whether it may stop a dispatch.
+    /// Returns whether the item can stop a dispatch.
     fn is_interceptor(&self) -> bool;
 }
 
-/// How many items one slice holds at most. A change to a list of `n` copies up to `CHUNK`
-/// items and `n / CHUNK` references to chunks, each at the cost of a reference count: 64
-/// keeps the sum low for lists of up to some 10,000.
+/// The maximum number of items in one slice. A change to a list of `n` items copies up to `CHUNK`
+/// of them and `n / CHUNK` references to chunks, each at the cost of a reference count. 64 keeps
+/// the sum low for lists of up to some 10,000 items.
 const CHUNK: usize = 64;
 
 pub(crate) enum List<T> {
-    /// What most topics have; reached without another allocation. It does not stop.
+    /// The most common case, reached without another allocation. The item cannot stop a dispatch.
     One(T),
-    /// None, or up to [`CHUNK`].
+    /// No item, or up to [`CHUNK`].
     Short { items: Box<[T]>, interceptors: u32 },
     /// Two chunks or more, none of them empty.
     Long {
@@ -35,7 +35,7 @@ pub(crate) enum List<T> {
     },
 }
 
-/// How far somebody has come who goes through a list and does not borrow it meanwhile.
+/// A position in a list, for an iteration that does not borrow the list between its steps.
 #[cfg(feature = "async")]
 #[derive(Default)]
 pub(crate) struct Position {
@@ -54,19 +54,19 @@ impl<T> Default for List<T> {
 }
 
 impl<T> List<T> {
-    /// How many there are; in a long list, the chunks are asked one by one.
+    /// Returns the number of items; in a long list, by adding up the chunks.
     pub(crate) fn len(&self) -> usize {
         let (short, long) = self.slices();
         short.len() + long.iter().map(|chunk| chunk.len()).sum::<usize>()
     }
 
-    /// The items in order.
+    /// Returns the items in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         let (short, long) = self.slices();
         short.iter().chain(long.iter().flat_map(|chunk| chunk.iter()))
     }
 
-    /// The items in order, slice by slice: either one, or chunks; the other is empty.
+    /// Returns the items in order: as one slice, or as chunks; the other part is empty.
     #[inline]
     pub(crate) fn slices(&self) -> (&[T], &[Arc<[T]>]) {
         match self {
@@ -76,7 +76,7 @@ impl<T> List<T> {
         }
     }
 
-    /// The item at a position, which moves on to the next one.
+    /// Returns the item at a position, and advances the position.
     #[cfg(feature = "async")]
     pub(crate) fn next(&self, position: &mut Position) -> Option<&T> {
         let slice = match self.slices() {
@@ -94,7 +94,7 @@ impl<T> List<T> {
         self.next(position)
     }
 
-    /// How many items may stop a dispatch.
+    /// Returns how many items can stop a dispatch.
     pub(crate) fn interceptor_count(&self) -> u32 {
         match self {
             Self::One(_) => 0,
@@ -104,7 +104,7 @@ impl<T> List<T> {
 }
 
 impl<T: Ranked> List<T> {
-    /// The list of these items, which are in order.
+    /// Makes a list of items that are in order.
     pub(crate) fn from_sorted(items: Vec<T>) -> Self {
         let interceptors = items.iter().map(|item| u32::from(item.is_interceptor())).sum();
         if items.len() <= CHUNK {
@@ -120,7 +120,7 @@ impl<T: Ranked> List<T> {
         }
     }
 
-    /// The list with `item` at its place.
+    /// Returns the list with `item` added at its place.
     pub(crate) fn insert(&self, item: T) -> Self {
         let rank = item.rank();
         let interceptors = self.interceptor_count() + u32::from(item.is_interceptor());
@@ -130,7 +130,7 @@ impl<T: Ranked> List<T> {
         }
         let at = match chunk.last() {
             Some(last) if last.rank() > rank => chunk.partition_point(|other| other.rank() < rank),
-            // As a rule, what is new goes behind the rest.
+            // Usually, a new item is the last one.
             _ => chunk.len(),
         };
         let mut items = Vec::with_capacity(chunk.len() + 1);
@@ -148,10 +148,11 @@ impl<T: Ranked> List<T> {
         self.replace(place, [items.into(), right.into()], interceptors)
     }
 
-    /// The list without the item of this rank, and that item; `None` without such an item.
+    /// Returns the list without the item of this rank, and that item; `None` if there is no such
+    /// item.
     pub(crate) fn remove(&self, rank: Rank) -> Option<(Self, &T)> {
         let (Range { start, end }, chunk) = self.chunk_of(rank);
-        // 1. Find it. What goes first is often what came last.
+        // 1. Find it. The newest item is often the first to be removed.
         let at = match chunk.last() {
             Some(last) if last.rank() == rank => chunk.len() - 1,
             _ => chunk.binary_search_by_key(&rank, T::rank).ok()?,
@@ -162,27 +163,27 @@ impl<T: Ranked> List<T> {
         let Self::Long { chunks, .. } = self else {
             return Some((Self::short([before, after].concat(), interceptors), item));
         };
-        // 3. In a long one, the chunk is joined with a neighbour, the left one first, if the two have
-        //    become small. So chunks stay few.
+        // 3. In a long one, the chunk is merged with a neighbour, preferably the left one, if the
+        //    two have become small. So there are few chunks.
         let joins = |other: &&Arc<[T]>| chunk.len() + other.len() <= CHUNK / 2;
         let left = chunks[..start].last().filter(joins);
         let right = chunks[end..].first().filter(|_| left.is_none()).filter(joins);
         let place = start - usize::from(left.is_some())..end + usize::from(right.is_some());
         let [left, right] = [left, right].map(|chunk| chunk.map_or(&[] as &[T], |chunk| chunk));
-        // 4. What is left takes the place of these chunks, if anything is.
+        // 4. The remaining items, if any, replace these chunks.
         let joined = [left, before, after, right].concat();
         let joined = (!joined.is_empty()).then(|| joined.into());
         Some((self.replace(place, joined, interceptors), item))
     }
 
-    /// The item of this rank.
+    /// Returns the item of this rank.
     pub(crate) fn get(&self, rank: Rank) -> Option<&T> {
         let (_, chunk) = self.chunk_of(rank);
         let at = chunk.binary_search_by_key(&rank, T::rank).ok()?;
         Some(&chunk[at])
     }
 
-    /// The chunk where an item of this rank is or would be, and its place among the chunks.
+    /// Returns the chunk where an item of this rank is or would be, and the chunk's place.
     fn chunk_of(&self, rank: Rank) -> (Range<usize>, &[T]) {
         let (short, long) = self.slices();
         let Some(last) = long.len().checked_sub(1) else {
@@ -192,7 +193,7 @@ impl<T: Ranked> List<T> {
         (at..at + 1, &long[at])
     }
 
-    /// The list with other chunks in that place.
+    /// Returns the list with the chunks at `place` replaced.
     fn replace(
         &self,
         place: Range<usize>,
@@ -212,7 +213,7 @@ impl<T: Ranked> List<T> {
         }
     }
 
-    /// The list of items that fit into one slice.
+    /// Makes a list of items that fit into one slice.
     fn short(mut items: Vec<T>, interceptors: u32) -> Self {
         match (items.len(), interceptors) {
             (1, 0) => items.pop().map_or_else(Self::default, Self::One),

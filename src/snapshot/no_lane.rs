@@ -1,5 +1,5 @@
-//! Stands in for the fast lane without the feature `fast-lane`: it only tells whether there is a
-//! list at all.
+//! A stand-in for the fast lane without the feature `fast-lane`: it only knows whether there is a
+//! list.
 
 use std::convert::Infallible;
 use std::marker::PhantomData;
