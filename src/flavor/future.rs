@@ -40,7 +40,7 @@ use crate::{
 /// ```
 pub type AsyncRegistry<E> = Registry<AsyncFlavor, E>;
 
-/// Topics of an [`AsyncRegistry`] each, found by key.
+/// Topics found by key, each of which is an [`AsyncRegistry`].
 ///
 /// ```
 /// use topic_registry::AsyncTopicRegistry;
@@ -57,7 +57,7 @@ pub type AsyncRegistry<E> = Registry<AsyncFlavor, E>;
 /// ```
 pub type AsyncTopicRegistry<K, E> = Topics<AsyncFlavor, K, E>;
 
-/// A cached way to a topic of an [`AsyncTopicRegistry`].
+/// A cached reference to a topic of an [`AsyncTopicRegistry`].
 ///
 /// ```
 /// use topic_registry::{AsyncTopicHandle, AsyncTopicRegistry};
@@ -75,13 +75,13 @@ pub type AsyncTopicRegistry<K, E> = Topics<AsyncFlavor, K, E>;
 /// ```
 pub type AsyncTopicHandle<K, E> = Handle<AsyncFlavor, K, E>;
 
-/// An [`AsyncRegistry`] that may be gone.
+/// A weak reference to an [`AsyncRegistry`].
 pub type WeakAsyncRegistry<E> = WeakRegistry<AsyncFlavor, E>;
 
-/// An [`AsyncTopicRegistry`] that may be gone.
+/// A weak reference to an [`AsyncTopicRegistry`].
 pub type WeakAsyncTopicRegistry<K, E> = WeakTopics<AsyncFlavor, K, E>;
 
-/// Handlers that return futures, polled by the task that notifies.
+/// The flavor whose handlers return futures, polled by the task that notifies.
 #[derive(Debug)]
 pub enum AsyncFlavor {}
 
@@ -106,14 +106,14 @@ impl<E: ?Sized + 'static> Flavor<E> for AsyncFlavor {
     }
 }
 
-/// An `async fn(&E)` or an `async` closure, whose future borrows the event. Implemented for
-/// every function that fits.
+/// An `async fn(&E)` or an `async` closure, whose future borrows the event. Implemented for every
+/// function of that form.
 ///
-/// With a trait object as the event, an `async fn` has to say `&(dyn Trait + 'static)`.
+/// If the event is a trait object, an `async fn` has to take `&(dyn Trait + 'static)`.
 pub trait BorrowingHandler<'e, E: ?Sized + 'e>:
     AsyncFnOnce(&'e E) + FnOnce(&'e E) -> <Self as BorrowingHandler<'e, E>>::Future
 {
-    /// What the handler returns; it may live as long as the event.
+    /// The future that the handler returns; it may live as long as the event.
     type Future: Future<Output = ()> + Send + 'e;
 }
 
@@ -126,14 +126,14 @@ where
 }
 
 impl<E: ?Sized> AsyncRegistry<E> {
-    /// Registers a handler whose futures own what they need: it takes from the event what
-    /// it wants before it returns one. For an `async fn(&E)` see
+    /// Registers a handler whose futures own what they need: it copies what it needs from the event
+    /// before it returns a future. For an `async fn(&E)`, see
     /// [`register_async_fn`](Self::register_async_fn).
     ///
     /// It takes part in every dispatch that is first polled after this has returned.
     ///
-    /// Takes the writer lock, and copies up to 64 references to handlers, and one for each
-    /// further 64.
+    /// Takes the writer lock, and copies up to 64 references to handlers, plus one reference for
+    /// each further 64 handlers.
     #[doc(alias("subscribe", "on", "connect", "listen"))]
     #[track_caller]
     pub fn register<F, Fut>(&self, handler: F) -> HandlerId
@@ -144,8 +144,8 @@ impl<E: ?Sized> AsyncRegistry<E> {
         self.options().register(handler)
     }
 
-    /// Registers a handler at a priority: higher ones start first, equal ones in the order of their
-    /// registration. Without one it is 0.
+    /// Registers a handler with a priority: handlers with a higher one start first, those with the
+    /// same one in the order of their registration. The default priority is 0.
     #[track_caller]
     pub fn register_with_priority<F, Fut>(&self, priority: i32, handler: F) -> HandlerId
     where
@@ -167,9 +167,10 @@ impl<E: ?Sized> AsyncRegistry<E> {
 
     /// Registers a handler for a single call.
     ///
-    /// It is called at most once, however many tasks notify at the same time, by the dispatch
-    /// that removes it. A dispatch that is dropped before its future has ended does not
-    /// bring it back. As with [`register`](Self::register), the future owns what it needs.
+    /// It is called at most once, however many tasks notify at the same time: by the dispatch that
+    /// removes it. If that dispatch is dropped before the handler's future has ended, the handler
+    /// is not registered again. As with [`register`](Self::register), the future owns what it
+    /// needs.
     #[track_caller]
     pub fn register_once<F, Fut>(&self, handler: F) -> HandlerId
     where
@@ -181,8 +182,8 @@ impl<E: ?Sized> AsyncRegistry<E> {
 
     /// Registers an `async fn(&E)`, or an `async` closure, whose futures borrow the event.
     ///
-    /// The handler is cloned for each call, so that its future can own what it captured:
-    /// capture what is cheap to clone, such as an `Arc`.
+    /// The handler is cloned for each call, so that its future can own the captured values. Capture
+    /// values that are cheap to clone, such as an `Arc`.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -199,8 +200,8 @@ impl<E: ?Sized> AsyncRegistry<E> {
     /// lines.register_async_fn(async move |line| println!("{prefix}: {line}"));
     /// ```
     ///
-    /// The event is borrowed for as long as the dispatch lasts, and not for longer: this
-    /// `audit` would have to own the line.
+    /// The event is borrowed as long as the dispatch lasts, and no longer. This `audit` would have
+    /// to own the line:
     ///
     /// ```compile_fail
     /// use topic_registry::AsyncRegistry;
@@ -220,20 +221,20 @@ impl<E: ?Sized> AsyncRegistry<E> {
         self.options().register_async_fn(handler)
     }
 
-    /// Runs all handlers at once, on the task that awaits this.
+    /// Runs all handlers concurrently, on the task that awaits this.
     ///
     /// They start in order, and each is polled once as it starts, with the waker of the task.
-    /// Those that are pending then are polled once more when the task is polled again, with
-    /// wakers of their own; from then on each is polled when it is woken. A panic is reported
-    /// when it happens, whatever the others do.
+    /// Futures that are pending after that are polled once more when the task is polled again, with
+    /// wakers of their own; from then on, each is polled only when it is woken. A panic is reported
+    /// when it happens, whatever the other handlers do.
     ///
-    /// Nothing happens before this is first polled; the handlers are those that are
-    /// registered by then. Dropping it drops the futures that have not ended. It is `Send`
-    /// if `E` is `Sync`. A panic of the task's own waker counts as the handler's that wakes it in
-    /// its first poll; after that it is not caught, because it is the executor's.
+    /// Nothing happens before this is first polled; it runs the handlers that are registered at
+    /// that time. Dropping it drops the futures that have not ended. It is `Send` if `E` is `Sync`.
+    /// A panic of the task's own waker counts as a panic of the handler that wakes it in its first
+    /// poll; after that it is not caught, because it belongs to the executor.
     ///
-    /// Takes no lock. Allocates one box a handler at most, and what it takes to wait for those
-    /// that are pending after their first poll.
+    /// Takes no lock. Allocates at most one box per handler, and what is needed to wait for the
+    /// futures that are pending after their first poll.
     #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
     pub async fn notify(&self, event: &E) -> Delivery {
         if self.is_empty() {
@@ -242,10 +243,11 @@ impl<E: ?Sized> AsyncRegistry<E> {
         concurrently(self, event).await
     }
 
-    /// Runs all handlers at once, as [`notify`](Self::notify) does, with an event that is made only
-    /// if there are handlers when this is first polled. The event lives as long as the dispatch.
+    /// Runs all handlers concurrently, as [`notify`](Self::notify) does, with an event that is
+    /// created only if there are handlers when this is first polled. The event lives as long as the
+    /// dispatch.
     ///
-    /// If `event` panics, it unwinds out of the poll, and no handler is called.
+    /// If `event` panics, the panic unwinds out of the poll, and no handler is called.
     pub async fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
         if self.is_empty() {
             return Delivery::default();
@@ -253,9 +255,10 @@ impl<E: ?Sized> AsyncRegistry<E> {
         concurrently(self, event().borrow()).await
     }
 
-    /// Runs the handlers one after the other: each starts when the one before has ended.
+    /// Runs the handlers one after the other: each starts when the previous one has ended.
     ///
-    /// One that is removed before its turn is skipped; otherwise as [`notify`](Self::notify).
+    /// A handler that is removed before its turn is skipped. Otherwise, this is like
+    /// [`notify`](Self::notify).
     pub async fn notify_sequential(&self, event: &E) -> Delivery {
         if self.is_empty() {
             return Delivery::default();
@@ -263,8 +266,8 @@ impl<E: ?Sized> AsyncRegistry<E> {
         in_sequence(self, event).await
     }
 
-    /// Runs the handlers one after the other, as [`notify_sequential`](Self::notify_sequential) does,
-    /// with an event as in [`notify_with`](Self::notify_with).
+    /// Runs the handlers one after the other, as [`notify_sequential`](Self::notify_sequential)
+    /// does, with an event as in [`notify_with`](Self::notify_with).
     pub async fn notify_sequential_with<T: Borrow<E>>(
         &self,
         event: impl FnOnce() -> T,
@@ -282,7 +285,7 @@ impl<E: ?Sized + 'static> Source<E> for AsyncRegistry<E> {
     }
 }
 
-/// A topic, by its key.
+/// The handlers of a topic, found by its key.
 struct ByKey<'q, K: Key, Q: ?Sized, E: ?Sized + 'static>(&'q AsyncTopicRegistry<K, E>, &'q Q);
 
 impl<K, Q, E> Source<E> for ByKey<'_, K, Q, E>
@@ -372,7 +375,7 @@ where
     }
 }
 
-/// A handler that has nothing to wait for.
+/// A handler that never waits.
 struct Inline<C>(C);
 
 impl<E, C> MakeFuture<E> for Inline<C>
@@ -481,13 +484,13 @@ where
         self.add(slot(header, once))
     }
 
-    /// Registers a handler that ends itself: after one of its futures has returned `Break`, it is
-    /// removed, before the dispatch polls another handler.
+    /// Registers a handler that can remove itself: after one of its futures has returned `Break`,
+    /// it is removed, before the dispatch polls another handler.
     ///
-    /// No dispatch starts it once it is removed; futures that live already go on, and what they return
-    /// changes nothing more. One that panics stays registered. As with
+    /// No dispatch starts it once it is removed. Its futures that already exist continue, and their
+    /// results are ignored. A handler that panics stays registered. As with
     /// [`register`](AsyncRegistry::register), the future owns what it needs. It takes one more box
-    /// than that of other handlers.
+    /// than the futures of other handlers.
     #[track_caller]
     pub fn register_until<F, Fut>(self, handler: F) -> R::Registered
     where
@@ -503,8 +506,8 @@ where
         self.add(slot(header, until))
     }
 
-    /// Registers an `async fn(&E)`, or an `async` closure, for a single call. Its future borrows the
-    /// event; the handler need not be `Clone`.
+    /// Registers an `async fn(&E)`, or an `async` closure, for a single call. Its future borrows
+    /// the event; the handler need not be `Clone`.
     #[track_caller]
     pub fn register_async_fn_once<F>(self, handler: F) -> R::Registered
     where
@@ -528,13 +531,13 @@ impl<E: ?Sized> Batch<'_, AsyncFlavor, E> {
     }
 }
 
-/// A handle notifies as its [`AsyncRegistry`] does, and derefs to it: so it registers
+/// A handle notifies as its [`AsyncRegistry`] does, and derefs to it. So it also registers
 /// ([`register_async_fn`](AsyncRegistry::register_async_fn), [`register`](AsyncRegistry::register),
 /// [`options`](Registry::options), [`update`](Registry::update)), removes
 /// ([`unregister`](Registry::unregister), [`clear`](Registry::clear)), reports panics
 /// ([`on_panic`](Registry::on_panic)) and lists its [`handlers`](Registry::handlers).
 impl<K: Key, E: ?Sized> AsyncTopicHandle<K, E> {
-    /// Runs all handlers of the topic at once, on the task that awaits this:
+    /// Runs all handlers of the topic concurrently, on the task that awaits this:
     /// [`AsyncRegistry::notify`].
     #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
     pub async fn notify(&self, event: &E) -> Delivery {
@@ -546,14 +549,14 @@ impl<K: Key, E: ?Sized> AsyncTopicHandle<K, E> {
         AsyncRegistry::notify_sequential(self, event).await
     }
 
-    /// Notifies with an event that is made only if there are handlers:
+    /// Notifies with an event that is created only if there are handlers:
     /// [`AsyncRegistry::notify_with`].
     pub async fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
         AsyncRegistry::notify_with(self, event).await
     }
 
-    /// Notifies one handler after the other, with an event that is made only if there are handlers:
-    /// [`AsyncRegistry::notify_sequential_with`].
+    /// Notifies one handler after the other, with an event that is created only if there are
+    /// handlers: [`AsyncRegistry::notify_sequential_with`].
     pub async fn notify_sequential_with<T: Borrow<E>>(
         &self,
         event: impl FnOnce() -> T,
@@ -574,7 +577,8 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         self.handle(key).register(handler)
     }
 
-    /// Registers a handler on the key's topic, at a priority: [`AsyncRegistry::register_with_priority`].
+    /// Registers a handler on the key's topic, with a priority:
+    /// [`AsyncRegistry::register_with_priority`].
     #[track_caller]
     pub fn register_with_priority<F, Fut>(
         &self,
@@ -589,7 +593,8 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         self.handle(key).register_with_priority(priority, handler)
     }
 
-    /// Registers a handler on the key's topic, and returns a guard: [`AsyncRegistry::register_guard`].
+    /// Registers a handler on the key's topic, and returns a guard:
+    /// [`AsyncRegistry::register_guard`].
     #[track_caller]
     pub fn register_guard<F, Fut>(&self, key: impl Into<K>, handler: F) -> HandlerGuard
     where
@@ -618,8 +623,9 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         self.handle(key).register_async_fn(handler)
     }
 
-    /// Runs all handlers of the key's topic at once: [`AsyncRegistry::notify`]. The key is looked up when
-    /// this is first polled. Without a topic, nothing happens, and none is made.
+    /// Runs all handlers of the key's topic concurrently: [`AsyncRegistry::notify`]. The key is
+    /// looked up when this is first polled. If there is no topic, nothing happens, and none is
+    /// created.
     #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
     pub async fn notify<Q>(&self, key: &Q, event: &E) -> Delivery
     where
@@ -629,8 +635,8 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         concurrently(&ByKey(self, key), event).await
     }
 
-    /// Runs the handlers of the key's topic one after the other: [`AsyncRegistry::notify_sequential`]. The
-    /// key is looked up when this is first polled.
+    /// Runs the handlers of the key's topic one after the other:
+    /// [`AsyncRegistry::notify_sequential`]. The key is looked up when this is first polled.
     pub async fn notify_sequential<Q>(&self, key: &Q, event: &E) -> Delivery
     where
         K: Borrow<Q>,
@@ -639,8 +645,9 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         in_sequence(&ByKey(self, key), event).await
     }
 
-    /// Runs all handlers of the key's topic at once, with an event that is made only if it has handlers:
-    /// [`AsyncRegistry::notify_with`]. The key is looked up when this is first polled.
+    /// Runs all handlers of the key's topic concurrently, with an event that is created only if it
+    /// has handlers: [`AsyncRegistry::notify_with`]. The key is looked up when this is first
+    /// polled.
     pub async fn notify_with<Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
     where
         K: Borrow<Q>,
@@ -653,8 +660,9 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         concurrently(&ByKey(self, key), event().borrow()).await
     }
 
-    /// Runs the handlers of the key's topic one after the other, with an event that is made only if it has
-    /// handlers: [`AsyncRegistry::notify_sequential_with`]. The key is looked up when this is first polled.
+    /// Runs the handlers of the key's topic one after the other, with an event that is created only
+    /// if it has handlers: [`AsyncRegistry::notify_sequential_with`]. The key is looked up when
+    /// this is first polled.
     pub async fn notify_sequential_with<Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
     where
         K: Borrow<Q>,

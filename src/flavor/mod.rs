@@ -19,16 +19,16 @@ use crate::handler::{Handler, Header};
 use crate::join::Gateway;
 use crate::wrapper::{Wrapped, Wrapper};
 
-/// What a handler is; sealed.
+/// The kind of a registry's handlers; sealed.
 pub trait Flavor<E: ?Sized>: sealed::Sealed + Sized + 'static {
     /// A registered handler.
     #[doc(hidden)]
     type Handler: Handler + ?Sized;
 
-    /// What stands for a [joinable](crate::RegisterOptions::joinable) registration.
+    /// The guard of a [joinable](crate::RegisterOptions::joinable) registration.
     type JoinGuard: From<Gateway>;
 
-    /// Makes a handler that has ended when its call returns.
+    /// Makes a handler whose call does all its work before it returns.
     #[doc(hidden)]
     fn inline<C>(header: Header, call: C) -> Arc<Self::Handler>
     where
@@ -41,10 +41,10 @@ pub trait Flavor<E: ?Sized>: sealed::Sealed + Sized + 'static {
         W: Wrapper<Handler = Self::Handler>;
 }
 
-/// A handler of a flavor, shared by the lists that it is in.
+/// A handler of a flavor, shared by the lists that contain it.
 pub(crate) type HandlerArc<F, E> = Arc<<F as Flavor<E>>::Handler>;
 
 pub(crate) mod sealed {
-    /// Nobody else can be a flavor.
+    /// A supertrait that other crates cannot implement.
     pub trait Sealed {}
 }

@@ -1,4 +1,4 @@
-//! [`Pinned`]: a producer that keeps the list of handlers.
+//! [`Pinned`]: a producer that caches the list of handlers.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -7,16 +7,15 @@ use super::sync::dispatch;
 use crate::snapshot::cell::CachedList;
 use crate::{Delivery, SyncRegistry};
 
-/// A [`SyncRegistry`] together with its handlers as of the last call, for a producer that
-/// publishes in a tight loop.
+/// A [`SyncRegistry`] with its handlers as of the last call, for a producer that notifies in a
+/// tight loop. See the [guide](crate::guide#handles-and-pins).
 ///
-/// One relaxed load tells it whether the handlers have changed, and only then it loads
-/// them. So it sees every change that happened before the call, as
-/// [`notify`](SyncRegistry::notify) does, but is not ordered with anything else.
+/// One relaxed load tells it whether the handlers have changed, and only then does it load them. So
+/// it sees every change that happened before the call, as [`notify`](SyncRegistry::notify) does,
+/// but it is not ordered with anything else.
 ///
-/// A pin that idles keeps the closures alive that were removed since its last call (they
-/// are not called any more), and with them what they own. [`refresh`](Self::refresh) lets
-/// go of them.
+/// An idle pin keeps alive the closures that were removed since its last call, and what they own.
+/// They are not called any more. [`refresh`](Self::refresh) releases them.
 ///
 /// ```
 /// use topic_registry::SyncRegistry;
@@ -33,8 +32,8 @@ pub struct Pinned<E: ?Sized + 'static> {
 }
 
 impl<E: ?Sized> SyncRegistry<E> {
-    /// Returns a yet faster way to notify, for a producer in a tight loop: each thread makes its
-    /// own. It keeps the registry, and the topic if it is one, as a handle does.
+    /// Returns an even faster way to notify, for a producer in a tight loop: each thread creates
+    /// its own pin. It keeps the registry alive, or the topic if it is one, as a handle does.
     #[must_use]
     pub fn pin(&self) -> Pinned<E> {
         Pinned {
@@ -44,20 +43,23 @@ impl<E: ?Sized> SyncRegistry<E> {
 }
 
 impl<E: ?Sized> Pinned<E> {
-    /// Notifies, as [`SyncRegistry::notify`] does, at about the cost of a loop over a `Vec` of closures.
+    /// Notifies, as [`SyncRegistry::notify`] does, at about the cost of a loop over a `Vec` of
+    /// closures.
     ///
-    /// If the handlers have changed since the last call, it also drops the list of that
-    /// time, with the closures that nobody else holds.
+    /// If the handlers have changed since the last call, it also drops the previous list, with the
+    /// closures that nothing else holds.
     #[inline]
     pub fn notify(&mut self, event: &E) -> Delivery {
         self.list.load().map_or_else(Delivery::default, |list| dispatch(list, event))
     }
 
-    /// Notifies, as [`notify`](Self::notify) does, with an event that is made only if there are handlers.
+    /// Notifies, as [`notify`](Self::notify) does, with an event that is created only if there are
+    /// handlers.
     ///
     /// # Panics
     ///
-    /// If `event` panics, then no handler is called; or if what it made does when it is dropped.
+    /// If `event` panics; then no handler is called. Or if the destructor of the created event
+    /// panics.
     #[inline]
     pub fn notify_with<T: Borrow<E>>(&mut self, event: impl FnOnce() -> T) -> Delivery {
         self.list
@@ -65,7 +67,7 @@ impl<E: ?Sized> Pinned<E> {
             .map_or_else(Delivery::default, |list| dispatch(list, event().borrow()))
     }
 
-    /// Lets go of closures that were removed since the last call.
+    /// Releases closures that were removed since the last call.
     pub fn refresh(&mut self) {
         self.list.load();
     }

@@ -1,7 +1,7 @@
 //! Async dispatches: polls the futures of handlers, concurrently or one after the other.
 //!
-//! Nothing is polled but by the task that polls the dispatch, and no list is protected while
-//! it waits: a handler that is pending is kept by itself, with its future.
+//! Everything is polled by the task that polls the dispatch, and no list is protected while it
+//! waits: a pending future keeps only its own handler alive.
 
 use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
@@ -19,25 +19,25 @@ use crate::panic::catch;
 use crate::snapshot::list::{List, Position, Ranked};
 use crate::wrapper::{Call, Wrapped, Wrapper};
 
-/// A handler, as a dispatch starts it.
+/// A handler that an async dispatch can start.
 pub trait AsyncHandler<E: ?Sized>: Handler {
     /// Calls the closure, unless the handler was removed, and polls its future once.
     ///
-    /// That it is one call has a reason: the compiler sees the future's own type here. It
-    /// inlines the poll, and if the future can never be pending, it drops the box.
+    /// This is a single call because the compiler knows the future's type here. It inlines the
+    /// poll, and if the future can never be pending, it removes the box.
     fn start<'e>(&self, event: &'e E, context: &mut Context<'_>) -> Result<Outcome, Pending<'e>>;
 }
 
 /// A future that has not ended yet.
 type Pending<'e> = Pin<Box<dyn Future<Output = ()> + Send + 'e>>;
 
-/// What a handler keeps: a closure that makes futures.
+/// A handler's closure, which makes futures.
 pub(super) trait MakeFuture<E: ?Sized>: Send + Sync {
     type Future<'e>: Future<Output = ()> + Send + 'e
     where
         E: 'e;
 
-    /// A future for this event, or what came of it if there is none.
+    /// Makes a future for this event, or returns the outcome if there is none.
     fn make_future<'e>(&self, event: &'e E) -> Result<Self::Future<'e>, Outcome>;
 }
 
@@ -82,7 +82,7 @@ where
 /// A pending future of a wrapped handler.
 struct WrappedFuture<'e, C, E: ?Sized> {
     pending: Pending<'e>,
-    // After the future, so dropped after it.
+    // Declared after the future, so dropped after it.
     call: C,
     handler: PhantomData<fn(&E)>,
 }
@@ -100,8 +100,8 @@ where
     }
 }
 
-/// Polls a future of this handler's. What panics in it, here or when it is dropped at its
-/// end, is reported and goes no further.
+/// Polls a future of this handler. A panic of the future, here or when it is dropped after its end,
+/// is reported and not propagated.
 #[inline]
 fn poll<F: Future<Output = ()> + ?Sized>(
     header: &Header,
@@ -117,7 +117,7 @@ fn poll<F: Future<Output = ()> + ?Sized>(
     Ok(outcome)
 }
 
-/// A future that was pending, with its handler. It does not keep the other handlers.
+/// A future that was pending, with its handler. It does not keep other handlers alive.
 struct Running<'e, E: ?Sized + 'static> {
     handler: Arc<dyn AsyncHandler<E>>,
     // `None` once it has ended.
@@ -158,18 +158,18 @@ impl<E: ?Sized> Drop for Running<'_, E> {
 
 pub(super) type Handlers<E> = Arc<List<Arc<dyn AsyncHandler<E>>>>;
 
-/// Where a dispatch finds its handlers.
+/// The source of a dispatch's handlers.
 pub(super) trait Source<E: ?Sized + 'static> {
-    /// Runs `read` over the handlers of this moment, unless there are none.
+    /// Calls `read` with the current handlers, unless there are none.
     fn read<R: Default>(&self, read: impl FnOnce(&Handlers<E>) -> R) -> R;
 }
 
-/// Starts every handler, in order but for those that may stop the others, which come first;
-/// and waits for those that are pending after their first poll: only they are worth the
-/// bookkeeping of waiting for several futures at once.
+/// Starts all handlers, interceptors first, otherwise in order, and waits for the futures that are
+/// pending after their first poll: only these are worth the bookkeeping of waiting for several
+/// futures at once.
 ///
-/// The list is protected during that first pass, and not longer: that takes one of the few places
-/// that this thread has for it, and the task may move.
+/// The list is protected during the first pass only: the protection uses one of the thread's few
+/// slots, and the task may move to another thread.
 pub(super) async fn concurrently<E: ?Sized + 'static>(
     source: &impl Source<E>,
     event: &E,
@@ -180,9 +180,10 @@ pub(super) async fn concurrently<E: ?Sized + 'static>(
             return Poll::Ready(());
         }
         pending = source.read(|list| start_all(list, event, context, &mut sum));
-        // They have the waker of this task, and are polled again only when it is woken: with
-        // wakers of their own, which they need to be told apart. To poll them for that at once
-        // would resume a handler that has yielded, before any other task could run.
+        // The pending futures have the waker of this task. They are polled again only when it is
+        // woken, with wakers of their own, which are needed to tell them apart. If they were polled
+        // for that at once, a handler that has yielded would be resumed before any other task could
+        // run.
         match pending {
             None => Poll::Ready(()),
             Some(_) => Poll::Pending,
@@ -197,7 +198,7 @@ pub(super) async fn concurrently<E: ?Sized + 'static>(
     sum.into()
 }
 
-/// Calls every handler, and polls its future once; those that are pending then.
+/// Calls every handler, and polls its future once. Returns the futures that are pending then.
 fn start_all<'e, E: ?Sized + 'static>(
     list: &List<Arc<dyn AsyncHandler<E>>>,
     event: &'e E,
@@ -206,7 +207,7 @@ fn start_all<'e, E: ?Sized + 'static>(
 ) -> Option<FuturesUnordered<Running<'e, E>>> {
     let has_interceptors = list.interceptor_count() != 0;
     if has_interceptors {
-        // They have no futures that could be pending.
+        // Interceptors have no futures that could be pending.
         let mut interceptors = list.iter().filter(|handler| handler.is_interceptor());
         run_until_pending(&mut interceptors, event, context, sum);
     }
@@ -228,11 +229,11 @@ fn start_all<'e, E: ?Sized + 'static>(
     pending
 }
 
-/// The handler that the others wait for, the list that it is in, and where it goes on.
+/// The handler that the others wait for, its list, and the position from which to continue.
 type Waiting<'e, E> = (Running<'e, E>, Handlers<E>, Position);
 
-/// Runs the handlers one after the other, in order. The list becomes owned when it must
-/// outlive a wait, and not before.
+/// Runs the handlers one after the other, in order. The list becomes owned only when it must
+/// outlive a wait.
 pub(super) async fn in_sequence<E: ?Sized + 'static>(
     source: &impl Source<E>,
     event: &E,
@@ -247,7 +248,7 @@ pub(super) async fn in_sequence<E: ?Sized + 'static>(
                 let running = go_on(list, &mut at, event, context, &mut sum)?;
                 Some((running, Arc::clone(list), at))
             }),
-            // A later one: first the handler that was pending, then those behind it.
+            // A later poll: first the handler that was pending, then those after it.
             Some((mut running, list, mut at)) => match Pin::new(&mut running).poll(context) {
                 Poll::Pending => Some((running, list, at)),
                 Poll::Ready(outcome) => {
@@ -269,7 +270,8 @@ pub(super) async fn in_sequence<E: ?Sized + 'static>(
     sum.into()
 }
 
-/// Runs the handlers from a position on, one after the other, until one is pending or stops.
+/// Runs the handlers from a position on, one after the other, until one is pending or stops the
+/// dispatch.
 fn go_on<'e, E: ?Sized + 'static>(
     list: &List<Arc<dyn AsyncHandler<E>>>,
     at: &mut Position,
@@ -281,7 +283,8 @@ fn go_on<'e, E: ?Sized + 'static>(
     run_until_pending(&mut handlers, event, context, sum)
 }
 
-/// Runs handlers one after the other, until one is pending or stops.
+/// Runs handlers one after the other, until one is pending or stops the dispatch. Returns the
+/// pending one.
 #[inline]
 fn run_until_pending<'h, 'e, E: ?Sized + 'static>(
     handlers: &mut impl Iterator<Item = &'h Arc<dyn AsyncHandler<E>>>,

@@ -37,7 +37,7 @@ use crate::{
 /// ```
 pub type SyncRegistry<E> = Registry<SyncFlavor, E>;
 
-/// Topics of a [`SyncRegistry`] each, found by key.
+/// Topics found by key, each of which is a [`SyncRegistry`].
 ///
 /// ```
 /// use topic_registry::TopicRegistry;
@@ -50,7 +50,7 @@ pub type SyncRegistry<E> = Registry<SyncFlavor, E>;
 /// ```
 pub type TopicRegistry<K, E> = Topics<SyncFlavor, K, E>;
 
-/// A cached way to a topic of a [`TopicRegistry`].
+/// A cached reference to a topic of a [`TopicRegistry`].
 ///
 /// ```
 /// use topic_registry::{TopicHandle, TopicRegistry};
@@ -65,13 +65,13 @@ pub type TopicRegistry<K, E> = Topics<SyncFlavor, K, E>;
 /// ```
 pub type TopicHandle<K, E> = Handle<SyncFlavor, K, E>;
 
-/// A [`SyncRegistry`] that may be gone.
+/// A weak reference to a [`SyncRegistry`].
 pub type WeakSyncRegistry<E> = WeakRegistry<SyncFlavor, E>;
 
-/// A [`TopicRegistry`] that may be gone.
+/// A weak reference to a [`TopicRegistry`].
 pub type WeakTopicRegistry<K, E> = WeakTopics<SyncFlavor, K, E>;
 
-/// Handlers that are closures, called one after the other on the notifying thread.
+/// The flavor whose handlers are closures, called one after the other on the notifying thread.
 #[derive(Debug)]
 pub enum SyncFlavor {}
 
@@ -100,10 +100,11 @@ impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
     }
 }
 
-/// A handler, as a dispatch calls it.
+/// A handler that a dispatch can call.
 pub trait SyncHandler<E: ?Sized>: handler::Handler {
-    /// Calls the closure unless the handler was removed or is paused, and reports its panic. Returns
-    /// the sum with the outcome added: handed from call to call, it takes a dispatch no register.
+    /// Calls the closure unless the handler was removed or is paused, and reports its panic.
+    /// Returns the sum with the outcome added: passed from call to call, the sum occupies no
+    /// register of the dispatch.
     fn call(&self, event: &E, sum: Sum) -> Sum;
 }
 
@@ -138,11 +139,11 @@ where
 }
 
 impl<E: ?Sized> SyncRegistry<E> {
-    /// Registers a handler, which every [`notify`](Self::notify) calls that begins
-    /// after this has returned.
+    /// Registers a handler. Every [`notify`](Self::notify) that begins after this has returned
+    /// calls it.
     ///
-    /// Takes the writer lock, and copies up to 64 references to handlers, and one for each
-    /// further 64.
+    /// Takes the writer lock, and copies up to 64 references to handlers, plus one reference for
+    /// each further 64 handlers.
     #[doc(alias("subscribe", "on", "connect", "listen"))]
     #[track_caller]
     pub fn register<F>(&self, handler: F) -> HandlerId
@@ -152,8 +153,8 @@ impl<E: ?Sized> SyncRegistry<E> {
         self.options().register(handler)
     }
 
-    /// Registers a handler at a priority: higher ones run first, equal ones in the order of their
-    /// registration. Without one it is 0.
+    /// Registers a handler with a priority: handlers with a higher one run first, those with the
+    /// same one in the order of their registration. The default priority is 0.
     #[track_caller]
     pub fn register_with_priority<F>(&self, priority: i32, handler: F) -> HandlerId
     where
@@ -174,10 +175,10 @@ impl<E: ?Sized> SyncRegistry<E> {
     /// Registers a handler for a single call.
     ///
     /// It is called at most once, however many threads notify at the same time, and however deeply
-    /// calls nest: the dispatch that removes it calls it. So it is no longer
-    /// registered when it runs, and one that is removed by its id first never runs. Its call has
-    /// begun when the dispatch has removed it: from then on, another removal returns `false`, and
-    /// the call still happens.
+    /// calls nest: the dispatch that removes it calls it. So it is no longer registered when it
+    /// runs, and if it is removed by its id first, it never runs. Its call has begun when the
+    /// dispatch has removed it: from then on, another removal returns `false`, and the call still
+    /// happens.
     ///
     /// ```
     /// use topic_registry::SyncRegistry;
@@ -201,24 +202,26 @@ impl<E: ?Sized> SyncRegistry<E> {
     /// Calls every handler with the event, in order, on this thread.
     ///
     /// A handler that panics does not keep the others from running; see
-    /// [`on_panic`](Self::on_panic). Which changes a dispatch sees is said
-    /// [at the registry](Registry#consistency).
+    /// [`on_panic`](Self::on_panic). For the changes that a dispatch sees, see
+    /// [`Registry`](Registry#consistency).
     ///
-    /// Takes no lock and allocates nothing, at any depth of nesting. Two exceptions: a thread's first
-    /// notification makes what is kept for the thread, unless a thread that has ended left it behind;
-    /// and a dispatch whose list was replaced takes a lock for a moment when it ends, to let go of it.
+    /// Takes no lock and allocates nothing, at any depth of nesting. There are two exceptions. A
+    /// thread's first notification allocates the thread's record, unless it can reuse that of a
+    /// thread that has ended. And a dispatch whose list was replaced meanwhile briefly takes a lock
+    /// when it ends, to release the list.
     ///
-    /// Without handlers it is one atomic load. Otherwise it protects the list of handlers, by a plain
-    /// store where the fast lane is hot and by one or two locked instructions elsewhere, and makes one
-    /// indirect call a handler. The call of a `register_once` handler is a removal as well, and that
-    /// of a joinable one takes a lock of its own.
+    /// Without handlers, it costs one atomic load. Otherwise, it protects the list of handlers, by
+    /// a plain store where the fast lane is hot and by one or two locked instructions elsewhere,
+    /// and makes one indirect call per handler. The call of a `register_once` handler is also a
+    /// removal, and the call of a joinable handler takes a lock of its own.
     #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
     #[inline(always)]
     pub fn notify(&self, event: &E) -> Delivery {
         self.cell().read(|list| dispatch(list, event))
     }
 
-    /// Notifies, as [`notify`](Self::notify) does, with an event that is made only if there are handlers.
+    /// Notifies, as [`notify`](Self::notify) does, with an event that is created only if there are
+    /// handlers.
     ///
     /// ```
     /// use topic_registry::SyncRegistry;
@@ -231,7 +234,8 @@ impl<E: ?Sized> SyncRegistry<E> {
     ///
     /// # Panics
     ///
-    /// If `event` panics, then no handler is called; or if what it made does when it is dropped.
+    /// If `event` panics; then no handler is called. Or if the destructor of the created event
+    /// panics.
     #[inline]
     pub fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
         self.cell().read(|list| dispatch(list, event().borrow()))
@@ -275,11 +279,12 @@ where
         self.add(SyncFlavor::inline(header, call))
     }
 
-    /// Registers a handler that ends itself: after it has returned `Break`, it is removed, before the
-    /// next handler of that dispatch runs.
+    /// Registers a handler that can remove itself: after it has returned `Break`, it is removed,
+    /// before the next handler of that dispatch runs.
     ///
-    /// No dispatch starts it once it is removed. One on another thread may have started it before; its
-    /// call goes on, and what it returns changes nothing more. One that panics stays registered.
+    /// No dispatch starts it once it is removed. A dispatch on another thread may have started it
+    /// before; that call still runs, and its result is ignored. A handler that panics stays
+    /// registered.
     ///
     /// ```
     /// use std::ops::ControlFlow::{Break, Continue};
@@ -288,7 +293,7 @@ where
     ///
     /// let lines = SyncRegistry::<str>::new();
     /// let log = Arc::new(Mutex::new(Vec::new()));
-    /// // As long as somebody else has the log.
+    ///    // As long as something else owns the log.
     /// let weak = Arc::downgrade(&log);
     /// lines.options().register_until(move |line| match weak.upgrade() {
     ///     Some(log) => {
@@ -321,7 +326,7 @@ where
 }
 
 impl<E: ?Sized> Batch<'_, SyncFlavor, E> {
-    /// As [`SyncRegistry::register`].
+    /// Registers a handler, as [`SyncRegistry::register`] does.
     #[track_caller]
     pub fn register<F>(&mut self, handler: F) -> HandlerId
     where
@@ -342,7 +347,8 @@ pub(super) fn dispatch<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) 
     })
 }
 
-/// Kept apart, so that [`dispatch`] is compiled into its caller.
+/// Calls the handlers of a list that is not `One`. A separate function, so that [`dispatch`] is
+/// inlined into its caller.
 #[inline(never)]
 fn call_many<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) -> Sum {
     match list {
@@ -358,8 +364,8 @@ fn call_many<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) -> Sum {
     }
 }
 
-/// Calls them by fours: a loop with one call in it depends on where its branches are placed, and
-/// is slower at its best.
+/// Calls the handlers in groups of four: the speed of a loop with a single call depends on code
+/// placement, and even its best is slower.
 #[inline]
 fn call_each<E: ?Sized + 'static>(handlers: &[Handler<E>], event: &E, mut sum: Sum) -> Sum {
     let mut fours = handlers.chunks_exact(4);
@@ -373,14 +379,15 @@ fn call_each<E: ?Sized + 'static>(handlers: &[Handler<E>], event: &E, mut sum: S
     rest.fold(sum, |sum, handler| handler.call(event, sum))
 }
 
-/// Kept apart, so that the loop of loops costs short lists no registers.
+/// Calls the handlers of a long list. A separate function, so that the nested loop costs short
+/// lists no registers.
 #[inline(never)]
 fn call_chunks<E: ?Sized + 'static>(chunks: &[Arc<[Handler<E>]>], event: &E) -> Sum {
     let chunks = chunks.iter();
     chunks.fold(Sum::default(), |sum, chunk| call_each(chunk, event, sum))
 }
 
-/// Calls the handlers in order, up to the first that stops.
+/// Calls the handlers in order, up to the first that stops the dispatch.
 #[inline(never)]
 fn call_until_stopped<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) -> Sum {
     let mut sum = Sum::default();
@@ -393,10 +400,11 @@ fn call_until_stopped<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) -
     sum
 }
 
-/// A handle notifies as its [`SyncRegistry`] does, and derefs to it: so it registers
-/// ([`register`](SyncRegistry::register), [`options`](Registry::options), [`update`](Registry::update)),
-/// removes ([`unregister`](Registry::unregister), [`clear`](Registry::clear)), reports panics
-/// ([`on_panic`](Registry::on_panic)) and lists its [`handlers`](Registry::handlers).
+/// A handle notifies as its [`SyncRegistry`] does, and derefs to it. So it also registers
+/// ([`register`](SyncRegistry::register), [`options`](Registry::options),
+/// [`update`](Registry::update)), removes ([`unregister`](Registry::unregister),
+/// [`clear`](Registry::clear)), reports panics ([`on_panic`](Registry::on_panic)) and lists its
+/// [`handlers`](Registry::handlers).
 impl<K: Key, E: ?Sized> TopicHandle<K, E> {
     /// Calls every handler of the topic, in order, on this thread: [`SyncRegistry::notify`].
     ///
@@ -414,7 +422,7 @@ impl<K: Key, E: ?Sized> TopicHandle<K, E> {
         SyncRegistry::notify(self, event)
     }
 
-    /// Notifies with an event that is made only if there are handlers:
+    /// Notifies with an event that is created only if there are handlers:
     /// [`SyncRegistry::notify_with`].
     ///
     /// ```
@@ -427,13 +435,14 @@ impl<K: Key, E: ?Sized> TopicHandle<K, E> {
     ///
     /// # Panics
     ///
-    /// If `event` panics, then no handler is called; or if what it made does when it is dropped.
+    /// If `event` panics; then no handler is called. Or if the destructor of the created event
+    /// panics.
     #[inline]
     pub fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
         SyncRegistry::notify_with(self, event)
     }
 
-    /// Returns a yet faster way to notify, for a thread in a tight loop: [`SyncRegistry::pin`].
+    /// Returns an even faster way to notify, for a thread in a tight loop: [`SyncRegistry::pin`].
     ///
     /// ```
     /// use topic_registry::TopicRegistry;
@@ -462,7 +471,8 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
         self.handle(key).register(handler)
     }
 
-    /// Registers a handler on the key's topic, at a priority: [`SyncRegistry::register_with_priority`].
+    /// Registers a handler on the key's topic, with a priority:
+    /// [`SyncRegistry::register_with_priority`].
     #[track_caller]
     pub fn register_with_priority<F>(
         &self,
@@ -476,7 +486,8 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
         self.handle(key).register_with_priority(priority, handler)
     }
 
-    /// Registers a handler on the key's topic, and returns a guard: [`SyncRegistry::register_guard`].
+    /// Registers a handler on the key's topic, and returns a guard:
+    /// [`SyncRegistry::register_guard`].
     #[track_caller]
     pub fn register_guard<F>(&self, key: impl Into<K>, handler: F) -> HandlerGuard
     where
@@ -494,12 +505,12 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
         self.handle(key).register_once(handler)
     }
 
-    /// Notifies the key's topic: [`SyncRegistry::notify`]. Without one, nothing happens, and
-    /// none is made.
+    /// Notifies the key's topic: [`SyncRegistry::notify`]. If there is no topic, nothing happens,
+    /// and none is created.
     ///
-    /// Hashes the key, and holds the read lock of its shard for the look-up, not while
-    /// handlers run: a [`handle`](Self::handle) saves both. Allocates nothing, but for the
-    /// queue that the lock makes when a thread first has to wait for it.
+    /// Hashes the key, and holds the read lock of its shard during the look-up, but not while
+    /// handlers run: a [`handle`](Self::handle) saves both. Allocates nothing, except for the
+    /// lock's queue when a thread first has to wait for it.
     #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
     pub fn notify<Q>(&self, key: &Q, event: &E) -> Delivery
     where
@@ -509,12 +520,13 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
         self.read(key, |list| dispatch(list, event))
     }
 
-    /// Notifies the key's topic, with an event that is made only if it has handlers:
+    /// Notifies the key's topic, with an event that is created only if it has handlers:
     /// [`SyncRegistry::notify_with`].
     ///
     /// # Panics
     ///
-    /// If `event` panics, then no handler is called; or if what it made does when it is dropped.
+    /// If `event` panics; then no handler is called. Or if the destructor of the created event
+    /// panics.
     pub fn notify_with<Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
     where
         K: Borrow<Q>,

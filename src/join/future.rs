@@ -1,4 +1,4 @@
-//! [`AsyncJoinGuard`]: a registration whose end a task can wait for.
+//! [`AsyncJoinGuard`]: a registration whose removal a task can wait for.
 
 use std::fmt;
 use std::future::{self, Future};
@@ -11,11 +11,12 @@ use crate::guard::Registration;
 use crate::join::Gateway;
 use crate::join::gate::Gated;
 
-/// An async handler whose removal can be waited for: until no future of it lives, and its closure
-/// has been dropped.
+/// A guard of an async handler, which can wait until no future of the handler is alive and its
+/// closure has been dropped.
 ///
-/// It is the [`JoinGuard`](crate::JoinGuard) of async handlers, made by
-/// [`joinable`](crate::RegisterOptions::joinable). Dropping it removes the handler without waiting.
+/// It is the [`JoinGuard`](crate::JoinGuard) of async handlers, returned by
+/// [`joinable`](crate::RegisterOptions::joinable) registrations. Dropping it removes the handler
+/// without waiting. See the [guide](crate::guide#guards-and-other-ends).
 ///
 /// ```
 /// use topic_registry::AsyncRegistry;
@@ -34,7 +35,7 @@ use crate::join::gate::Gated;
 #[must_use = "dropping it removes the handler at once, without waiting: bind it, `let guard = ...`"]
 pub struct AsyncJoinGuard {
     registration: Registration,
-    // Weak, as in a `JoinGuard`.
+    // Weak, as in `JoinGuard`.
     gate: Weak<dyn Gated>,
 }
 
@@ -56,17 +57,17 @@ impl AsyncJoinGuard {
         self.registration.remove();
     }
 
-    /// Removes the handler at once, and returns a future that ends when no future of the handler
-    /// lives and its closure has been dropped.
+    /// Removes the handler at once, and returns a future that completes when no future of the
+    /// handler is alive and its closure has been dropped.
     ///
-    /// It waits for nothing else, and for no more calls: a dispatch that runs already starts the
-    /// handler no more. To join several handlers, call this for each before the first of these
-    /// futures is awaited. For a limit of time, use the runtime's; a future that is dropped before its
-    /// end leaves the handler removed.
+    /// It waits for nothing else, and for no further calls: a dispatch that is already running does
+    /// not start the handler any more. To join several handlers, call this for each of them before
+    /// you await the first of these futures. For a time-out, use the runtime's. If the future is
+    /// dropped before it completes, the handler stays removed.
     ///
-    /// Awaited inside of a future of the same handler, it never ends: it would wait for its own end.
-    /// The same holds for a task that awaits both this and the dispatch that runs the handler, one
-    /// after the other.
+    /// Inside a future of the same handler, awaiting it never completes: it would wait for itself.
+    /// The same holds for a task that awaits first this and then the dispatch that runs the
+    /// handler.
     pub fn join(self) -> impl Future<Output = ()> + Send + Sync + 'static {
         self.remove();
         let gate = self.gate.upgrade();
@@ -86,7 +87,7 @@ impl Drop for AsyncJoinGuard {
     }
 }
 
-// What a handler leaves half changed is behind its own locks, not here.
+// State that a handler's panic leaves inconsistent is behind the handler's own locks, not here.
 impl UnwindSafe for AsyncJoinGuard {}
 impl RefUnwindSafe for AsyncJoinGuard {}
 

@@ -1,9 +1,9 @@
-//! Where the calls of a joinable handler enter and leave.
+//! The gate through which the calls of a joinable handler enter and leave.
 //!
-//! The handler is shared between its gate and the calls that are inside. A call lets go of
-//! its share before it leaves, and the one that closes the gate counts as inside until it has let
-//! go of the gate's. So when the gate is closed and nobody is inside, the closure has been
-//! dropped. Once it is closed nobody enters any more.
+//! The handler is owned by its gate and by the calls that are inside. A call drops its reference
+//! before it leaves, and the thread that closes the gate counts as inside until it has dropped the
+//! gate's reference. So when the gate is closed and nothing is inside, the closure has been
+//! dropped. Once the gate is closed, no call enters any more.
 
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
@@ -15,7 +15,7 @@ use crate::panic::catch_and_discard;
 use crate::primitive::{Condvar, Mutex, MutexGuard};
 use crate::wrapper::{Call, Wrapper};
 
-/// The way into a gate, as lists have it. It closes the gate when the last list that holds it is
+/// The entrance to a gate, which lists hold. It closes the gate when the last list that holds it is
 /// gone, so that a handler that is removed in some other way is dropped then.
 pub(crate) struct Entrance<H: Handler + ?Sized + 'static>(pub(crate) Arc<Gate<H>>);
 
@@ -42,25 +42,25 @@ pub(crate) struct Gate<H: ?Sized> {
 struct State<H: ?Sized> {
     /// `None` once the gate is closed.
     handler: Option<Arc<H>>,
-    /// The thread on which it began, for each call that is inside, and for one that drops the
-    /// handler.
+    /// For each call that is inside, the thread on which it began; likewise for a call that drops
+    /// the handler.
     inside: Vec<ThreadId>,
-    /// Of the task that waits. It is one at most, because there is one guard.
+    /// The waker of the waiting task; there is at most one, because there is one guard.
     waker: Option<Waker>,
 }
 
-/// A [`Gate`], whatever its handler is.
+/// A [`Gate`] of any handler.
 pub(crate) trait Gated: Send + Sync {
-    /// Lets nobody in any more.
+    /// Closes the gate: no call enters any more.
     fn close(self: Arc<Self>);
 
-    /// The threads that are inside.
+    /// Returns the threads that are inside.
     fn inside(&self) -> Vec<ThreadId>;
 
-    /// Waits until nobody is inside; returns whether that came to pass.
+    /// Waits until nothing is inside. Returns whether that happened before the deadline.
     fn wait_until_empty(&self, deadline: Option<Instant>) -> bool;
 
-    /// Returns whether nobody is inside; if somebody is, the last to leave wakes this task.
+    /// Returns whether nothing is inside. Otherwise, the last call to leave wakes this task.
     #[cfg_attr(
         not(feature = "async"),
         expect(dead_code, reason = "only tasks wait that way")
@@ -72,7 +72,7 @@ impl<H: Handler + ?Sized> Gate<H> {
     pub(crate) fn new(handler: Arc<H>) -> Self {
         let state = State {
             handler: Some(handler),
-            // For a few calls at once; more of them allocate.
+            // For up to four calls at once; more of them allocate.
             inside: Vec::with_capacity(4),
             waker: None,
         };
@@ -130,7 +130,8 @@ impl<H: Handler + ?Sized + 'static> Gated for Gate<H> {
     }
 
     fn is_empty_or_wakes(&self, waker: &Waker) -> bool {
-        // Cloned before and dropped after the lock is held: both run code of the executor's.
+        // Cloned before the lock is taken and dropped after it is released: both run the executor's
+        // code.
         let waker = waker.clone();
         let mut state = self.lock();
         let is_empty = state.inside.is_empty();
@@ -145,7 +146,7 @@ impl<H: Handler + ?Sized + 'static> Gated for Gate<H> {
     }
 }
 
-/// A call that is inside, with its share of the handler.
+/// A call that is inside, with its reference to the handler.
 pub(crate) struct Inside<H: Handler + ?Sized> {
     gate: Arc<Gate<H>>,
     // `None` only while it is dropped.
@@ -160,10 +161,11 @@ impl<H: Handler + ?Sized + 'static> Call<H> for Inside<H> {
     }
 }
 
-/// The handler, and with it what the call's panic threw, is dropped before the call leaves.
+/// Drops the call's reference to the handler before the call leaves. By then, the payload of a
+/// panic of the call has been dropped, too.
 impl<H: Handler + ?Sized> Drop for Inside<H> {
     fn drop(&mut self) {
-        // A slot reports what the destructor of its closure throws; nothing unwinds out of it.
+        // A slot reports a panic of its closure's destructor; nothing unwinds out of it.
         drop(self.handler.take());
         let mut state = self.gate.lock();
         let at = state.inside.iter().rposition(|other| *other == self.visitor);

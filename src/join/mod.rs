@@ -1,4 +1,4 @@
-//! [`JoinGuard`]: a registration whose end a thread can wait for.
+//! [`JoinGuard`]: a registration whose removal a thread can wait for.
 
 #[cfg(feature = "async")]
 pub(crate) mod future;
@@ -16,15 +16,16 @@ use crate::HandlerId;
 use crate::guard::Registration;
 use crate::primitive::{Mutex, MutexGuard, Serials, explored_static, thread_local_const};
 
-/// A handler whose removal can be waited for: until no thread is inside it, and its closure
-/// has been dropped.
+/// A guard of a handler, which can wait until no thread is inside the handler and its closure has
+/// been dropped.
 ///
 /// For a component that is about to free what its handler uses. Returned by
-/// [`joinable`](crate::RegisterOptions::joinable) registrations. Dropping it
-/// removes the handler without waiting, as a [`HandlerGuard`](crate::HandlerGuard) does.
+/// [`joinable`](crate::RegisterOptions::joinable) registrations. Dropping it removes the handler
+/// without waiting, like a [`HandlerGuard`](crate::HandlerGuard). See the
+/// [guide](crate::guide#guards-and-other-ends).
 ///
-/// A call of a joinable handler takes a lock twice, briefly, and allocates if more calls are
-/// inside than ever before; other handlers pay nothing.
+/// A call of a joinable handler briefly takes a lock twice, and allocates if more calls are inside
+/// than ever before; other handlers pay nothing.
 ///
 /// ```
 /// use topic_registry::SyncRegistry;
@@ -38,24 +39,24 @@ use crate::primitive::{Mutex, MutexGuard, Serials, explored_static, thread_local
 #[must_use = "dropping it removes the handler at once, without waiting: bind it, `let guard = ...`"]
 pub struct JoinGuard {
     registration: Registration,
-    // Weak, because a gate owns the way to the `on_panic` callback, which may own this. It goes
-    // with the handler, and the handler's closure goes before it.
+    // Weak, because a gate keeps the `on_panic` callback alive, which may own this guard. The gate
+    // is dropped with the handler, and the handler's closure before it.
     gate: Weak<dyn Gated>,
 }
 
 /// A joinable handler and its gate.
 pub(crate) type Gateway = (Registration, Weak<dyn Gated>);
 
-/// Why a handler was not waited for. It is removed all the same.
+/// The reason why a join did not wait, or gave up. The handler is removed all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// The caller is inside the handler itself, and would wait for its own return.
+    /// The caller is inside the handler, and would wait for its own return.
     Inside,
-    /// A thread that is inside the handler waits, itself or through others, and without a
-    /// limit of time, for one that the caller is inside of.
+    /// A thread that is inside the handler waits without a time limit, directly or through other
+    /// threads, for a handler that the caller is inside.
     Deadlock,
-    /// A thread was still inside the handler after that time.
+    /// A thread was still inside the handler when the time was up.
     TimedOut,
 }
 
@@ -80,33 +81,33 @@ impl JoinGuard {
     /// Removes the handler, and waits until no thread is inside it and its closure has been
     /// dropped.
     ///
-    /// Blocks the thread: do not call it from async code. It waits for nothing else: not for other
-    /// handlers of the same dispatch, not for pins, not for dispatches that begin later. Whether it
-    /// was this call that removed the handler makes no difference.
+    /// Blocks the thread: do not call it from async code. It does not wait for anything else: not
+    /// for other handlers of the same dispatch, for pins, or for dispatches that begin later. It
+    /// makes no difference whether this call removed the handler or it was removed before.
     ///
     /// # Errors
     ///
-    /// If this could never end, because the caller is inside the handler, or because those
-    /// who are wait for the caller in the same way. Nothing is waited for then; the handler
-    /// is removed, and its closure is dropped when the last call has returned.
+    /// If the wait would be a deadlock, because the caller is inside the handler, or because a
+    /// thread inside it waits for the caller in the same way. In this case, `join` does not wait;
+    /// the handler is removed, and its closure is dropped when the last call has returned.
     pub fn join(self) -> Result<(), JoinError> {
         self.wait(None)
     }
 
-    /// Joins, as [`join`](Self::join) does, but waits for no longer than that; may be called again.
-    /// The handler is removed in any case. That may take longer: the destructor of its closure and
-    /// observers of interest run here.
+    /// Joins, as [`join`](Self::join) does, but waits no longer than `timeout`; can be called
+    /// again. The handler is removed in any case. The call as a whole may take longer: the
+    /// destructor of the closure and observers of interest run here.
     ///
     /// # Errors
     ///
-    /// As `join`, and if a thread is still inside after that time.
+    /// As `join`, and also if a thread is still inside the handler when the time is up.
     pub fn join_timeout(&self, timeout: Duration) -> Result<(), JoinError> {
-        // A time that is too far away to be told is none.
+        // If the deadline is too far away to be represented, there is none.
         self.wait(Instant::now().checked_add(timeout))
     }
 
-    /// Removes all of these handlers, and then [joins](Self::join) them, so that none is called while
-    /// another is waited for.
+    /// Removes all of these handlers, and then [joins](Self::join) them, so that none of them is
+    /// called while this waits for another.
     ///
     /// ```
     /// use topic_registry::{JoinGuard, TopicRegistry};
@@ -122,7 +123,7 @@ impl JoinGuard {
     /// # Errors
     ///
     /// The first error that [`join`](Self::join) returns for one of them. All others have been
-    /// waited for.
+    /// joined.
     pub fn join_all(guards: impl IntoIterator<Item = Self>) -> Result<(), JoinError> {
         let guards: Vec<Self> = guards.into_iter().collect();
         guards.iter().for_each(Self::remove);
@@ -146,7 +147,7 @@ impl Drop for JoinGuard {
     }
 }
 
-// What a handler leaves half changed is behind its own locks, not here.
+// State that a handler's panic leaves inconsistent is behind the handler's own locks, not here.
 impl UnwindSafe for JoinGuard {}
 impl RefUnwindSafe for JoinGuard {}
 
@@ -168,18 +169,19 @@ impl fmt::Display for JoinError {
 
 impl Error for JoinError {}
 
-/// A thread, and the gate that it waits for, without a limit of time.
+/// A thread, and the gate that it waits for without a time limit.
 type Wait = (ThreadId, Arc<dyn Gated>);
 
 // All waits. A thread waits for one gate at a time.
 explored_static!(WAITING: Mutex<Vec<Wait>> = Mutex::new(Vec::new()));
 
-/// Waits until nobody is inside of a closed gate, unless that would be forever.
+/// Waits until nothing is inside a closed gate, unless that would be a deadlock.
 ///
-/// A circle of waits is met by the one that would close it: each looks, under the lock of
-/// all waits, before it is counted among them. That is enough. The other half of a circle,
-/// who is inside of what, cannot grow behind its back: all gates that are waited for are
-/// closed. A wait that ends by itself breaks the circle, and is not counted.
+/// A cycle of waits is detected by the wait that would close it: each wait checks for a cycle
+/// before it is added to the list of all waits, under that list's lock. This is sufficient. The
+/// other half of a cycle, which threads are inside which gates, cannot grow after the check: all
+/// gates that are waited for are closed. A wait with a time limit breaks the cycle by itself, and
+/// is not in the list.
 fn wait(gate: &Arc<dyn Gated>, deadline: Option<Instant>) -> Result<(), JoinError> {
     let (this, inside) = (ThreadId::current(), gate.inside());
     if inside.is_empty() {
@@ -211,7 +213,7 @@ fn all_waits() -> MutexGuard<'static, Vec<Wait>> {
     WAITING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether a thread that is inside of the gate waits, itself or through others, for `this`.
+/// Returns whether a thread that is inside the gate waits for `this`, directly or through others.
 fn waits_for(waiting: &[Wait], gate: &Arc<dyn Gated>, this: ThreadId) -> bool {
     let (mut seen, mut next) = (Vec::new(), gate.inside());
     while let Some(thread) = next.pop() {
@@ -227,7 +229,8 @@ fn waits_for(waiting: &[Wait], gate: &Arc<dyn Gated>, this: ThreadId) -> bool {
     false
 }
 
-/// As `std::thread::ThreadId`, but there is one also while the thread is torn down.
+/// A thread's id. Unlike `std::thread::ThreadId`, it is available even while the thread is torn
+/// down.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) struct ThreadId(u64);
 
