@@ -10,7 +10,7 @@ use crate::id::Rank;
 use crate::snapshot::list::{List, Ranked};
 use crate::{Flavor, HandlerId, Registry};
 
-/// Changes that [`Registry::update`] makes all at once.
+/// A set of changes that [`Registry::update`] publishes together.
 ///
 /// It holds no lock: the registry can be used meanwhile, and does not show the changes yet.
 pub struct Batch<'r, F: Flavor<E>, E: ?Sized + 'static> {
@@ -30,16 +30,16 @@ impl<'r, F: Flavor<E>, E: ?Sized + 'static> Batch<'r, F, E> {
         }
     }
 
-    /// Removes a handler of the registry or of this batch. Returns whether it is there to remove.
+    /// Removes a handler of the registry or of this batch. Returns whether it was found.
     ///
-    /// Another thread may still remove it before the batch is published.
+    /// Another thread may still remove the handler before the batch is published.
     pub fn unregister(&mut self, id: HandlerId) -> bool {
         let is_new = self.added.remove(&id.rank()).is_some();
         is_new || !self.cleared && self.registry.contains(id) && self.removed.insert(id.rank())
     }
 
-    /// Removes all handlers: those of this batch so far, and those of the registry when the
-    /// batch is published.
+    /// Removes all handlers: those that this batch has added so far, and those that the registry
+    /// has when the batch is published.
     pub fn clear(&mut self) {
         self.added.clear();
         self.cleared = true;
@@ -67,13 +67,13 @@ impl<'r, F: Flavor<E>, E: ?Sized + 'static> Batch<'r, F, E> {
 }
 
 impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
-    /// Makes several changes at once: publishes them together, after `change` has returned.
+    /// Makes several changes at once: they are published together after `change` has returned.
     ///
-    /// A dispatch that begins when they are published, or later, sees all of them. One that
-    /// had begun before sees none of the new handlers, and does not start those that are removed.
+    /// A dispatch that begins when they are published, or later, sees all of them. A dispatch that
+    /// began before sees none of the new handlers, and does not start those that are removed.
     /// Changes that other threads make meanwhile are kept, unless the batch clears the registry.
     ///
-    /// Copies the references to all handlers, once, however many changes there are.
+    /// Copies the references to all handlers once, however many changes there are.
     ///
     /// ```
     /// use topic_registry::SyncRegistry;

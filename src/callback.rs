@@ -13,15 +13,15 @@ impl<C> CallbackCell<C> {
         Self(Mutex::new(None))
     }
 
-    /// Replaces the callback; returns what the destructor of the old one threw.
+    /// Replaces the callback. Returns what the destructor of the old one threw.
     pub(crate) fn set(&self, callback: Option<C>) -> Result<(), Payload> {
         let callback = callback.map(Arc::new);
         let old = mem::replace(&mut *self.lock(), callback);
         catch(|| drop(old))
     }
 
-    /// Calls the callback, if there is one. Returns what it threw, and what its destructor threw,
-    /// which runs here if it was replaced meanwhile.
+    /// Calls the callback, if there is one. Returns what it threw, and what its destructor threw:
+    /// it runs here if the callback was replaced meanwhile.
     pub(crate) fn call(&self, f: impl FnOnce(&C)) -> Vec<Payload> {
         let mut thrown = Vec::new();
         let callback = self.lock().clone();
@@ -37,7 +37,7 @@ impl<C> CallbackCell<C> {
     }
 }
 
-/// The callback may go with it; nobody is left who could count what its destructor throws.
+/// Drops the callback. There is nothing left that could count a panic of its destructor.
 impl<C> Drop for CallbackCell<C> {
     fn drop(&mut self) {
         let callback = self.lock().take();

@@ -1,13 +1,13 @@
-//! [`Delivery`]: what a dispatch did, as numbers that can be added up.
+//! [`Delivery`]: the result of a dispatch, as numbers that can be added up.
 
 use std::fmt;
 use std::ops::AddAssign;
 
 /// The outcome of starting a handler.
 ///
-/// As numbers, outcomes can be added up: a sum is 1 for each handler that was called, 2^32 more for
-/// each that panicked, and 2^63 more if one stopped the dispatch. So a dispatch need not branch on
-/// each, nor count.
+/// Outcomes are numbers that can be added up: a sum has 1 for each handler that was called, 2^32
+/// for each that panicked, and 2^63 if one stopped the dispatch. So a dispatch need neither branch
+/// on each outcome nor count.
 #[derive(Clone, Copy, Debug)]
 #[repr(u64)]
 #[allow(
@@ -18,10 +18,10 @@ pub enum Outcome {
     Skipped = 0,
     Called = CALLED,
     Panicked = CALLED + PANICKED,
-    /// Only from handlers of which it is known that they may stop a dispatch; the last of its
+    /// Only from handlers that are known to be able to stop a dispatch; the last outcome of the
     /// dispatch.
     Stopped = CALLED + STOPPED,
-    /// As `Stopped`.
+    /// Like `Stopped`.
     StoppedByPanic = CALLED + PANICKED + STOPPED,
 }
 
@@ -29,7 +29,7 @@ const CALLED: u64 = 1;
 const PANICKED: u64 = 1 << 32;
 const STOPPED: u64 = 1 << 63;
 
-/// What outcomes add up to, of fewer than 2^31 handlers.
+/// A sum of the outcomes of fewer than 2^31 handlers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum(u64);
 
@@ -44,8 +44,8 @@ impl Sum {
     }
 }
 
-/// What a dispatch did: how many handlers it called, how many of them panicked, and whether one
-/// stopped it.
+/// The result of a dispatch: how many handlers it called, how many of them panicked, and whether
+/// one stopped it.
 ///
 /// ```
 /// use topic_registry::{Delivery, SyncRegistry};
@@ -58,11 +58,11 @@ impl Sum {
 /// }
 /// assert_eq!((all.called(), all.panicked(), all.stopped()), (2, 1, false));
 /// ```
-// Two numbers, because they come back in registers; three would go through memory.
+// Two numbers, because they are returned in registers; three would be returned in memory.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Delivery {
     called: usize,
-    /// The upper half of the sum: how many panicked, and above these `STOPPED`.
+    /// The upper half of the sum: how many handlers panicked, and above that, `STOPPED`.
     rest: u64,
 }
 
@@ -74,8 +74,7 @@ impl Delivery {
         self.called
     }
 
-    /// Returns how many of these calls panicked; of more than 2^31 - 1, in a sum of deliveries, that
-    /// many.
+    /// Returns how many of these calls panicked. In a sum of deliveries, this is at most 2^31 - 1.
     #[must_use]
     #[inline]
     pub fn panicked(self) -> usize {
@@ -90,8 +89,8 @@ impl Delivery {
         self.rest >= Self::STOPPED
     }
 
-    /// Returns the same, unless a handler panicked. For tests: an `assert!` in a handler fails no
-    /// test by itself, because its panic is caught.
+    /// Panics if a handler panicked, and returns the delivery otherwise. For tests: an `assert!` in
+    /// a handler does not fail a test by itself, because its panic is caught.
     ///
     /// ```should_panic
     /// use topic_registry::SyncRegistry;
@@ -132,7 +131,7 @@ impl From<Sum> for Delivery {
     }
 }
 
-/// Adds up what several dispatches did: a sum was stopped if one of them was.
+/// Adds up several deliveries: the sum counts as stopped if one of them was.
 impl AddAssign for Delivery {
     fn add_assign(&mut self, other: Self) {
         let panicked = self.panicked() as u64 + other.panicked() as u64;

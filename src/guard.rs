@@ -1,4 +1,4 @@
-//! [`HandlerGuard`] and [`Paused`]: registrations, and pauses, that end with their owner.
+//! [`HandlerGuard`] and [`Paused`]: registrations and pauses that end with a guard.
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -6,15 +6,15 @@ use std::sync::{Arc, Weak};
 
 use crate::HandlerId;
 
-/// Removes its handler when it is dropped.
+/// A guard that removes its handler when dropped.
 ///
-/// One type for registries and topics of every flavor and every event, so that a
-/// component keeps all of its guards in one `Vec`. It does not keep the registry
-/// alive; once the registry is gone, dropping the guard does nothing.
+/// One type serves registries and topics of every flavor and event type, so a component can keep
+/// all its guards in one `Vec`. A guard does not keep the registry alive; once the registry is
+/// gone, dropping the guard does nothing.
 ///
-/// Dropping it gives what [`unregister`](crate::Registry::unregister) gives: no dispatch
-/// starts the handler afterwards. It does not panic, not even while the thread
-/// unwinds; but it owns the topic for a moment, and more than 2^30 owners panic.
+/// Dropping it has the same guarantee as [`unregister`](crate::Registry::unregister): no dispatch
+/// starts the handler afterwards. The drop does not panic, not even while the thread unwinds; but
+/// it owns the topic for a moment, and more than 2^30 owners panic.
 ///
 /// ```
 /// use topic_registry::{HandlerGuard, SyncRegistry, TopicRegistry};
@@ -55,14 +55,14 @@ impl HandlerGuard {
         self.registration.remove();
     }
 
-    /// Leaves the handler registered, until it is removed by its id or otherwise.
+    /// Keeps the handler registered until it is removed in some other way, for example by its id.
     pub fn forget(mut self) -> HandlerId {
         self.registration.registry = None;
         self.id()
     }
 }
 
-// It is a weak share and an id, whatever a panic leaves behind.
+// It is only a weak reference and an id, which a panic cannot leave inconsistent.
 impl UnwindSafe for HandlerGuard {}
 impl RefUnwindSafe for HandlerGuard {}
 
@@ -78,9 +78,11 @@ impl fmt::Debug for HandlerGuard {
     }
 }
 
-/// Keeps a handler paused as long as it lives; see [`Registry::pause`](crate::Registry::pause).
+/// A guard that keeps a handler paused until dropped; see
+/// [`Registry::pause`](crate::Registry::pause).
 ///
-/// A handler runs again when the last of its pauses is dropped. It does not keep the registry alive.
+/// A handler runs again when the last of its pauses is dropped. A `Paused` does not keep the
+/// registry alive.
 #[must_use = "dropping it resumes the handler at once: bind it, `let paused = ...`"]
 pub struct Paused {
     id: HandlerId,
@@ -99,7 +101,7 @@ impl Paused {
     }
 }
 
-// As a guard.
+// As for a guard.
 impl UnwindSafe for Paused {}
 impl RefUnwindSafe for Paused {}
 
@@ -117,8 +119,7 @@ impl fmt::Debug for Paused {
     }
 }
 
-/// A handler and the registry that it is in, or an observer and the topics that it observes, of whatever
-/// type.
+/// A handler and its registry, or an observer and the topics that it observes, of any type.
 #[derive(Clone)]
 pub(crate) struct Registration {
     pub(crate) id: HandlerId,
@@ -126,16 +127,16 @@ pub(crate) struct Registration {
     pub(crate) registry: Option<Weak<dyn Remove>>,
 }
 
-/// What a registration points at.
+/// The registry or the topics that a registration refers to.
 pub(crate) trait Remove: Send + Sync {
-    /// Removes the handler, and the topic if it was the last, or the observer; takes the caller's
-    /// share, because a topic stays as long as somebody owns it.
+    /// Removes the handler (and the topic, if that handler was the last one), or the observer.
+    /// Takes the caller's reference, because a topic exists as long as it has an owner.
     fn remove(self: Arc<Self>, id: HandlerId) -> bool;
 }
 
-/// Where a paused handler is.
+/// The registry of a paused handler.
 pub(crate) trait Resume: Send + Sync {
-    /// Takes one pause of the handler back.
+    /// Takes back one pause of the handler.
     fn resume(self: Arc<Self>, id: HandlerId);
 }
 

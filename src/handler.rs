@@ -1,5 +1,5 @@
-//! One registered handler: its id, where it came from, whether it was removed, and the
-//! closure, all in one allocation.
+//! A registered handler: its id, where it was registered, whether it was removed, and the closure,
+//! all in one allocation.
 
 use std::panic::Location;
 use std::sync::{Arc, PoisonError};
@@ -15,10 +15,10 @@ use crate::registry::HandlerInfo;
 use crate::scope::Scope;
 use crate::snapshot::list::Ranked;
 
-/// A handler with its closure. The flavors call it through a trait object of their own,
-/// so that the checks around the call are compiled together with the closure: one that
-/// cannot panic costs little more than a plain call.
-// In this order: what a dispatch touches is side by side.
+/// A handler with its closure. The flavors call it through a trait object of their own, so that the
+/// checks around the call are compiled together with the closure: a closure that cannot panic costs
+/// little more than a plain call.
+// In this order, so that the fields that a dispatch accesses are adjacent.
 #[repr(C)]
 pub(crate) struct Slot<C: Stored> {
     pub(crate) header: Header,
@@ -31,19 +31,19 @@ pub(crate) struct Header {
     scope: Arc<Scope>,
     location: &'static Location<'static>,
     id: HandlerId,
-    /// 0 while dispatches may start the handler: `REMOVED`, and how often it is paused.
+    /// 0 while dispatches may start the handler; otherwise `REMOVED`, plus how often it is paused.
     stops: AtomicU16,
     is_interceptor: bool,
 }
 
 const REMOVED: u16 = 1 << 15;
 
-/// A closure as it is kept. Its destructor can only be caught if the closure can be taken
-/// out, which takes an `Option`, and a check for each call.
+/// A closure as it is stored. A panic of its destructor can only be caught if the closure can be
+/// taken out, which requires an `Option`, and a check for each call.
 pub(crate) trait Stored {
     type Closure;
 
-    /// The closure; `None` once it was taken out.
+    /// Returns the closure, or `None` once it was taken out.
     fn get(&self) -> Option<&Self::Closure>;
 
     fn take(&mut self) -> Option<Self::Closure>;
@@ -78,16 +78,17 @@ impl<F> Stored for NeedsNoDrop<F> {
     }
 }
 
-/// What all flavors' handlers have in common.
+/// The common interface of all flavors' handlers.
 #[allow(
     private_interfaces,
     reason = "sealed: outside the crate nobody can name it"
 )]
 pub trait Handler: Send + Sync {
-    /// The part that does not depend on the closure.
+    /// Returns the part that does not depend on the closure.
     fn header(&self) -> &Header;
 
-    /// The handler was removed. Called by the thread that removed it, with no lock held.
+    /// Does what is due when the handler was removed. Called by the thread that removed it, with no
+    /// lock held.
     fn removed(&self) {}
 }
 
@@ -96,7 +97,8 @@ impl<C: Stored> Slot<C> {
         Self { header, closure }
     }
 
-    /// The closure, unless the handler was removed or is paused: then no dispatch may start it.
+    /// Returns the closure, unless the handler was removed or is paused: then no dispatch may start
+    /// it.
     #[inline]
     pub(crate) fn live(&self) -> Option<&C::Closure> {
         if !self.header.may_start() {
@@ -106,7 +108,7 @@ impl<C: Stored> Slot<C> {
     }
 }
 
-/// Cold, so that the compiler expects the other way.
+/// Returns `None`. Cold, so that the compiler expects the other branch.
 #[cold]
 fn not_started<T>() -> Option<T> {
     None
@@ -133,7 +135,7 @@ impl Header {
         }
     }
 
-    /// Returns a header for the same handler, which nothing stops yet.
+    /// Returns a header for the same handler, neither removed nor paused.
     pub(crate) fn duplicate(&self) -> Self {
         Self {
             scope: Arc::clone(&self.scope),
@@ -142,7 +144,7 @@ impl Header {
         }
     }
 
-    /// The header of a handler that may stop a dispatch.
+    /// Makes this the header of a handler that can stop a dispatch.
     pub(crate) fn interceptor(self) -> Self {
         Self {
             is_interceptor: true,
@@ -154,11 +156,12 @@ impl Header {
         self.id
     }
 
-    /// Whether a dispatch may start the handler.
+    /// Returns whether a dispatch may start the handler.
     ///
-    /// Acquire, for the release in [`mark_removed`](Self::mark_removed) and [`pause`](Self::pause): a
-    /// thread that learned that the removal had returned learned it through some edge of its own, and
-    /// coherence does the rest. It costs nothing more than a relaxed load where it matters.
+    /// The load is an acquire, for the release in [`mark_removed`](Self::mark_removed) and
+    /// [`pause`](Self::pause). A thread that knows that the removal has returned knows it through
+    /// some happens-before edge of its own; coherence does the rest. Where it matters, the acquire
+    /// costs no more than a relaxed load.
     #[inline]
     pub(crate) fn may_start(&self) -> bool {
         self.stops.load(Ordering::Acquire) == 0
@@ -176,12 +179,13 @@ impl Header {
         assert!(paused.is_ok(), "a handler is paused 32,767 times");
     }
 
-    /// Takes one pause back.
+    /// Takes back one pause.
     pub(crate) fn resume(&self) {
         self.stops.fetch_sub(1, Ordering::Release);
     }
 
-    /// Relaxed: it is a figure for those who ask, and may have changed by the time they see it.
+    /// Returns whether the handler is paused. Relaxed: this is information for the caller, and may
+    /// be outdated by the time it is seen.
     fn is_paused(&self) -> bool {
         self.stops.load(Ordering::Relaxed) % REMOVED != 0
     }
@@ -195,7 +199,7 @@ impl Header {
         }
     }
 
-    /// Drops something of this handler's, and reports its panic.
+    /// Drops a value of this handler, and reports a panic of its destructor.
     #[inline]
     pub(crate) fn discard<T>(&self, value: T) {
         if let Err(payload) = catch(|| drop(value)) {
@@ -203,8 +207,8 @@ impl Header {
         }
     }
 
-    /// Reports a panic of a call, and returns the outcome of the call. An interceptor that panics stops the
-    /// dispatch: it may have been about to.
+    /// Reports a panic of a call, and returns the outcome of the call. An interceptor that panics
+    /// stops the dispatch, because it might have done so.
     #[cold]
     pub(crate) fn panicked(&self, payload: Payload) -> Outcome {
         self.report(PanicOrigin::Call, payload);
@@ -215,7 +219,7 @@ impl Header {
         }
     }
 
-    /// Reports a call that took so long.
+    /// Reports a slow call, which took `time`.
     #[cold]
     pub(crate) fn report_slow(&self, time: Duration) {
         self.scope.report_slow(&self.info(), time);
@@ -244,8 +248,8 @@ impl<H: Handler + ?Sized> Ranked for Arc<H> {
     }
 }
 
-/// A closure for a single call. The dispatch that removes the handler makes the call:
-/// a registration is removed exactly once, whatever else removes it at the same time.
+/// A closure for a single call. The dispatch that removes the handler makes the call: a
+/// registration is removed exactly once, even if others try to remove it at the same time.
 pub(crate) struct Once<F> {
     registration: Registration,
     closure: Mutex<Option<F>>,
@@ -259,7 +263,7 @@ impl<F> Once<F> {
         }
     }
 
-    /// Takes the closure, if this call is the one. The handler is removed by then.
+    /// Removes the handler, and takes the closure if this call was the one that removed it.
     pub(crate) fn claim(&self) -> Option<F> {
         if !self.registration.remove() {
             return None;

@@ -1,21 +1,20 @@
-//! [`HandlerId`]: names one registration, and knows its place in the order.
+//! [`HandlerId`]: identifies one registration, and knows its place in the order.
 
 use std::cmp::Reverse;
 use std::fmt;
 
 use crate::primitive::Serials;
 
-/// Names one registration.
+/// The identity of one registration.
 ///
-/// Unique in the process: no other registry, topic or flavor ever hands out an
-/// equal id, so an id given to the wrong registry matches nothing there. Ids
-/// order by registration.
+/// Unique in the process: no other registry, topic or flavor ever returns an equal id, so an id
+/// given to the wrong registry matches nothing there. Ids are ordered by registration.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-// 12 bytes instead of 16: every handler has one, and room for its flag behind it.
+// 12 bytes instead of 16: every handler has an id, and its flags fit behind it.
 #[repr(C, packed(4))]
 pub struct HandlerId {
     serial: u64,
-    // Carried along so that a list ordered by priority can be searched by id.
+    // Part of the id so that a list ordered by priority can be searched by id.
     priority: i32,
 }
 

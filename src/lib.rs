@@ -1,4 +1,4 @@
-// Where links of the README lead to from here: of two definitions the first one counts.
+// Targets of the README's links in this documentation: of two definitions, the first one counts.
 //! [`TopicRegistry<K, E>`]: TopicRegistry
 //! [`TopicHandle<K, E>`]: TopicHandle
 //! [`SyncRegistry<E>`]: SyncRegistry
@@ -25,14 +25,15 @@
 //! [Examples]: https://docs.rs/crate/topic-registry/latest/source/examples/
 //! [Security]: https://docs.rs/crate/topic-registry/latest/source/SECURITY.md
 //! [Contributing]: https://docs.rs/crate/topic-registry/latest/source/CONTRIBUTING.md
-// The plot is not part of the documentation. This is an empty picture.
+// The plot is not part of the documentation. This is an empty image.
 //! [plot]: data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7
-// Its async snippet is tested where it compiles.
+// The README's async snippet is only tested with the feature that it needs.
 #![cfg_attr(any(not(doctest), feature = "async"), doc = include_str!("../README.md"))]
 #![cfg_attr(not(feature = "fast-lane"), forbid(unsafe_code))]
 #![deny(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// What `clippy.toml` reserves for single files. It goes for this crate, not for its tests and examples.
+// What `clippy.toml` reserves for single files. It applies to this crate, not to its tests and
+// examples.
 #![warn(clippy::disallowed_macros)]
 #![warn(clippy::disallowed_methods)]
 #![warn(clippy::disallowed_types)]
@@ -116,11 +117,11 @@ pub use topics::{Handle, Key, TopicInfo, Topics};
 pub use wait::WaitFor;
 pub use weak::WeakRegistry;
 
-/// What scenarios of `loom` and `shuttle` need beside the API.
+/// Functions that the scenarios of `loom` and `shuttle` need in addition to the API.
 #[cfg(all(any(loom, shuttle), feature = "fast-lane"))]
 #[doc(hidden)]
 pub mod explored {
-    /// Has the system refuse heavy barriers from now on.
+    /// Makes the system refuse heavy barriers from now on.
     pub fn refuse_barriers() {
         crate::snapshot::barrier::refuse();
     }

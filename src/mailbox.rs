@@ -1,4 +1,4 @@
-//! Where a handler leaves values for a thread or a task that waits for them.
+//! A mailbox: a handler leaves values in it, and a thread or a task waits for them.
 
 use std::mem;
 use std::ops::ControlFlow;
@@ -21,24 +21,26 @@ pub(crate) struct Mailbox<T> {
 
 struct State<T> {
     values: Vec<T>,
-    /// Nothing comes any more.
+    /// Whether no more values can come.
     ended: bool,
-    /// Of the task that waits. It is one at most.
+    /// The waker of the waiting task; there is at most one.
     waker: Option<Waker>,
 }
 
-/// Why a wait for events ended without what was waited for.
+/// The reason why a wait for events failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WaitError {
-    /// The handler was removed in some other way, or its registry is gone: nothing comes any more.
+    /// The handler was removed in some other way, or its registry is gone: no event can come any
+    /// more.
     Removed,
-    /// It did not come within that time.
+    /// The events did not come within the time limit.
     TimedOut,
 }
 
 impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
-    /// Registers a handler with a mailbox. After `receive` has returned `Break`, it is removed.
+    /// Registers a handler with a mailbox. The handler is removed after `receive` has returned
+    /// `Break`.
     #[track_caller]
     pub(crate) fn register_mailbox<T: Send + 'static>(
         &self,
@@ -64,8 +66,8 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     }
 }
 
-/// A handler with a mailbox, which ends when the handler is removed. When the handler is dropped
-/// would be too late: a dispatch or a pin may keep it, and somebody waits.
+/// A handler with a mailbox, which ends when the handler is removed. Its drop would be too late: a
+/// dispatch or a pin may keep the handler while a thread or a task waits.
 struct Sender<H: ?Sized, T> {
     handler: Arc<H>,
     mailbox: Arc<Mailbox<T>>,
@@ -88,7 +90,7 @@ where
     }
 }
 
-/// The registry is gone, if nobody has removed the handler.
+/// Ends the mailbox. If the handler was not removed before, the registry is gone.
 impl<H: ?Sized, T> Drop for Sender<H, T> {
     fn drop(&mut self) {
         self.mailbox.end();
@@ -108,12 +110,12 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// Leaves a value, unless nothing is to come any more: then it is dropped here.
+    /// Adds a value. If the mailbox has ended, the value is dropped here.
     pub(crate) fn push(&self, value: T) {
         self.leave(value, false);
     }
 
-    /// Leaves the last value, as [`push`](Self::push) does.
+    /// Adds the last value, as [`push`](Self::push) does, and ends the mailbox.
     pub(crate) fn push_last(&self, value: T) {
         self.leave(value, true);
     }
@@ -121,7 +123,7 @@ impl<T> Mailbox<T> {
     fn leave(&self, value: T, is_last: bool) {
         let mut state = self.lock();
         if state.ended {
-            // Not under the lock: its destructor is the user's.
+            // Not under the lock: its destructor is user code.
             drop(state);
             drop(value);
             return;
@@ -131,7 +133,7 @@ impl<T> Mailbox<T> {
         self.changed(state);
     }
 
-    /// Says that nothing comes any more.
+    /// Marks that no more values can come.
     fn end(&self) {
         let mut state = self.lock();
         state.ended = true;
@@ -151,12 +153,12 @@ impl<T> Mailbox<T> {
         self.lock().values.len()
     }
 
-    /// Takes what has come.
+    /// Removes and returns all values.
     pub(crate) fn take(&self) -> Vec<T> {
         mem::take(&mut self.lock().values)
     }
 
-    /// Waits until so many values are there.
+    /// Waits until there are `count` values.
     pub(crate) fn wait(&self, count: usize, deadline: Option<Instant>) -> Result<(), WaitError> {
         let mut state = self.lock();
         while state.values.len() < count {
@@ -178,14 +180,16 @@ impl<T> Mailbox<T> {
         Ok(())
     }
 
-    /// As [`wait`](Self::wait), for that long. A time that is too far away to be told is none.
+    /// Waits as [`wait`](Self::wait) does, but no longer than `timeout`. If the deadline is too far
+    /// away to be represented, there is none.
     pub(crate) fn wait_timeout(&self, count: usize, timeout: Duration) -> Result<(), WaitError> {
         self.wait(count, Instant::now().checked_add(timeout))
     }
 
-    /// Takes a value, or `None` if there is none and none comes any more.
+    /// Takes a value. Ready with `None` if there is none and none can come any more.
     pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<Option<T>> {
-        // Cloned before and dropped after the lock is held: both run code of the executor's.
+        // Cloned before the lock is taken and dropped after it is released: both run the executor's
+        // code.
         let waker = context.waker().clone();
         let mut state = self.lock();
         let value = state.values.pop();
@@ -199,7 +203,7 @@ impl<T> Mailbox<T> {
         polled
     }
 
-    /// Forgets the task that waited, which waits no longer.
+    /// Removes the waker of a task that no longer waits.
     pub(crate) fn forget_waker(&self) {
         let waker = self.lock().waker.take();
         catch_and_discard(|| drop(waker));
@@ -210,10 +214,12 @@ impl<T> Mailbox<T> {
     }
 }
 
-/// The last owner may be anybody, so nobody is told of what destructors throw.
+/// Drops the values. Any owner may be the last one, so panics of their destructors are not
+/// reported.
 impl<T> Drop for Mailbox<T> {
     fn drop(&mut self) {
-        // Each by itself: a second one that panics while the first unwinds would abort.
+        // One by one: if a second destructor panicked while the first one unwinds, the process
+        // would abort.
         for value in self.take() {
             catch_and_discard(|| drop(value));
         }

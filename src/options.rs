@@ -1,4 +1,4 @@
-//! [`RegisterOptions`]: at which priority a handler is registered, and what is returned for it.
+//! [`RegisterOptions`]: the priority of a registration, and what it returns.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -13,10 +13,10 @@ use crate::slow::Timed;
 use crate::wrapper::Wrapped;
 use crate::{Batch, Flavor, HandlerGuard, HandlerId, Registry};
 
-/// How to register a handler: options first, then one call that takes the closure.
+/// Options for registering a handler: first the options, then one call that takes the closure.
 ///
-/// Made by [`Registry::options`], so also by `topics.handle(key).options()`, and by
-/// [`Batch::options`].
+/// Returned by [`Registry::options`], so also by `topics.handle(key).options()`, and by
+/// [`Batch::options`]. See the [guide](crate::guide#priorities).
 ///
 /// | after | a `register...` call returns |
 /// |---|---|
@@ -24,8 +24,8 @@ use crate::{Batch, Flavor, HandlerGuard, HandlerId, Registry};
 /// | [`guard`](Self::guard) | a [`HandlerGuard`], which removes the handler when it is dropped |
 /// | [`joinable`](Self::joinable) | a [`JoinGuard`](crate::JoinGuard), which can also wait for its calls |
 ///
-/// Without a priority it is 0. The order of the options makes no difference; of two priorities, the
-/// last one counts.
+/// The default priority is 0. The order of the options makes no difference. If two priorities are
+/// given, the last one counts.
 ///
 /// ```
 /// use topic_registry::TopicRegistry;
@@ -39,8 +39,8 @@ use crate::{Batch, Flavor, HandlerGuard, HandlerId, Registry};
 /// assert!(!saved.contains(once));
 /// ```
 ///
-/// A batch is published after its closure has returned, so a guard could be dropped, or joined,
-/// before there is a handler: in a batch there is neither option.
+/// A batch is published after its closure has returned, so a guard could be dropped or joined
+/// before its handler exists. Therefore a batch has neither option.
 ///
 /// ```compile_fail,E0599
 /// use topic_registry::SyncRegistry;
@@ -49,7 +49,7 @@ use crate::{Batch, Flavor, HandlerGuard, HandlerId, Registry};
 /// saves.update(|batch| batch.options().guard().register(|path| println!("{path}")));
 /// ```
 ///
-/// Make the guard of the id, after the batch:
+/// Create the guard from the id, after the batch:
 ///
 /// ```
 /// use topic_registry::SyncRegistry;
@@ -66,7 +66,7 @@ pub struct RegisterOptions<'r, F: Flavor<E>, E: ?Sized + 'static, R = ReturnId> 
 }
 
 impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
-    /// Returns options for a registration: a priority, a guard, a guard that can be joined.
+    /// Returns options for a registration: a priority, a guard, or a guard that can be joined.
     ///
     /// ```
     /// use topic_registry::SyncRegistry;
@@ -95,13 +95,14 @@ impl<'r, F: Flavor<E>, E: ?Sized + 'static> Batch<'r, F, E> {
 }
 
 impl<'r, F: Flavor<E>, E: ?Sized + 'static> RegisterOptions<'r, F, E> {
-    /// Has the registration return a guard, which removes the handler when it is dropped.
+    /// Makes the registration return a guard, which removes the handler when it is dropped.
     pub fn guard(self) -> RegisterOptions<'r, F, E, ReturnGuard> {
         self.returning(ReturnGuard)
     }
 
-    /// Has the registration return a guard that can also wait until no call of the handler runs
-    /// and its closure has been dropped; see [`JoinGuard`](crate::JoinGuard), also for what that costs.
+    /// Makes the registration return a guard that can also wait until no call of the handler is
+    /// running and its closure has been dropped. See [`JoinGuard`](crate::JoinGuard), also for the
+    /// cost.
     pub fn joinable(self) -> RegisterOptions<'r, F, E, ReturnJoinGuard> {
         self.returning(ReturnJoinGuard)
     }
@@ -119,24 +120,27 @@ impl<'r, F: Flavor<E>, E: ?Sized + 'static> RegisterOptions<'r, F, E> {
 }
 
 impl<F: Flavor<E>, E: ?Sized + 'static, R: Returns<F, E>> RegisterOptions<'_, F, E, R> {
-    /// Sets the priority: handlers with a higher one run first, those with the same one in the
-    /// order of their registration.
+    /// Sets the priority. Handlers with a higher priority run first; handlers with the same
+    /// priority run in the order of their registration.
     pub fn priority(mut self, priority: i32) -> Self {
         self.priority = priority;
         self
     }
 
-    /// Registers a handler that may stop the dispatch that it is called by: after `Break`, no
-    /// other handler of that dispatch is called, and [`Delivery::stopped`](crate::Delivery::stopped) says so.
+    /// Registers a handler that can stop the dispatch that calls it: after it has returned `Break`,
+    /// the dispatch calls no other handler, and [`Delivery::stopped`](crate::Delivery::stopped)
+    /// returns true. See the [guide](crate::guide#stopping-a-dispatch) and [transaction hooks with
+    /// a veto](crate::patterns#transaction-hooks-with-a-veto).
     ///
-    /// It takes its turn by its priority as any other. Only in a concurrent async dispatch,
-    /// where no handler waits for another, all interceptors run first, in their order. If it
-    /// panics, it stops the dispatch too: a veto that fails must not let through what it was there to
-    /// stop. [`Delivery`](crate::Delivery) says both, `stopped` and `panicked`. To say why it stopped,
-    /// give the event a [`Cell`](std::cell::Cell) for the reason.
+    /// An interceptor runs in order of priority like any other handler. The exception is a
+    /// concurrent async dispatch, where no handler waits for another: there, all interceptors run
+    /// first, in their order. An interceptor that panics also stops the dispatch: a veto that fails
+    /// must not let through what it was there to stop. [`Delivery`](crate::Delivery) then shows
+    /// both, `stopped` and `panicked`. To pass on why it stopped, give the event a
+    /// [`Cell`](std::cell::Cell) for the reason.
     ///
-    /// It is a handler in every other way: it is counted, listed and removed as any. Dispatches over
-    /// registries without one pay nothing.
+    /// In all other respects it is an ordinary handler: it is counted, listed and removed like any
+    /// other. Dispatches without interceptors pay nothing.
     ///
     /// ```
     /// use std::ops::ControlFlow;
@@ -164,7 +168,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static, R: Returns<F, E>> RegisterOptions<'_, F,
         self.add(F::inline(header, call))
     }
 
-    /// Makes the header of the handler, which its caller registers.
+    /// Makes the header of a handler, for the caller to register.
     #[track_caller]
     pub(crate) fn header(&self) -> Header {
         let id = HandlerId::next(self.priority);
@@ -191,20 +195,20 @@ impl<F: Flavor<E>, E: ?Sized, R> fmt::Debug for RegisterOptions<'_, F, E, R> {
     }
 }
 
-/// Adds a handler, and returns what stands for it; sealed.
+/// The way in which a registration adds its handler, and what it returns; sealed.
 #[allow(
     private_interfaces,
     reason = "sealed: outside the crate nobody can name it"
 )]
 pub trait Returns<F: Flavor<E>, E: ?Sized + 'static> {
-    /// What is returned: an id or a guard.
+    /// The returned type: an id or a guard.
     type Registered;
 
     #[doc(hidden)]
     fn add(self, registry: &Registry<F, E>, handler: HandlerArc<F, E>) -> Self::Registered;
 }
 
-/// Returns the id.
+/// A registration that returns the id.
 #[derive(Debug)]
 pub struct ReturnId;
 
@@ -216,7 +220,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Returns<F, E> for ReturnId {
     }
 }
 
-/// Returns a guard.
+/// A registration that returns a guard.
 #[derive(Debug)]
 pub struct ReturnGuard;
 
@@ -228,7 +232,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Returns<F, E> for ReturnGuard {
     }
 }
 
-/// Returns a guard that can be joined.
+/// A registration that returns a guard that can be joined.
 #[derive(Debug)]
 pub struct ReturnJoinGuard;
 
@@ -244,7 +248,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Returns<F, E> for ReturnJoinGuard {
     }
 }
 
-/// Leaves the handler to a batch, and returns the id.
+/// A registration that adds its handler to a batch, and returns the id.
 pub struct InBatch<'b, 'r, F: Flavor<E>, E: ?Sized + 'static>(&'b mut Batch<'r, F, E>);
 
 impl<F: Flavor<E>, E: ?Sized> fmt::Debug for InBatch<'_, '_, F, E> {

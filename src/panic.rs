@@ -1,9 +1,9 @@
-//! Keeps panics of user code inside: catches them, drops what they threw, and describes them.
-//! The only user of `catch_unwind`.
+//! Contains panics of user code: catches them, drops their payloads, and describes them. The only
+//! user of `catch_unwind`.
 //!
-//! User code is a handler, a callback, and the destructor of anything the user gave:
-//! closures, futures, keys, and the payloads that panics throw. Any of them may
-//! panic, re-enter the library, or drop the last owner of anything.
+//! User code is every handler and callback, and the destructor of every user value: closures,
+//! futures, keys, and the payloads of panics. Any of them may panic, re-enter the library, or drop
+//! the last owner of anything.
 
 use std::any::Any;
 use std::fmt;
@@ -13,24 +13,24 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 
 use crate::HandlerId;
 
-/// What a panic threw.
+/// The payload of a panic.
 pub(crate) type Payload = Box<dyn Any + Send>;
 
-/// A panic that was caught, as an `on_panic` callback sees it.
+/// A caught panic, as passed to an `on_panic` callback.
 pub struct PanicInfo<'a> {
     registrant: Registrant,
     origin: PanicOrigin,
     payload: &'a (dyn Any + Send),
 }
 
-/// Which of the user's code panicked.
+/// The kind of user code that panicked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PanicOrigin {
     /// A call of the handler.
     Call,
-    /// The destructor of a closure, of a future, of a callback that was replaced, or
-    /// of the payload of another panic.
+    /// The destructor of a closure, of a future, of a replaced callback, or of the payload of
+    /// another panic.
     Destructor,
 }
 
@@ -47,17 +47,18 @@ impl<'a> PanicInfo<'a> {
         }
     }
 
-    /// Returns the handler that panicked, or that owned what panicked when it was dropped.
+    /// Returns the id of the handler that panicked, or that owned the value whose destructor
+    /// panicked.
     ///
-    /// For the destructor of a replaced callback it is an id that names no handler.
+    /// For the destructor of a replaced callback, the id belongs to no handler.
     #[must_use]
     pub fn handler_id(&self) -> HandlerId {
         self.registrant.id
     }
 
-    /// Returns where that handler was registered: the caller of the `register` method.
+    /// Returns where the handler was registered: the caller of the `register` method.
     ///
-    /// For the destructor of a replaced callback it is the call that replaced it.
+    /// For the destructor of a replaced callback, this is the call that replaced it.
     #[must_use]
     pub fn registered_at(&self) -> &'static Location<'static> {
         self.registrant.location
@@ -69,7 +70,7 @@ impl<'a> PanicInfo<'a> {
         self.origin
     }
 
-    /// Returns what the panic threw.
+    /// Returns the payload of the panic.
     #[must_use]
     pub fn payload(&self) -> &(dyn Any + Send) {
         self.payload
@@ -94,28 +95,28 @@ impl fmt::Debug for PanicInfo<'_> {
     }
 }
 
-/// Runs `f`, which may be user code, and catches what it throws.
+/// Runs `f`, which may be user code, and catches its panic.
 ///
-/// Unwind safety is asserted because nothing of ours is half changed while `f` runs,
-/// and what the user shares between handlers is the user's to keep whole.
+/// Unwind safety is asserted: the library's own state is consistent while `f` runs, and state that
+/// handlers share is the user's responsibility.
 #[inline]
 #[expect(clippy::disallowed_methods, reason = "the only user")]
 pub(crate) fn catch<R>(f: impl FnOnce() -> R) -> Result<R, Payload> {
     catch_unwind(AssertUnwindSafe(f))
 }
 
-/// Drops a payload, and returns what its destructor threw, if it did.
+/// Drops a payload. Returns what its destructor threw, if it panicked.
 pub(crate) fn drop_payload(payload: Payload) -> Option<Payload> {
     catch(|| drop(payload)).err()
 }
 
-/// Drops a payload that is not reported. What its destructor throws is leaked: that
-/// one's destructor may throw in turn, without end.
+/// Drops a payload that is not reported. What its destructor throws is leaked: the destructor of
+/// that payload could throw in turn, without end.
 fn drop_payload_silently(payload: Payload) {
     mem::forget(drop_payload(payload));
 }
 
-/// Counts and drops what callbacks threw; it cannot be reported.
+/// Counts and drops payloads that callbacks threw, which cannot be reported.
 pub(crate) fn count_and_drop(thrown: impl IntoIterator<Item = Payload>, count: impl Fn()) {
     for payload in thrown {
         count();
@@ -123,14 +124,14 @@ pub(crate) fn count_and_drop(thrown: impl IntoIterator<Item = Payload>, count: i
     }
 }
 
-/// Runs what may be user code, whose panic is not reported.
+/// Runs `f`, which may be user code, and discards its panic.
 pub(crate) fn catch_and_discard(f: impl FnOnce()) {
     if let Err(payload) = catch(f) {
         drop_payload_silently(payload);
     }
 }
 
-/// A value of the user's whose destructor cannot unwind out of ours.
+/// A user value whose destructor cannot unwind out of the library's.
 pub(crate) struct DropGuarded<T>(Option<T>);
 
 impl<T> DropGuarded<T> {

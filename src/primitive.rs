@@ -1,8 +1,9 @@
-//! Where locks, atomics, `arc_swap` and `dashmap` come from: from themselves, or, to explore
-//! what threads may do, from `loom` (`--cfg loom`) or `shuttle` (`--cfg shuttle`).
+//! The source of locks, atomics, `arc_swap` and `dashmap`: the originals or, to explore
+//! interleavings of threads, those of `loom` (`--cfg loom`) or `shuttle` (`--cfg shuttle`), and
+//! stand-ins made of them.
 //!
-//! Everything else of the library is the same code in all three. `Arc` is always `std`'s, and
-//! so is what `primitive/serials.rs` counts with.
+//! The rest of the library is the same code in all three cases. `Arc` is always `std`'s, and so is
+//! the counter in `primitive/serials.rs`.
 
 #[cfg(any(loom, shuttle))]
 mod model;
@@ -42,7 +43,7 @@ mod imports {
 pub(crate) use imports::*;
 pub(crate) use serials::Serials;
 
-/// A `static`; where runs are explored, one for each of them.
+/// Defines a `static`; where runs are explored, each run has its own.
 #[cfg(not(any(loom, shuttle)))]
 macro_rules! explored_static {
     ($name:ident: $type:ty = $value:expr) => {
@@ -50,7 +51,8 @@ macro_rules! explored_static {
     };
 }
 
-/// A thread's own. Without a destructor, so that it also works while the thread is torn down.
+/// Defines a thread-local with a constant initial value. If the type needs no drop, it also works
+/// while the thread is torn down.
 #[cfg(not(any(loom, shuttle)))]
 macro_rules! thread_local_const {
     ($name:ident: $type:ty = $value:expr) => {

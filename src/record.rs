@@ -1,4 +1,4 @@
-//! [`Recorder`]: what tests want to know of the events that came.
+//! [`Recorder`]: records events, for tests.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -9,7 +9,8 @@ use std::time::Duration;
 use crate::mailbox::{Mailbox, WaitError};
 use crate::{Flavor, HandlerGuard, HandlerId, Registry};
 
-/// Records what a closure makes of each event, until it is dropped; made by [`Registry::record`].
+/// A recorder of what a closure makes of each event, until dropped; returned by
+/// [`Registry::record`].
 #[must_use = "dropping it ends the recording at once: bind it, `let recorder = ...`"]
 pub struct Recorder<T> {
     guard: HandlerGuard,
@@ -17,10 +18,11 @@ pub struct Recorder<T> {
 }
 
 impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
-    /// Records what `f` makes of each event, for a test to look at.
+    /// Records what `f` returns for each event, for tests. See the
+    /// [guide](crate::guide#testing-code-that-uses-it).
     ///
-    /// `f` runs inline, also in an async registry, in its turn at priority 0. What it makes is kept
-    /// until it is [taken](Recorder::take): each event takes a lock, and memory.
+    /// `f` runs inline, even in an async registry, as a handler with priority 0. What it returns is
+    /// kept until it is [taken](Recorder::take): each event takes a lock, and memory.
     ///
     /// ```
     /// use topic_registry::SyncRegistry;
@@ -52,13 +54,13 @@ impl<T> Recorder<T> {
         self.guard.id()
     }
 
-    /// Takes what was recorded since the last `take`, in the order in which it came.
+    /// Removes and returns what was recorded since the last `take`, in order.
     #[must_use]
     pub fn take(&self) -> Vec<T> {
         self.log.take()
     }
 
-    /// Returns how much was recorded since the last [`take`](Self::take).
+    /// Returns the number of values that were recorded since the last [`take`](Self::take).
     #[must_use]
     pub fn len(&self) -> usize {
         self.log.len()
@@ -70,19 +72,19 @@ impl<T> Recorder<T> {
         self.len() == 0
     }
 
-    /// Blocks the thread until so many events are recorded since the last [`take`](Self::take), but
-    /// for no longer than that. For events that other threads notify.
+    /// Blocks the thread until `count` events have been recorded since the last
+    /// [`take`](Self::take), but no longer than `timeout`. For events from other threads.
     ///
     /// # Errors
     ///
-    /// If they do not come within that time, or never, because the handler was removed or its registry
-    /// is gone.
+    /// If the events do not come within that time, or if no more can come because the handler was
+    /// removed or its registry is gone.
     pub fn wait_for(&self, count: usize, timeout: Duration) -> Result<(), WaitError> {
         self.log.wait_timeout(count, timeout)
     }
 }
 
-// What a panic leaves behind is behind a lock.
+// All state that a panic could affect is behind a lock.
 impl<T> UnwindSafe for Recorder<T> {}
 impl<T> RefUnwindSafe for Recorder<T> {}
 

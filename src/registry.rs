@@ -1,4 +1,4 @@
-//! The registry without its flavor: storage, removal, counts and panics of one topic.
+//! The flavor-independent part of a registry: storage, removal, counts and panics of one topic.
 
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
@@ -13,29 +13,29 @@ use crate::snapshot::cell::{HasCell, ListCell};
 use crate::snapshot::list::List;
 use crate::{HandlerGuard, HandlerId, Paused};
 
-/// Handlers of one event, and the calls to run them.
+/// A set of handlers for one event type, with the methods to run them.
 ///
-/// Used through its aliases [`SyncRegistry`](crate::SyncRegistry) and `AsyncRegistry`;
-/// `F` is the flavor, which says what a handler is. Clones are handles to the same
-/// registry, so nobody needs to wrap one in an `Arc`.
+/// Used through its aliases [`SyncRegistry`](crate::SyncRegistry) and `AsyncRegistry`; `F` is the
+/// flavor, which determines what a handler is. Clones are handles to the same registry, so there is
+/// no need to wrap one in an `Arc`.
 ///
 /// # Consistency
 ///
-/// A dispatch runs over the handlers that were registered when it began. A handler that
-/// is registered meanwhile waits for the next dispatch; one that is removed meanwhile is
-/// skipped, unless its call has begun: a call begins when the dispatch has checked that the
-/// handler was not removed, just before it calls the closure. A dispatch always sees a change that
-/// happened before it, on the same thread or on another one that this thread has synchronised
-/// with. What a thread has seen by one way to notify, it sees by every other from
-/// then on. [`handler_count`](Self::handler_count) may count a handler whose registration or
-/// removal has not returned yet, and which dispatches do not call; never the other way round.
+/// A dispatch runs over a snapshot: the handlers that were registered when it began. A handler that
+/// is registered meanwhile waits for the next dispatch. A handler that is removed meanwhile is
+/// skipped, unless its call has begun: a call begins when the dispatch has checked that the handler
+/// was not removed, just before it calls the closure. A dispatch always sees a change that happened
+/// before it, on the same thread or on another thread with which this one has synchronised. A
+/// change that a thread has seen by one way to notify, it sees by every other way from then on.
+/// [`handler_count`](Self::handler_count) may count a handler whose registration or removal has not
+/// returned yet, and which dispatches do not call; never the other way round.
 ///
-/// A thread that registers and then loads a flag, and one that stores the flag and then notifies,
-/// cannot both miss each other, if the flag is accessed with `Ordering::SeqCst`.
+/// If one thread registers and then loads a flag, and another stores the flag and then notifies,
+/// they cannot both miss each other, provided that the flag is accessed with `Ordering::SeqCst`.
 ///
-/// Every method can be called from anywhere: from a handler, from an `on_panic`
-/// callback, from the destructor of a closure or of a thread-local, at any depth. No
-/// lock is held while anything of the caller's runs or is dropped.
+/// Every method can be called from anywhere: from a handler, from an `on_panic` callback, from the
+/// destructor of a closure or of a thread-local, at any depth. No lock is held while code or values
+/// of the caller run or are dropped.
 ///
 /// # Leaks
 ///
@@ -45,7 +45,7 @@ pub struct Registry<F: Flavor<E>, E: ?Sized + 'static> {
     core: Arc<Core<F, E>>,
 }
 
-/// The state that all clones of a registry share.
+/// The state shared by all clones of a registry.
 pub(crate) struct Core<F: Flavor<E>, E: ?Sized + 'static> {
     pub(crate) cell: ListCell<HandlerArc<F, E>>,
     scope: Arc<Scope>,
@@ -55,9 +55,9 @@ pub(crate) struct Core<F: Flavor<E>, E: ?Sized + 'static> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct HandlerInfo {
-    /// Names it, for [`Registry::unregister`] and [`Registry::guard`].
+    /// Its id, for [`Registry::unregister`] and [`Registry::guard`].
     pub id: HandlerId,
-    /// Higher ones run first.
+    /// Its priority: handlers with a higher one run first.
     pub priority: i32,
     /// The caller of the `register` method.
     pub registered_at: &'static Location<'static>,
@@ -74,16 +74,15 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
 
     /// Removes a handler. Returns whether this call removed it.
     ///
-    /// Once this has returned, on whichever thread, no dispatch starts the handler: not
-    /// one that already runs either. A call that has begun may go on. The closure is
-    /// dropped here, unless a dispatch or a pin still holds an older list: then the last of them
-    /// drops it. Nothing else delays it.
+    /// Once this has returned, on any thread, no dispatch starts the handler, not even a dispatch
+    /// that is already running. A call that has begun may still run. This call drops the closure,
+    /// unless a dispatch or a pin still holds an older list: then the last of them drops it.
+    /// Nothing else delays the drop.
     ///
-    /// An id that is unknown, was removed before, or belongs to another registry changes
-    /// nothing.
+    /// An id that is unknown, was removed before, or belongs to another registry changes nothing.
     ///
-    /// Takes the writer lock, and copies up to 64 references to handlers, and one for each
-    /// further 64.
+    /// Takes the writer lock, and copies up to 64 references to handlers, plus one reference for
+    /// each further 64 handlers.
     #[doc(alias("unsubscribe", "off", "disconnect"))]
     pub fn unregister(&self, id: HandlerId) -> bool {
         let removed = self.change(|list| {
@@ -95,20 +94,21 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
 
     /// Returns a guard for a handler that is registered already, for example by a batch.
     ///
-    /// It does nothing if the id is not registered here when it is dropped. So make it
-    /// after the batch, not in it.
+    /// Dropping the guard does nothing if the id is not registered here at that time. So create the
+    /// guard after the batch, not inside it.
     pub fn guard(&self, id: HandlerId) -> HandlerGuard {
         HandlerGuard::new(self.registration(id))
     }
 
-    /// Pauses a handler: no dispatch starts it, once this has returned, as long as the [`Paused`] or
-    /// another one for it lives. Returns `None` if no such handler is registered here.
+    /// Pauses a handler: once this has returned, no dispatch starts it as long as the returned
+    /// [`Paused`], or another one for the same handler, is alive. Returns `None` if no such handler
+    /// is registered here.
     ///
-    /// The handler stays registered, at its place, with all that its closure owns; a call that has
-    /// begun goes on. [`Delivery`](crate::Delivery) does not count it, [`handlers`](Self::handlers)
-    /// shows that it is paused. It can be removed meanwhile.
+    /// The handler stays registered, at its place, with everything its closure owns. A call that
+    /// has begun still runs. [`Delivery`](crate::Delivery) does not count a paused handler, and
+    /// [`handlers`](Self::handlers) shows it as paused. It can be removed meanwhile.
     ///
-    /// A binary search under the writer lock; dispatches pay nothing for it.
+    /// Costs a binary search under the writer lock; dispatches pay nothing for it.
     ///
     /// ```
     /// use topic_registry::SyncRegistry;
@@ -123,7 +123,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     ///
     /// # Panics
     ///
-    /// If the handler is paused 32,767 times already.
+    /// If the handler is already paused 32,767 times.
     pub fn pause(&self, id: HandlerId) -> Option<Paused> {
         self.with_handler(id, Header::pause)?;
         let registry: Weak<Core<F, E>> = Arc::downgrade(&self.core);
@@ -144,8 +144,8 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         removed.unwrap_or(0)
     }
 
-    /// Returns the handlers in the order in which they run; a concurrent async dispatch runs
-    /// interceptors first. They may have been removed by the time the caller looks at them.
+    /// Returns the handlers in the order in which they run (but a concurrent async dispatch runs
+    /// interceptors first). Some may have been removed by the time the caller looks at them.
     ///
     /// Takes the writer lock, and allocates the `Vec`.
     #[must_use]
@@ -154,33 +154,33 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         self.cell().look(|list| list.iter().map(info).collect())
     }
 
-    /// Returns whether a handler is registered here. A binary search under the writer lock.
+    /// Returns whether a handler is registered here. Costs a binary search under the writer lock.
     #[must_use]
     pub fn contains(&self, id: HandlerId) -> bool {
         self.with_handler(id, |_| ()).is_some()
     }
 
-    /// Returns the number of registered handlers. One atomic load.
+    /// Returns the number of registered handlers. Costs one atomic load.
     #[must_use]
     pub fn handler_count(&self) -> usize {
         self.cell().len()
     }
 
-    /// Returns whether no handler is registered. One atomic load.
+    /// Returns whether no handler is registered. Costs one atomic load.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.handler_count() == 0
     }
 
-    /// Sets the callback for panics of handlers and of destructors, in place of the one before.
+    /// Sets the callback for panics of handlers and of destructors, and replaces the previous one.
     ///
-    /// It is called on the thread of the panic, when it happens, with no lock held. If
-    /// it panics itself, that is counted and goes no further. Panics that happen while
-    /// a callback runs on this thread, of any registry, are counted but not
-    /// reported, so a callback may notify a registry whose handlers panic. The default panic
-    /// hook still prints; see [`std::panic::set_hook`].
+    /// It is called on the thread of the panic, when the panic happens, with no lock held. If the
+    /// callback itself panics, that is counted and not propagated. Panics that happen on this
+    /// thread while a callback of any registry runs are counted but not reported, so a callback may
+    /// notify a registry whose handlers panic. The default panic hook still prints; see
+    /// [`std::panic::set_hook`]. See also the [guide](crate::guide#panics).
     ///
-    /// If this is a topic, the callback ends with it.
+    /// If this is a topic, the callback is dropped with it.
     ///
     /// ```
     /// use topic_registry::SyncRegistry;
@@ -222,16 +222,16 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         self.core.scope.monitor.count()
     }
 
-    /// Makes an owner of this share of a core. If the core is a topic's that may be gone, the owner
-    /// must do nothing but remove: see `topics/map.rs`.
+    /// Makes an owner from a reference to a core. If the core belongs to a topic that may be gone,
+    /// the owner must only remove handlers: see `topics/map.rs`.
     pub(crate) fn of(core: Arc<Core<F, E>>) -> Self {
         core.cell.add_owner();
         Self { core }
     }
 
-    /// Makes an owner of this share of a core, unless it is a topic's that is gone.
+    /// Makes an owner from a reference to a core, unless the core belongs to a topic that is gone.
     pub(crate) fn of_live(core: Arc<Core<F, E>>) -> Option<Self> {
-        // Made only then: to drop one takes an owner away.
+        // Made only then, because dropping it removes an owner.
         core.cell.add_owner_if_live().then(|| Self { core })
     }
 
@@ -239,7 +239,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         &self.core
     }
 
-    /// What this registry's handlers report to.
+    /// Returns the scope to which this registry's handlers report.
     pub(crate) fn scope(&self) -> &Arc<Scope> {
         &self.core.scope
     }
@@ -250,14 +250,14 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         id
     }
 
-    /// Does this to a handler that is registered here, under the writer lock.
+    /// Calls `f` with a handler that is registered here, under the writer lock.
     fn with_handler(&self, id: HandlerId, f: impl FnOnce(&Header)) -> Option<()> {
         let get =
             |list: &List<HandlerArc<F, E>>| list.get(id.rank()).map(|found| f(found.header()));
         self.cell().look(get)
     }
 
-    /// Replaces the list by what `change` makes of it, without what it removes, and drops that.
+    /// Replaces the list by the one that `change` returns, and drops the handlers that it removes.
     /// Returns how many handlers were removed, or `None` if nothing changed. See
     /// [`ListCell::update`] for what `change` must not do.
     pub(crate) fn change<R: AsRef<[HandlerArc<F, E>]>>(
@@ -266,9 +266,9 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     ) -> Option<usize> {
         let (scope, mut sizes) = (&self.core.scope, (0, 0));
         let removed = self.cell().update(change, |removed, from, to| {
-            // Under the lock, so that another removal of the same handler, which comes too late
-            // and returns `false`, also returns after this. Not before the new list is published:
-            // a dispatch that began in between would find neither what goes nor what comes.
+            // Under the lock, so that another removal of the same handler, which comes too late and
+            // returns `false`, also returns after this. Not before the new list is published: a
+            // dispatch that began in between would call neither the removed nor the added handlers.
             for handler in removed {
                 handler.header().mark_removed();
             }
@@ -318,7 +318,7 @@ impl<F: Flavor<E>, E: ?Sized> fmt::Debug for Registry<F, E> {
     }
 }
 
-/// The last owner of an empty topic prunes it.
+/// Removes an owner. The last owner of an empty topic prunes it.
 impl<F: Flavor<E>, E: ?Sized> Drop for Registry<F, E> {
     fn drop(&mut self) {
         if self.core.cell.remove_owner() {
@@ -327,7 +327,7 @@ impl<F: Flavor<E>, E: ?Sized> Drop for Registry<F, E> {
     }
 }
 
-// Every panic is caught before it could leave anything of ours half changed.
+// Every panic is caught before it could leave the library's state inconsistent.
 impl<F: Flavor<E>, E: ?Sized> UnwindSafe for Registry<F, E> {}
 impl<F: Flavor<E>, E: ?Sized> RefUnwindSafe for Registry<F, E> {}
 
@@ -349,7 +349,7 @@ impl<F: Flavor<E>, E: ?Sized> Core<F, E> {
     }
 }
 
-/// Reports that the registry was dropped with handlers that are still registered.
+/// Reports that the registry is dropped with handlers that are still registered.
 impl<F: Flavor<E>, E: ?Sized> Drop for Core<F, E> {
     fn drop(&mut self) {
         self.scope.parent.length_changed(self.cell.len(), 0);
@@ -364,7 +364,7 @@ impl<F: Flavor<E>, E: ?Sized> Remove for Core<F, E> {
 
 impl<F: Flavor<E>, E: ?Sized> Resume for Core<F, E> {
     fn resume(self: Arc<Self>, id: HandlerId) {
-        // If it was removed meanwhile, nothing is left to resume.
+        // If the handler was removed meanwhile, there is nothing to resume.
         Registry::of(self).with_handler(id, Header::resume);
     }
 }

@@ -1,5 +1,5 @@
-//! What a handler reports to, and what outlives its registry as long as the handler does: its
-//! panics, its slow calls, and the number of handlers.
+//! Where handlers report panics and slow calls, and registries the number of handlers. It lives as
+//! long as a handler does, even if the registry is gone.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -16,7 +16,7 @@ use crate::registry::HandlerInfo;
 use crate::telemetry;
 
 /// A count of panics, and the callback that is called for each. The count is relaxed: it publishes
-/// nothing, and who has synchronised with the thread of a panic sees it counted.
+/// nothing, and a thread that has synchronised with the thread of a panic sees it counted.
 pub(crate) struct PanicMonitor<C> {
     count: AtomicU64,
     pub(crate) callback: CallbackCell<C>,
@@ -41,14 +41,14 @@ impl<C> PanicMonitor<C> {
 
 pub(crate) type PanicCallback = Box<dyn Fn(&PanicInfo<'_>) + Send + Sync>;
 
-/// What the handlers of a registry share and what outlives the registry as long as one
-/// of them does: where their panics go, and the topic they belong to.
+/// The state that the handlers of a registry share, and that lives as long as one of them does: the
+/// monitor that their panics are reported to, and the topic they belong to.
 pub(crate) struct Scope<T: Parent + ?Sized = dyn Parent> {
     pub(crate) monitor: PanicMonitor<PanicCallback>,
     pub(crate) parent: T,
 }
 
-/// What a registry knows of the topic that it serves; `()` if it serves none.
+/// The topic that a registry serves; `()` if it serves none.
 pub(crate) trait Parent: Send + Sync {
     /// Counts a panic for all topics.
     fn count_panic(&self) {}
@@ -58,7 +58,7 @@ pub(crate) trait Parent: Send + Sync {
         telemetry::panicked(info);
     }
 
-    /// From when on a call is slow, if that is asked for.
+    /// Returns the time from which on a call is slow, if slow calls are to be reported.
     fn slow_limit(&self) -> Option<Duration> {
         None
     }
@@ -69,14 +69,14 @@ pub(crate) trait Parent: Send + Sync {
     /// Records a change of the number of handlers. Called under the writer lock.
     fn length_changed_locked(&self, _from: usize, _to: usize) {}
 
-    /// Reports that change. Called by an owner after the lock was released, and when a registry is
-    /// dropped with handlers.
+    /// Reports a change of the number of handlers. Called by an owner after the lock was released,
+    /// and when a registry is dropped with handlers.
     fn length_changed(&self, _from: usize, _to: usize) {}
 
-    /// Removes the topic if it is idle; called after its last owner has let go of it.
+    /// Removes the topic if it is idle. Called after its last owner was dropped.
     fn prune(&self) {}
 
-    /// Waits until the look-ups of this topic that have begun have ended.
+    /// Waits until all look-ups of this topic that have begun have ended.
     fn wait_for_lookups(&self) {}
 }
 
@@ -92,8 +92,8 @@ impl<T: Parent> Scope<T> {
 }
 
 impl<T: Parent + ?Sized> Scope<T> {
-    /// Counts and reports a panic, then drops its payload. If that panics too, it is
-    /// one more panic; what it threw is leaked, because its destructor may do the same.
+    /// Counts and reports a panic, then drops its payload. If that drop panics too, it counts as
+    /// another panic; its payload is leaked, because its destructor might panic as well.
     #[cold]
     pub(crate) fn report(&self, registrant: Registrant, origin: PanicOrigin, payload: Payload) {
         self.report_once(registrant, origin, &*payload);
@@ -104,12 +104,13 @@ impl<T: Parent + ?Sized> Scope<T> {
     }
 
     /// Removes the topic if it is idle. `Hash` and `Eq` of its key run here, possibly in a
-    /// destructor: what they throw leaves the topic where it is.
+    /// destructor. If they panic, the panic is discarded, and the topic is not removed.
     pub(crate) fn prune(&self) {
         catch_and_discard(|| self.parent.prune());
     }
 
-    /// As [`prune`](Self::prune), `Hash` and `Eq` of the key run here.
+    /// Waits for look-ups of the topic. As in [`prune`](Self::prune), `Hash` and `Eq` of the key
+    /// run here.
     pub(crate) fn wait_for_lookups(&self) {
         catch_and_discard(|| self.parent.wait_for_lookups());
     }
@@ -135,9 +136,9 @@ impl<T: Parent + ?Sized> Scope<T> {
     }
 }
 
-/// Runs `report` unless this thread is inside of another one. A callback may notify any registry. What
-/// it meets there is not reported, or a registry that reports to itself would never come to an end.
-/// `report` must not panic.
+/// Runs `report` unless this thread is inside another report. A callback may notify any registry.
+/// Panics and slow calls there are not reported, or a registry that reports to itself would recurse
+/// endlessly. `report` must not panic.
 fn unless_in_callback(report: impl FnOnce()) {
     thread_local_const!(IN_CALLBACK: Cell<bool> = Cell::new(false));
     if IN_CALLBACK.with(|inside| inside.replace(true)) {

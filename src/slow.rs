@@ -1,4 +1,4 @@
-//! Times the calls of handlers, for topics that ask for slow ones.
+//! Times the calls of handlers, for topics that report slow ones.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::handler::{Handler, Header};
 use crate::wrapper::{Call, Wrapper};
 
-/// A handler each call of which is timed, or each poll of its futures.
+/// A handler whose calls are timed, or the polls of its futures.
 pub(crate) struct Timed<H: ?Sized> {
     handler: Arc<H>,
     limit: Duration,
@@ -46,7 +46,8 @@ impl<H: Handler + ?Sized + 'static> Call<H> for Timed<H> {
     }
 }
 
-/// Reports when it is dropped, so also if the poll of a future panics.
+/// The clock of a call. It reports a slow call when it is dropped, so even if the poll of a future
+/// panics.
 struct Clock<'h> {
     header: &'h Header,
     limit: Duration,

@@ -1,13 +1,13 @@
-//! What other crates are told of topics: events for `tracing`, gauges and counters for `metrics`.
+//! Reports about topics to other crates: events for `tracing`, gauges and counters for `metrics`.
 //!
-//! None of it is on the path of a notification, unless a handler panics, is slow, or removes itself.
-//! Subscribers and recorders are the user's: what they throw goes no further.
+//! None of it is on the path of a notification, unless a handler panics, is slow, or removes
+//! itself. Subscribers and recorders are user code: their panics are caught.
 #![cfg_attr(
     not(all(feature = "tracing", feature = "metrics")),
     allow(
         unused_variables,
         clippy::unused_self,
-        reason = "not everybody is told"
+        reason = "each feature uses some of it"
     )
 )]
 
@@ -16,15 +16,15 @@ use std::time::Duration;
 
 use crate::{HandlerInfo, PanicInfo};
 
-/// How a key is shown.
+/// A function that formats a key.
 pub(crate) type FmtKey<K> = fn(&K, &mut fmt::Formatter<'_>) -> fmt::Result;
 
-/// By what the topics of one registry are known.
+/// The telemetry of one registry of topics.
 pub(crate) struct Telemetry<K> {
     name: Option<Box<str>>,
     #[cfg(feature = "tracing")]
     show: Option<FmtKey<K>>,
-    // Only if there is a name: without one, registries would be mixed up.
+    // Only if there is a name: without one, registries could not be told apart.
     #[cfg(feature = "metrics")]
     metrics: Option<measured::Metrics>,
     #[cfg(not(feature = "tracing"))]
@@ -66,25 +66,25 @@ impl<K: 'static> Telemetry<K> {
         });
     }
 
-    /// A topic has so many handlers, and had so many.
+    /// Reports a change of a topic's number of handlers.
     pub(crate) fn topic_resized(&self, from: usize, to: usize) {
         #[cfg(feature = "metrics")]
         measured::with(self.metrics.as_ref(), |metrics| metrics.handlers(from, to));
     }
 
-    /// A panic was counted.
+    /// Counts a panic.
     pub(crate) fn count_panic(&self) {
         #[cfg(feature = "metrics")]
         measured::with(self.metrics.as_ref(), |metrics| metrics.panics.increment(1));
     }
 
-    /// A panic is reported.
+    /// Reports a panic.
     pub(crate) fn panicked(&self, key: &K, info: &PanicInfo<'_>) {
         #[cfg(feature = "tracing")]
         traced::panic(self.name(), &traced::Key(key, self.show), info);
     }
 
-    /// A slow call is reported.
+    /// Reports a slow call.
     pub(crate) fn slow(&self, key: &K, info: &HandlerInfo, time: Duration) {
         #[cfg(feature = "tracing")]
         traced::slow(self.name(), &traced::Key(key, self.show), info, time);
@@ -93,7 +93,7 @@ impl<K: 'static> Telemetry<K> {
     }
 }
 
-/// A panic in a registry without a key is reported.
+/// Reports a panic in a registry without a key.
 pub(crate) fn panicked(info: &PanicInfo<'_>) {
     #[cfg(feature = "tracing")]
     traced::panic(None, &traced::Key(&(), None), info);
@@ -112,10 +112,10 @@ mod traced {
     use crate::panic::catch_and_discard;
     use crate::{HandlerInfo, PanicInfo};
 
-    /// One for all events, wherever they are in the code.
+    /// The target of all events, wherever they are in the code.
     const TARGET: &str = "topic_registry";
 
-    /// A key, and how to show it if it is neither a string nor a number.
+    /// A key, and how to format it if it is neither a string nor a number.
     pub(super) struct Key<'k, K>(pub(super) &'k K, pub(super) Option<FmtKey<K>>);
 
     impl<K: 'static> Key<'_, K> {
@@ -124,7 +124,7 @@ mod traced {
             is_shown.then(|| display(self))
         }
 
-        /// The key as it is, if everybody can read its type.
+        /// Returns the key for display, if its type is a string or a number.
         fn plain(&self) -> Option<&dyn fmt::Display> {
             READABLE.iter().find_map(|as_readable| as_readable(self.0))
         }
@@ -263,7 +263,7 @@ mod measured {
     }
 
     impl Metrics {
-        /// `None` if the recorder panics.
+        /// Registers the metrics. Returns `None` if the recorder panics.
         pub(super) fn new(name: &str, times_calls: bool) -> Option<Self> {
             let mut metrics = None;
             catch_and_discard(|| {
@@ -283,7 +283,7 @@ mod measured {
 
         #[expect(clippy::cast_precision_loss, reason = "there are not 2^52 handlers")]
         pub(super) fn handlers(&self, from: usize, to: usize) {
-            // By how many, because topics change at once.
+            // As a difference, because topics change concurrently.
             match to.cmp(&from) {
                 Ordering::Greater => self.handlers.increment((to - from) as f64),
                 Ordering::Less => self.handlers.decrement((from - to) as f64),

@@ -1,4 +1,4 @@
-//! [`WaitFor`]: the first event that fits, for a thread or a task that waits for it.
+//! [`WaitFor`]: waits for the first matching event, in a thread or a task.
 
 use std::fmt;
 use std::future::Future;
@@ -12,11 +12,12 @@ use std::time::Duration;
 use crate::mailbox::{Mailbox, WaitError};
 use crate::{Flavor, HandlerGuard, HandlerId, Registry};
 
-/// Waits for the first event that a closure makes something of; made by [`Registry::wait_for`].
+/// A wait for the first event for which a closure returns `Some`; returned by
+/// [`Registry::wait_for`].
 ///
-/// A task awaits it: it is a future of `Some`, or of `None` if its handler was removed otherwise, or
-/// its registry is gone. A thread calls [`wait`](Self::wait) or
-/// [`wait_timeout`](Self::wait_timeout). Dropping it unregisters the handler.
+/// A task awaits it: it is a future that returns `Some`, or `None` if its handler was removed in
+/// some other way or its registry is gone. A thread calls [`wait`](Self::wait) or
+/// [`wait_timeout`](Self::wait_timeout). Dropping it removes the handler.
 #[must_use = "dropping it ends the wait at once: bind it, `let waiting = ...`"]
 pub struct WaitFor<T> {
     guard: HandlerGuard,
@@ -24,12 +25,14 @@ pub struct WaitFor<T> {
 }
 
 impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
-    /// Waits for the first event of which `f` makes something.
+    /// Waits for the first event for which `f` returns `Some`. See the
+    /// [guide](crate::guide#waiting-for-an-event).
     ///
     /// The handler is registered when this returns, not when the wait begins: an event between the
-    /// two is not missed. It is removed by the first event that fits, and no longer registered when
-    /// the wait returns; of several events at once, on whichever threads, one wins, and what was made of
-    /// the others is dropped. `f` runs inline, also in an async registry, in its turn at priority 0.
+    /// two is not missed. The first matching event removes the handler, and it is no longer
+    /// registered when the wait returns. If several events match at once, on any threads, one of
+    /// them wins, and what `f` returned for the others is dropped. `f` runs inline, even in an
+    /// async registry, as a handler with priority 0.
     ///
     /// ```
     /// use std::thread;
@@ -67,25 +70,26 @@ impl<T> WaitFor<T> {
         self.guard.id()
     }
 
-    /// Blocks the thread until an event fits, and returns what was made of it.
+    /// Blocks the thread until an event matches, and returns what the closure returned for it.
     ///
-    /// Do not call it from async code, nor from a handler that the event waits for.
+    /// Do not call it from async code, nor from a handler that must return before the event can
+    /// come.
     ///
     /// # Errors
     ///
-    /// If the handler was removed otherwise, or its registry is gone.
+    /// If the handler was removed in some other way, or its registry is gone.
     pub fn wait(self) -> Result<T, WaitError> {
         let waited = self.found.wait(1, None);
         waited.and_then(|()| self.take())
     }
 
-    /// Blocks the thread, as [`wait`](Self::wait) does, but for no longer than that; may be called again. A
-    /// time of 0 only looks.
+    /// Blocks the thread, as [`wait`](Self::wait) does, but no longer than `timeout`; can be called
+    /// again. A timeout of 0 only checks.
     ///
     /// # Errors
     ///
-    /// As `wait`, also if what was waited for was returned before; and if no event that fits came
-    /// within that time.
+    /// As `wait`, and also if the result was returned by an earlier call, or if no matching event
+    /// came within that time.
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<T, WaitError> {
         let waited = self.found.wait_timeout(1, timeout);
         waited.and_then(|()| self.take())
@@ -109,15 +113,15 @@ impl<T> Future for WaitFor<T> {
     }
 }
 
-/// Not woken by the end of the handler: a task that polls it and drops it in each of its own polls
-/// would never come to rest.
+/// Removes the handler. The end of the handler does not wake the task: a task that polls and drops
+/// a `WaitFor` in each of its own polls would otherwise be woken endlessly.
 impl<T> Drop for WaitFor<T> {
     fn drop(&mut self) {
         self.found.forget_waker();
     }
 }
 
-// What a panic leaves behind is behind a lock.
+// All state that a panic could affect is behind a lock.
 impl<T> UnwindSafe for WaitFor<T> {}
 impl<T> RefUnwindSafe for WaitFor<T> {}
 

@@ -1,4 +1,4 @@
-//! [`WeakRegistry`]: a registry that may be gone.
+//! [`WeakRegistry`]: a weak reference to a registry.
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -7,15 +7,15 @@ use std::sync::{Arc, Weak};
 use crate::registry::Core;
 use crate::{Flavor, Registry};
 
-/// A reference to a registry that does not keep it.
+/// A weak reference to a registry, which does not keep it alive.
 ///
-/// For a handler that needs its own registry: one that owned a clone would keep it alive, and
-/// the registry the handler. Used through its aliases
+/// For a handler that needs its own registry: if the handler owned a clone, the two would keep each
+/// other alive. See the [guide](crate::guide#re-entrancy). Used through its aliases
 /// [`WeakSyncRegistry`](crate::WeakSyncRegistry) and `WeakAsyncRegistry`.
 ///
-/// Of a topic, it never brings back one that has gone: what [`upgrade`](Self::upgrade) returns is
-/// the registry that its key leads to, for as long as it is kept. A topic that is made for the
-/// same key later is another one, and this refers to none from then on.
+/// It never revives a topic that was removed: the registry that [`upgrade`](Self::upgrade) returns
+/// is the one that the topic's key leads to, for as long as that registry is kept. A topic that is
+/// created for the same key later is a different one, and the weak reference stays empty.
 ///
 /// ```
 /// use topic_registry::SyncRegistry;
@@ -34,7 +34,8 @@ pub struct WeakRegistry<F: Flavor<E>, E: ?Sized + 'static> {
 }
 
 impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
-    /// Returns a reference to this registry that does not keep it, nor the topic if it is one.
+    /// Returns a weak reference to this registry, which keeps neither the registry nor, if it is
+    /// one, the topic.
     #[must_use]
     pub fn downgrade(&self) -> WeakRegistry<F, E> {
         WeakRegistry {
@@ -44,8 +45,8 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
 }
 
 impl<F: Flavor<E>, E: ?Sized> WeakRegistry<F, E> {
-    /// Returns the registry, unless it is gone: the last clone was dropped, or, of a topic, the
-    /// last handle and the last handler.
+    /// Returns the registry, unless it is gone: its last clone was dropped or, for a topic, its
+    /// last handle and its last handler are gone.
     ///
     /// Takes no lock.
     #[must_use]
@@ -62,7 +63,7 @@ impl<F: Flavor<E>, E: ?Sized> Clone for WeakRegistry<F, E> {
     }
 }
 
-// As the registry itself.
+// Like the registry itself.
 impl<F: Flavor<E>, E: ?Sized> UnwindSafe for WeakRegistry<F, E> {}
 impl<F: Flavor<E>, E: ?Sized> RefUnwindSafe for WeakRegistry<F, E> {}
 

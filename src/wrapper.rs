@@ -1,23 +1,23 @@
-//! Handlers around handlers: what is done around each call of those that ask for it. Others pay
-//! nothing for it, because a dispatch does not know of it.
+//! Handlers that wrap other handlers, to do something around each of their calls. Other handlers
+//! pay nothing, because a dispatch does not know about wrappers.
 
 use std::sync::Arc;
 
 use crate::handler::{Handler, Header};
 
-/// A handler that stands in lists for another one, of the same id and priority.
+/// A handler that takes the place of another one in lists, with the same id and priority.
 pub(crate) struct Wrapped<W> {
     header: Header,
     wrapper: W,
 }
 
-/// What is done around the calls of a handler.
+/// An object that does something around the calls of a handler.
 #[allow(
     unreachable_pub,
     reason = "in a sealed trait: outside the crate nobody can name it"
 )]
 pub trait Wrapper: Send + Sync + 'static {
-    /// The trait object of the handler.
+    /// The trait object type of the handler.
     type Handler: Handler + ?Sized;
 
     /// A call of the handler.
@@ -26,11 +26,12 @@ pub trait Wrapper: Send + Sync + 'static {
     /// Begins a call, unless the handler has ended.
     fn begin(&self) -> Option<Self::Call>;
 
-    /// The handler was removed. Called by the thread that removed it, with no lock held.
+    /// Does what is due when the handler was removed. Called by the thread that removed it, with no
+    /// lock held.
     fn removed(&self) {}
 }
 
-/// A call of a handler. It is kept until what the call returned is dropped, be it a future.
+/// A call of a handler. It is kept until the call's result, which may be a future, is dropped.
 #[allow(
     unreachable_pub,
     reason = "in a sealed trait: outside the crate nobody can name it"
@@ -45,7 +46,7 @@ pub trait Call<H: ?Sized>: Unpin + Send + 'static {
     }
 }
 
-/// A call around which nothing is done.
+/// A call with nothing done around it.
 impl<H: Handler + ?Sized + 'static> Call<H> for Arc<H> {
     fn handler(&self) -> &H {
         self

@@ -1,9 +1,9 @@
-//! What stands in for `arc_swap` and `dashmap` where interleavings are explored, which can be
-//! done with locks and atomics of `loom` and `shuttle` only.
+//! Stand-ins for `arc_swap` and `dashmap` where interleavings are explored: that is only possible
+//! with the locks and atomics of `loom` and `shuttle`.
 //!
-//! A double may do whatever the original may do, as far as this library relies on it, and
-//! especially what is hard to meet: a load that finds its list replaced lets go of it, perhaps
-//! as the last that owned it.
+//! A stand-in can do everything that the original can do, as far as this library relies on it, and
+//! especially what is rare: a load that finds its list replaced drops its reference, which may be
+//! the last.
 
 #![expect(clippy::ref_option, reason = "as the originals have it")]
 
@@ -15,10 +15,11 @@ use std::sync::{Arc, PoisonError};
 use crate::primitive::atomic::{AtomicUsize, Ordering};
 use crate::primitive::{Mutex, RwLock, RwLockWriteGuard};
 
-/// Swapped and loaded under a lock, which is one order of all steps, as `arc_swap` has it.
+/// A stand-in that swaps and loads under a lock, so all steps are in a single order, as with
+/// `arc_swap`.
 pub(crate) struct ArcSwapAny<P> {
     current: Mutex<P>,
-    // For `Cache`, which looks at nothing else before it loads, and to look again.
+    // For `Cache`, which checks nothing else before it loads, and for the second check of a load.
     address: AtomicUsize,
 }
 
@@ -44,7 +45,7 @@ impl<T> ArcSwapAny<Option<Arc<T>>> {
     pub(crate) fn load(&self) -> Guard<Option<Arc<T>>> {
         let mut found = self.share();
         if self.address.load(Ordering::SeqCst) != address(&found) {
-            // It was replaced meanwhile, and this may be its last share.
+            // It was replaced meanwhile, and this may be the last reference to it.
             found = self.share();
         }
         Guard(found)
@@ -96,7 +97,7 @@ pub(crate) struct DashMap<K, V, S> {
 
 pub(crate) struct Shard<K, V>(RwLock<Items<K, V>>);
 
-/// What `dashmap` wraps values in.
+/// A stand-in for the type in which `dashmap` wraps values.
 pub(crate) struct SharedValue<V>(V);
 
 /// The items of a shard.
@@ -150,7 +151,8 @@ impl<K, V, S> DashMap<K, V, S> {
 }
 
 impl<K, V> Shard<K, V> {
-    /// Locks like a writer: that finds less to explore, and more that would wait for itself.
+    /// Locks like a writer: there is less to explore, and a thread that would wait for itself is
+    /// found more often.
     pub(crate) fn read(&self) -> RwLockWriteGuard<'_, Items<K, V>> {
         self.write()
     }
