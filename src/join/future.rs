@@ -16,7 +16,7 @@ use crate::join::gate::Gated;
 ///
 /// It is the [`JoinGuard`](crate::JoinGuard) of async handlers, returned by
 /// [`joinable`](crate::RegisterOptions::joinable) registrations. Dropping it removes the handler
-/// without waiting. See the [guide](crate::guide#guards-and-other-ends).
+/// without waiting. See the [guide](crate::guide#guards-and-removal).
 ///
 /// ```
 /// use topic_registry::AsyncRegistry;

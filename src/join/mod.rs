@@ -22,7 +22,7 @@ use crate::primitive::{Mutex, MutexGuard, Serials, explored_static, thread_local
 /// For a component that is about to free what its handler uses. Returned by
 /// [`joinable`](crate::RegisterOptions::joinable) registrations. Dropping it removes the handler
 /// without waiting, like a [`HandlerGuard`](crate::HandlerGuard). See the
-/// [guide](crate::guide#guards-and-other-ends).
+/// [guide](crate::guide#guards-and-removal).
 ///
 /// A call of a joinable handler briefly takes a lock twice, and allocates if more calls are inside
 /// than ever before; other handlers pay nothing.

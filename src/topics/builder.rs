@@ -74,7 +74,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Builder<F, K, E> {
     /// Times each call of a handler (of an async handler, each poll of its future), and reports
     /// those that take `limit` or longer: to `callback`, with the key, the handler and the time; to
     /// `tracing`, as a warning; and to `metrics`, as a counter and a histogram. See the
-    /// [guide](crate::guide#seeing-what-goes-on).
+    /// [guide](crate::guide#observability).
     ///
     /// The callback runs after the slow call, on the same thread, with no lock held. If it panics,
     /// that is [counted](Topics::panic_count) and not propagated. Slow calls are not reported while

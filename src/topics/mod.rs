@@ -300,7 +300,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// Adds an observer that is called when a topic gains its first handler or loses its last one,
     /// until the guard is dropped: for example for a bridge, which subscribes upstream only while a
     /// topic has handlers. There may be several observers, independent of each other. See the
-    /// [guide](crate::guide#seeing-what-goes-on) and the [bridge pattern](crate::patterns#bridge).
+    /// [guide](crate::guide#observability) and the [bridge pattern](crate::patterns#bridge).
     ///
     /// For one key, the calls alternate, beginning with [`Interest::Gained`]. They do not overlap,
     /// and when all changes have returned, the last call reported the current state. A gain and a
