@@ -13,6 +13,7 @@
 //! [`update`]: Registry::update
 //! [`pause`]: Registry::pause
 //! [`wait_for`]: Registry::wait_for
+//! [`record`]: Registry::record
 //! [`notify_with`]: SyncRegistry::notify_with
 //! [`observe_interest`]: Topics::observe_interest
 //! [`observe_handler_limit`]: Topics::observe_handler_limit
