@@ -1,4 +1,4 @@
-//! Async handlers, all at once and one after the other: the same three waits, timed.
+//! Async handlers, run concurrently and one after the other: the same three waits, timed.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ async fn main() {
         saves.register_with_priority(priority, move |file| {
             let file = file.to_owned();
             async move {
-                println!("  {name}: begins with {file}");
+                println!("  {name}: starts with {file}");
                 sleep(Duration::from_millis(millis)).await;
                 println!("  {name}: done after {millis} ms");
             }
         });
     }
 
-    println!("all at once:");
+    println!("concurrently:");
     let start = Instant::now();
     let delivery = saves.notify("report.txt").await;
     let concurrent = start.elapsed();

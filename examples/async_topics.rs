@@ -10,7 +10,7 @@ struct Message {
     text: String,
 }
 
-/// Borrows the message for as long as it takes to store it.
+/// Stores a message, and borrows it for as long as that takes.
 async fn store(message: &Message) {
     sleep(Duration::from_millis(20)).await;
     println!("  stored {:?} of {}", message.text, message.from);
@@ -39,7 +39,7 @@ async fn main() {
     drop(phone);
     kitchen.notify(&message("anybody?")).await;
 
-    println!("to a room where nobody is: nothing happens, and no topic is made");
+    println!("to an empty room: nothing happens, and no topic is created");
     rooms.notify("cellar", &message("hello?")).await;
     println!("  topics: {:?}", rooms.keys());
 

@@ -10,7 +10,8 @@ struct Reload {
 fn main() {
     let topics = TopicRegistry::<String, Reload>::new();
 
-    // Components register what they want to hear of; the topic comes with its first handler.
+    // Components register handlers for the keys that concern them; the first handler creates the
+    // topic.
     topics.register("config.reload", |reload| {
         println!("  screen: {} is now at {}", reload.path, reload.version);
     });
@@ -34,8 +35,8 @@ fn main() {
     reload.version += 1;
     topics.notify("config.reload", &reload);
 
-    // Keys that nobody listens to have no topic, and get none.
+    // A key without handlers has no topic, and notifying it creates none.
     let delivery = topics.notify("config.delete", &reload);
-    println!("nobody listens: {} handlers were called", delivery.called());
+    println!("without handlers: {} were called", delivery.called());
     println!("topics: {:?}", topics.keys());
 }

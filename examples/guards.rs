@@ -1,4 +1,4 @@
-//! Guards: a component hears of events for as long as it lives.
+//! Guards: a component receives events for as long as it lives.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ struct Edit {
     file: String,
 }
 
-/// Keeps its guards in one place, whatever they guard.
+/// A component that keeps all its guards in one place, whatever the registry.
 struct Preview {
     draws: Arc<AtomicUsize>,
     _guards: Vec<HandlerGuard>,
@@ -56,8 +56,8 @@ fn main() {
         preview.draws.load(Ordering::Relaxed)
     );
 
-    // No dispatch starts its handlers any more, on no thread (a call that has begun may go on), and
-    // its topic is gone.
+    // No dispatch starts its handlers any more, on any thread (a call that has begun may still
+    // run), and its topic is gone.
     drop(preview);
     println!("without it:");
     let called = edits.notify("a.md", &edit("a.md")).called() + ticks.notify(&2).called();
@@ -66,9 +66,9 @@ fn main() {
         edits.len()
     );
 
-    // A registration that is to outlive its guard is taken out of it.
+    // `forget` keeps the handler registered without its guard.
     let id = ticks.register_guard(|tick| println!("  tick {tick}")).forget();
     println!("with a handler whose guard was forgotten:");
     ticks.notify(&3);
-    println!("it was there until now: {}", ticks.unregister(id));
+    println!("it was registered until now: {}", ticks.unregister(id));
 }

@@ -1,7 +1,7 @@
-//! Hot reload: each file is a topic, and components hear of its edits for as long as they live.
+//! Hot reload: each file is a topic, and components receive its edits for as long as they live.
 //!
 //! ```text
-//! cargo run --example hot_reload            # edits two files of its own, then ends
+//! cargo run --example hot_reload            # edits two temporary files, then ends
 //! cargo run --example hot_reload -- PATH    # watches a file or a directory until Ctrl-C
 //! ```
 
@@ -19,13 +19,13 @@ struct Reload {
     content: String,
 }
 
-/// Hears of its files until it is dropped.
+/// A component that receives the edits of its files until it is dropped.
 struct Component {
     _guards: Vec<HandlerGuard>,
 }
 
 impl Component {
-    // So that a panic is traced to the component, not to the one line that registers them all.
+    // So that a panic is traced to the component, not to the line that registers its handlers.
     #[track_caller]
     fn new(topics: &Topics, files: &[PathBuf], priority: i32, react: fn(&Reload)) -> Self {
         let mut guards = Vec::new();
@@ -41,7 +41,7 @@ fn components(topics: &Topics, files: &[PathBuf]) -> [Component; 3] {
         Component::new(topics, files, 10, |reload| {
             let mut lines = reload.content.lines();
             match lines.find_map(|line| line.strip_prefix("connections = ")) {
-                // It trusts its input, and the other components must not suffer for that.
+                // It trusts its input; if that is wrong, the other components must not be affected.
                 Some(text) => println!("  limits: {}", text.parse::<u32>().expect(text)),
                 None => println!("  limits: unchanged"),
             }
@@ -56,7 +56,7 @@ fn components(topics: &Topics, files: &[PathBuf]) -> [Component; 3] {
     ]
 }
 
-/// Tells the components of edits to `files`, all in `dir`, until the watcher is dropped.
+/// Notifies the components of edits to `files`, all in `dir`, until the watcher is dropped.
 fn start(
     dir: &Path,
     files: &[PathBuf],
@@ -89,14 +89,14 @@ fn start(
             // Our own reading is an event too.
             let changes = events.filter(|event| !event.kind.is_access());
             let paths: BTreeSet<_> = changes.flat_map(|event| event.paths).collect();
-            // Files that nobody subscribed to have no topic.
+            // Files without handlers have no topic.
             for topic in paths.iter().filter_map(|path| topics.get(path)) {
                 match fs::read_to_string(topic.key()) {
                     Ok(content) if last.get(topic.key()) == Some(&content) => {}
                     Ok(content) => {
                         println!("{} changed", name(topic.key()));
                         let reload = Reload { content };
-                        // Nobody has to listen.
+                        // The receiver may be gone.
                         let _ = told.send(topic.notify(&reload));
                         last.insert(topic.key().clone(), reload.content);
                     }
@@ -110,11 +110,11 @@ fn start(
     Ok((watcher, deliveries))
 }
 
-/// Edits two files as a user would, and checks what comes of it.
+/// Edits two files as a user would, and checks the deliveries.
 fn demonstrate() -> Result<(), Box<dyn Error>> {
     const PATIENCE: Duration = Duration::from_secs(4);
     let temp = tempfile::tempdir()?;
-    // Events bear real paths, and the way to a temporary directory may be a link.
+    // Events carry real paths, and the path of a temporary directory may contain a link.
     let dir = temp.path().canonicalize()?;
     let files = ["app.toml", "limits.toml"].map(|name| dir.join(name));
     for file in &files {
@@ -128,9 +128,9 @@ fn demonstrate() -> Result<(), Box<dyn Error>> {
         (&files[1], "connections = 300", 0),
     ] {
         if panicked != 0 {
-            println!("(a wrong value, on purpose: one handler panics, the others go on)");
+            println!("(a wrong value, on purpose: one handler panics, the others still run)");
         }
-        // As editors do it: nobody meets half a file.
+        // As editors do it: no reader sees half a file.
         fs::write(dir.join("draft"), content)?;
         fs::rename(dir.join("draft"), file)?;
         let none = |error| format!("no reload of {} within {PATIENCE:?}: {error}", name(file));
@@ -150,7 +150,7 @@ fn demonstrate() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Lets the user edit a file, or those that are in a directory by now.
+/// Lets the user edit a file, or the files that are in a directory now.
 fn watch(path: &Path) -> Result<(), Box<dyn Error>> {
     let path = path.canonicalize()?;
     let (mut dir, mut files) = (&*path, Vec::new());

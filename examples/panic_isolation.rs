@@ -1,4 +1,5 @@
-//! Isolation: a handler that panics disturbs no other, and somebody is told which it was.
+//! Isolation: a handler that panics does not affect the others, and `on_panic` reports which it
+//! was.
 
 use std::collections::HashSet;
 use std::panic;
@@ -12,7 +13,7 @@ struct Order {
 }
 
 fn main() {
-    // `on_panic` says it in one line.
+    // `on_panic` prints one line instead.
     panic::set_hook(Box::new(|_| {}));
 
     let topics = TopicRegistry::<String, Order>::new();
@@ -22,7 +23,7 @@ fn main() {
         let (message, location) = (info.message().unwrap_or("?"), info.registered_at());
         let line = location.line();
         println!("  panic in {topic}: {message} (registered on line {line})");
-        // A second time is once too often.
+        // A handler that panics for the second time is removed.
         if !told.lock().unwrap().insert(info.handler_id()) {
             let gone = same.unregister(topic, info.handler_id());
             println!("  removed: {gone}");

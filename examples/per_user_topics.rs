@@ -1,4 +1,4 @@
-//! Topics that come and go: one for each user who is there, and none for anybody else.
+//! Short-lived topics: one for each connected user, and none for other users.
 
 use topic_registry::{HandlerGuard, TopicRegistry};
 
@@ -37,19 +37,19 @@ fn main() {
 
     let phone = Session::open(&messages, 7, "phone");
     let laptop = Session::open(&messages, 7, "laptop");
-    println!("7 is there twice:");
+    println!("7 has two devices:");
     send(7, 8, "tea?");
     drop(phone);
-    println!("7 is there once:");
+    println!("7 has one device:");
     send(7, 8, "tea!");
-    println!("8 is not there, and that leaves nothing behind:");
+    println!("8 is not connected, and the message leaves no topic behind:");
     send(8, 7, "with milk");
     println!("  topics: {:?}", messages.keys());
     drop(laptop);
 
     let open = |user| Session::open(&messages, user, "phone");
     let sessions: Vec<_> = (0..USERS).map(open).collect();
-    println!("{USERS} users came: {} topics", messages.len());
+    println!("{USERS} users connected: {} topics", messages.len());
     drop(sessions);
-    println!("and went: {} topics", messages.len());
+    println!("all disconnected: {} topics", messages.len());
 }

@@ -1,4 +1,4 @@
-//! Plugins: loaded, asked for a veto, paused, and unloaded for good, while commands go on.
+//! Plugins that are loaded, can veto commands, are paused, and are unloaded while commands run.
 
 use std::cell::Cell;
 use std::ops::ControlFlow::{Break, Continue};
@@ -12,7 +12,7 @@ struct Command {
     refused: Cell<Option<&'static str>>,
 }
 
-/// What a plugin needs, and what must not go while one of its calls runs.
+/// The library of a plugin, which must not be closed while one of its calls runs.
 struct Library(&'static str);
 
 impl Drop for Library {
@@ -53,7 +53,8 @@ impl Plugin {
         }
     }
 
-    /// Removes all handlers, then waits until no call is inside of one and the library is closed.
+    /// Removes all handlers, then waits until no call is inside one of them and the library is
+    /// closed.
     fn unload(self) -> Result<(), JoinError> {
         JoinGuard::join_all(self.guards)
     }

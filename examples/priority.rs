@@ -1,4 +1,4 @@
-//! Order: higher priorities first, equal ones in the order of registration.
+//! Order: higher priorities run first, equal ones in the order of registration.
 
 use topic_registry::SyncRegistry;
 
@@ -9,13 +9,13 @@ const LAST: i32 = -100;
 fn main() {
     let shutdown = SyncRegistry::<str>::new();
 
-    // In whatever order the components start ...
+    // Whatever the order in which the components start ...
     shutdown.register_with_priority(LAST, |_| println!("  close the log"));
     shutdown.register(|_| println!("  store the index"));
     shutdown.register_with_priority(FIRST, |reason| println!("  stop listening: {reason}"));
     shutdown.register(|_| println!("  store the cache"));
 
-    // ... they end in this one.
+    // ... they shut down in this one.
     println!("shutdown:");
     shutdown.notify("asked by the user");
 
@@ -25,8 +25,8 @@ fn main() {
         println!("  at {priority:>4}, registered on line {line}");
     }
 
-    // Between two neighbours there is room for more.
+    // There is room for more between two priorities.
     shutdown.register_with_priority(FIRST - 1, |_| println!("  wait for running requests"));
-    println!("shutdown, with one step more:");
+    println!("shutdown, with one more step:");
     shutdown.notify("asked by the system");
 }

@@ -1,4 +1,4 @@
-//! A graceful end: async handlers finish what they have begun, and start nothing more.
+//! Graceful shutdown: async handlers finish what they have begun, and start nothing more.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use topic_registry::{AsyncJoinGuard, AsyncTopicRegistry};
 
-/// Writes uploads to its store, which must not be closed under a write.
+/// A service that writes uploads to its store, which must not be closed during a write.
 struct Service {
     guards: Vec<AsyncJoinGuard>,
     written: Arc<AtomicUsize>,
@@ -30,7 +30,8 @@ impl Service {
         Self { guards, written }
     }
 
-    /// Waits until no write is under way. What is notified from now on finds no handler.
+    /// Stops the service, and waits until no write is in progress. Events from now on find no
+    /// handler.
     async fn stop(self) {
         // `join` removes the handler at once, so all are removed before the first is waited for.
         let joins: Vec<_> = self.guards.into_iter().map(AsyncJoinGuard::join).collect();
@@ -61,7 +62,7 @@ async fn main() {
         upload.await.expect("a dispatch ends by itself");
     }
 
-    println!("an upload after the end:");
+    println!("an upload after the shutdown:");
     let late = topics.notify("upload", "late.txt").await;
     println!("  {} handlers were called", late.called());
 }

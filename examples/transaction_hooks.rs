@@ -1,4 +1,4 @@
-//! Veto: hooks before a commit may stop it, those after it hear only of what was committed.
+//! Veto: hooks before a commit can stop it; hooks after it only receive what was committed.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow::{Break, Continue};
@@ -29,7 +29,7 @@ impl Bank {
         let Transfer { from, to, amount } = *transfer;
         println!("{from} to {to}, {amount}:");
         let checked = self.before.notify(transfer);
-        // Also if a hook panicked: it has not agreed.
+        // Even if a hook panicked: it has not agreed.
         if checked.stopped() {
             println!("  refused, after {} of the hooks", checked.called());
             return false;
@@ -61,7 +61,7 @@ fn main() {
     before.options().priority(-10).register_interceptor(|transfer| {
         assert_ne!(
             transfer.to, "Mallory",
-            "on purpose: a hook that panics refuses, too"
+            "on purpose: a hook that panics also refuses"
         );
         Continue(())
     });

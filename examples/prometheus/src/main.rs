@@ -1,4 +1,4 @@
-//! Metrics: serves topics, handlers and panics of a registry to Prometheus, and scrapes itself
+//! Metrics: exports the topics, handlers and panics of a registry to Prometheus, and scrapes itself
 //! once.
 //!
 //! ```text
@@ -17,7 +17,7 @@ use topic_registry::TopicRegistry;
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the page must say when everything below has happened.
+/// The lines that the page must contain when everything below has happened.
 const EXPECTED: [&str; 4] = [
     r#"topic_registry_topics{registry="bus"} 2"#,
     r#"topic_registry_handlers{registry="bus"} 4"#,
@@ -25,7 +25,7 @@ const EXPECTED: [&str; 4] = [
     "orders_total 2",
 ];
 
-/// Uses some topics; what is returned keeps them.
+/// Uses some topics, and returns them to keep them alive.
 fn use_topics() -> TopicRegistry<String, u32> {
     // The name is the label of its metrics.
     let topics = TopicRegistry::<String, u32>::builder().name("bus").build();
@@ -34,8 +34,8 @@ fn use_topics() -> TopicRegistry<String, u32> {
     });
     topics.register("orders", |count| println!("an order of {count}"));
     topics.register("users", |user| println!("user {user} is there"));
-    // Notifications are not counted, as they shall cost nothing. Who wants a count has a
-    // handler for it.
+    // Notifications are not counted, because counting them would cost time. If you need a count,
+    // register a handler for it.
     topics.register_with_priority("orders", i32::MIN, |_| {
         metrics::counter!("orders_total").increment(1);
     });
@@ -47,7 +47,7 @@ fn use_topics() -> TopicRegistry<String, u32> {
 }
 
 fn serve(address: SocketAddr) -> Result<(), Box<dyn Error>> {
-    // Before the topics are made: they keep what they got from the recorder then.
+    // Before the topics are built: they keep the metric handles that the recorder returns then.
     PrometheusBuilder::new()
         .with_http_listener(address)
         .install()
@@ -70,13 +70,13 @@ fn serve(address: SocketAddr) -> Result<(), Box<dyn Error>> {
     )
 }
 
-/// A port that nobody uses, at least until somebody else asks.
+/// Returns an address whose port is free, at least until another program takes it.
 fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 fn main() -> ExitCode {
-    // They are counted.
+    // Panics are counted instead.
     panic::set_hook(Box::new(|_| {}));
     let arguments: Vec<_> = env::args().skip(1).collect();
     let (outcome, status) = match arguments.as_slice() {
