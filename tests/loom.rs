@@ -177,6 +177,11 @@ fn an_observer_that_has_ended_is_not_called() {
         "end beside edges",
         interleavings::end_an_observer_beside_edges,
     );
+    explore_up_to(
+        Some(3),
+        "end beside that of the topics",
+        interleavings::end_an_observer_beside_the_end_of_its_topics,
+    );
 }
 
 #[test]

@@ -92,6 +92,7 @@ fn each_observer_hears_its_own_edges() {
 #[test]
 fn an_observer_that_has_ended_is_not_called() {
     explore(interleavings::end_an_observer_beside_edges);
+    explore(interleavings::end_an_observer_beside_the_end_of_its_topics);
 }
 
 #[test]

@@ -118,9 +118,10 @@ impl<T> Observers<T> {
             let least = leasts.min().unwrap_or(usize::MAX);
             self.least.store(least, Ordering::Release);
         }
-        drop(observers);
-        // For threads that found the observer before.
+        // For threads that found the observer before. Under the lock, so that a guard that finds its
+        // observer ended, with the topics, also returns after this.
         ended.has_ended.store(true, Ordering::Release);
+        drop(observers);
         drop_share(ended, thrown);
         true
     }

@@ -499,10 +499,14 @@ impl End {
         }
     }
 
+    /// Whether this thread has learned it.
+    fn is_known(&self) -> bool {
+        self.learned.lock().unwrap().contains(&thread::current().id())
+    }
+
     /// What the observer does.
     fn called(&self) {
-        let learned = self.learned.lock().unwrap().contains(&thread::current().id());
-        assert!(!learned, "called after its end");
+        assert!(!self.is_known(), "called after its end");
         // It may be called again by this thread, which has more to tell.
         self.learn();
     }
@@ -542,6 +546,31 @@ pub(crate) fn end_an_observer_beside_edges() {
     assert_eq!(topics.panic_count(), 0, "called after its end");
     check_edges(&edges, false);
     drop(learns);
+    end.was_let_go();
+}
+
+/// The guard of an observer is dropped while the topics go and end it, and a handle that outlives them has
+/// two edges to report. Who has learned in the first call that the guard is gone makes no second one.
+pub(crate) fn end_an_observer_beside_the_end_of_its_topics() {
+    let (topics, end, late) = (Topics::new(), End::new(), Count::default());
+    let handle = topics.handle(0);
+    let (same, called, told) = (handle.clone(), end.clone(), late.clone());
+    let observer = topics.observe_interest(move |_, _| {
+        if called.is_known() {
+            told.up();
+        }
+        same.clear();
+        called.learn();
+    });
+    let ends = end.clone();
+    together(vec![
+        Box::new(move || drop(topics)),
+        Box::new(move || ends.drop_guard(observer)),
+        Box::new(move || {
+            handle.register(|_| {});
+        }),
+    ]);
+    assert_eq!(late.get(), 0, "called after its end");
     end.was_let_go();
 }
 
