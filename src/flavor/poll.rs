@@ -71,20 +71,24 @@ where
         match call.run(|| call.handler().start(event, context)) {
             Ok(outcome) => Ok(outcome),
             Err(pending) => Err(Box::pin(WrappedFuture::<_, E> {
-                pending,
+                pending: Some(pending),
                 call,
-                handler: PhantomData,
+                event: PhantomData,
             })),
         }
     }
 }
 
 /// A pending future of a wrapped handler.
-struct WrappedFuture<'e, C, E: ?Sized> {
-    pending: Pending<'e>,
-    // Declared after the future, so dropped after it.
+struct WrappedFuture<'e, C, E>
+where
+    C: Call<dyn AsyncHandler<E>>,
+    E: ?Sized + 'static,
+{
+    // `None` only while it is dropped.
+    pending: Option<Pending<'e>>,
     call: C,
-    handler: PhantomData<fn(&E)>,
+    event: PhantomData<fn(&E)>,
 }
 
 impl<C, E> Future for WrappedFuture<'_, C, E>
@@ -96,7 +100,20 @@ where
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let Self { pending, call, .. } = &mut *self;
+        let pending = pending.as_mut().expect("taken only by its own destructor");
         call.run(|| pending.as_mut().poll(context))
+    }
+}
+
+/// The future, and what its destructor throws, is dropped before the call ends.
+impl<C, E> Drop for WrappedFuture<'_, C, E>
+where
+    C: Call<dyn AsyncHandler<E>>,
+    E: ?Sized + 'static,
+{
+    fn drop(&mut self) {
+        let pending = self.pending.take();
+        self.call.handler().header().discard(pending);
     }
 }
 

@@ -202,6 +202,38 @@ mod asynchronous {
         assert!(registry.is_empty());
     }
 
+    #[test]
+    fn what_the_destructor_of_a_future_throws_is_dropped_when_a_join_ends() {
+        struct Joiner(Log<&'static str>);
+        impl Wake for Joiner {
+            fn wake(self: Arc<Self>) {
+                self.0.push("joined");
+            }
+        }
+        let (registry, log) = (AsyncRegistry::<u32>::new(), Log::new());
+        let reported = log.clone();
+        registry.on_panic(move |_| reported.push("reported"));
+        let thrown = log.clone();
+        let joinable = registry.options().joinable().register(move |_| {
+            let log = thrown.clone();
+            let throws = OnDrop(move || {
+                let log = log.clone();
+                std::panic::panic_any(OnDrop(move || log.push("dropped")));
+            });
+            async move {
+                let _throws = throws;
+                future::pending::<()>().await;
+            }
+        });
+        let mut dispatch = Box::pin(registry.notify(&0));
+        assert!(poll(dispatch.as_mut(), &Arc::default()).is_pending());
+        let mut join = pin!(joinable.join());
+        let joiner = Waker::from(Arc::new(Joiner(log.clone())));
+        assert!(join.as_mut().poll(&mut Context::from_waker(&joiner)).is_pending());
+        drop(dispatch);
+        assert_eq!(log.take(), ["reported", "dropped", "joined"]);
+    }
+
     /// One that fails to wake must neither unwind into a dispatch nor keep others from leaving.
     #[test]
     fn a_waker_that_panics_goes_no_further() {
