@@ -216,12 +216,12 @@ mod asynchronous {
         let thrown = log.clone();
         let joinable = registry.options().joinable().register(move |_| {
             let log = thrown.clone();
-            let throws = OnDrop(move || {
+            let bomb = OnDrop(move || {
                 let log = log.clone();
                 std::panic::panic_any(OnDrop(move || log.push("dropped")));
             });
             async move {
-                let _throws = throws;
+                let _throws = bomb;
                 future::pending::<()>().await;
             }
         });
