@@ -3,13 +3,13 @@
 use std::fmt;
 use std::future::{self, Future};
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 use std::task::Poll;
 
 use crate::HandlerId;
 use crate::guard::Registration;
 use crate::join::Gateway;
-use crate::join::gate::Gated;
+use crate::join::gate::{self, Gated};
 
 /// A guard of an async handler, which can wait until no future of the handler is alive and its
 /// closure has been dropped.
@@ -70,10 +70,7 @@ impl AsyncJoinGuard {
     /// handler.
     pub fn join(self) -> impl Future<Output = ()> + Send + Sync + 'static {
         self.remove();
-        let gate = self.gate.upgrade();
-        if let Some(gate) = &gate {
-            Arc::clone(gate).close();
-        }
+        let gate = gate::close(&self.gate);
         future::poll_fn(move |context| match &gate {
             Some(gate) if !gate.is_empty_or_wakes(context.waker()) => Poll::Pending,
             _ => Poll::Ready(()),

@@ -5,7 +5,8 @@
 //! gate's reference. So when the gate is closed and nothing is inside, the closure has been
 //! dropped. Once the gate is closed, no call enters any more.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::atomic::{Ordering, fence};
+use std::sync::{Arc, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Instant;
 
@@ -66,6 +67,18 @@ pub(crate) trait Gated: Send + Sync {
         expect(dead_code, reason = "only tasks wait that way")
     )]
     fn is_empty_or_wakes(&self, waker: &Waker) -> bool;
+}
+
+/// Closes a gate, and returns it; `None` if it is gone, and with it the handler.
+pub(crate) fn close(gate: &Weak<dyn Gated>) -> Option<Arc<dyn Gated>> {
+    let gate = gate.upgrade();
+    match &gate {
+        Some(gate) => Arc::clone(gate).close(),
+        // For the releases of those who owned it, one of whom dropped the handler: `upgrade` finds that there
+        // is no owner by a relaxed load.
+        None => fence(Ordering::Acquire),
+    }
+    gate
 }
 
 impl<H: Handler + ?Sized> Gate<H> {

@@ -133,11 +133,7 @@ impl JoinGuard {
 
     fn wait(&self, deadline: Option<Instant>) -> Result<(), JoinError> {
         self.remove();
-        let Some(gate) = self.gate.upgrade() else {
-            return Ok(());
-        };
-        Arc::clone(&gate).close();
-        wait(&gate, deadline)
+        gate::close(&self.gate).map_or(Ok(()), |gate| wait(&gate, deadline))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Removals that are waited for.
 
+use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
@@ -423,6 +424,35 @@ fn removed_in_another_way_its_closure_goes_at_once_and_join_has_nothing_to_wait_
     let joinable = Registry::new().options().joinable().register(owning(Arc::clone(&alive)));
     assert_eq!(Arc::strong_count(&alive), 1, "gone with the registry");
     assert_eq!(joinable.join(), Ok(()));
+}
+
+/// It cannot fail but where races are looked for: under miri or a sanitizer.
+#[test]
+fn what_the_destructor_of_the_closure_did_happened_before_join_returns() {
+    struct Used(UnsafeCell<u32>);
+    // SAFETY: the closure uses it before the join, and this thread after it.
+    unsafe impl Sync for Used {}
+    let (registry, used) = (Registry::new(), Arc::new(Used(UnsafeCell::new(0))));
+    let (theirs, is_gone) = (Arc::clone(&used), Arc::new(AtomicBool::new(false)));
+    // SAFETY: as above.
+    let owned = OnDrop(move || unsafe { *theirs.0.get() += 1 });
+    let joinable = registry.options().joinable().register(move |_| _ = &owned);
+    let (removed, gone) = (registry.clone(), Arc::clone(&is_gone));
+    let removal = thread::spawn(move || {
+        removed.clear();
+        // Relaxed, so that nothing but the join says what happened before.
+        gone.store(true, Ordering::Relaxed);
+        removed
+    });
+    within("the removal to be made", move || {
+        while !is_gone.load(Ordering::Relaxed) {
+            thread::yield_now();
+        }
+        assert_eq!(joinable.join_timeout(Duration::ZERO), Ok(()));
+        // SAFETY: as above.
+        assert_eq!(unsafe { *used.0.get() }, 1);
+    });
+    removal.join().unwrap();
 }
 
 #[test]
