@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::{self, Future};
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 
 use crate::HandlerId;
@@ -70,9 +70,9 @@ impl AsyncJoinGuard {
     /// handler.
     pub fn join(self) -> impl Future<Output = ()> + Send + Sync + 'static {
         self.remove();
-        let gate = gate::close(&self.gate);
+        let gate = gate::close(&self.gate).map(Waiting);
         future::poll_fn(move |context| match &gate {
-            Some(gate) if !gate.is_empty_or_wakes(context.waker()) => Poll::Pending,
+            Some(Waiting(gate)) if !gate.is_empty_or_wakes(context.waker()) => Poll::Pending,
             _ => Poll::Ready(()),
         })
     }
@@ -91,5 +91,15 @@ impl RefUnwindSafe for AsyncJoinGuard {}
 impl fmt::Debug for AsyncJoinGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("AsyncJoinGuard").field(&self.id()).finish()
+    }
+}
+
+/// The gate that a task waits for. When the task waits no longer, a handler whose future lives on must
+/// neither wake nor keep it.
+struct Waiting(Arc<dyn Gated>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.forget_waker();
     }
 }

@@ -67,6 +67,13 @@ pub(crate) trait Gated: Send + Sync {
         expect(dead_code, reason = "only tasks wait that way")
     )]
     fn is_empty_or_wakes(&self, waker: &Waker) -> bool;
+
+    /// Forgets the task that waited, which waits no longer.
+    #[cfg_attr(
+        not(feature = "async"),
+        expect(dead_code, reason = "only tasks wait that way")
+    )]
+    fn forget_waker(&self);
 }
 
 /// Closes a gate, and returns it; `None` if it is gone, and with it the handler.
@@ -156,6 +163,11 @@ impl<H: Handler + ?Sized + 'static> Gated for Gate<H> {
         drop(state);
         drop(unused);
         is_empty
+    }
+
+    fn forget_waker(&self) {
+        let waker = self.lock().waker.take();
+        catch_and_discard(|| drop(waker));
     }
 }
 

@@ -203,6 +203,20 @@ mod asynchronous {
     }
 
     #[test]
+    fn a_task_that_joins_no_longer_is_neither_woken_nor_kept() {
+        let registry = AsyncRegistry::<u32>::new();
+        let joinable = registry.options().joinable().register(|_| future::pending());
+        let mut dispatch = Box::pin(registry.notify(&0));
+        assert!(poll(dispatch.as_mut(), &Arc::default()).is_pending());
+        let (mut join, joiner) = (Box::pin(joinable.join()), Arc::new(Wakes::default()));
+        assert!(poll(join.as_mut(), &joiner).is_pending());
+        drop(join);
+        assert_eq!(Arc::strong_count(&joiner), 1, "the handler keeps a waker");
+        drop(dispatch);
+        assert_eq!(joiner.take(), 0);
+    }
+
+    #[test]
     fn what_the_destructor_of_a_future_throws_is_dropped_when_a_join_ends() {
         struct Joiner(Log<&'static str>);
         impl Wake for Joiner {
