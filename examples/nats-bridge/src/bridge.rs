@@ -1,4 +1,4 @@
-//! [`Bridge`]: what one process publishes, the handlers of all hear.
+//! [`Bridge`]: events that one process publishes reach the handlers of all processes.
 
 use std::{future::ready, sync::Arc, time::Duration};
 
@@ -11,17 +11,18 @@ use crate::event::{Counts, Event, Reports};
 use crate::network::{Outgoing, dispatch, serve};
 use crate::{Codec, Error, Options, number::HEADER_LEN};
 
-/// Joins the topics of this process to those of all others that have a bridge to the same server.
+/// A bridge between the topics of this process and those of all others with a bridge to the same
+/// server.
 ///
-/// It keeps the topics alive. Dropping it ends it, without waiting, and can be done anywhere, also
-/// by a handler: once that has returned, no message starts to notify a topic, unless one is about
-/// to. Its thread, its tasks, its connection and with that its subscriptions end by themselves;
-/// what is queued is still sent if the server is there and the runtime goes on. To be sure of that,
-/// wait for [`settled`](Self::settled) before.
+/// It keeps the topics alive. Dropping it ends it without waiting, and can be done anywhere, even
+/// in a handler: once the drop has returned, no message starts to notify a topic, unless one is
+/// about to. Its thread, its tasks, its connection and thereby its subscriptions end by themselves;
+/// queued messages are still sent if the server is reachable and the runtime keeps running. To be
+/// sure of that, await [`settled`](Self::settled) before the drop.
 #[derive(Debug)]
 pub struct Bridge<K: Key, E: ?Sized + 'static, C> {
-    // Nothing else is joined when the bridge is dropped: it may be a handler that drops it, and others
-    // may block. The task ends when it has emptied the queue, and then the inbox does, and the thread.
+    // The drop waits for nothing else: a handler may drop the bridge, and other handlers may block.
+    // The task ends when it has emptied the queue; then the inbox ends, and then the thread.
     _interest: ObserverGuard,
     topics: TopicRegistry<K, E>,
     codec: Arc<C>,
@@ -30,34 +31,36 @@ pub struct Bridge<K: Key, E: ?Sized + 'static, C> {
     client: Client,
 }
 
-/// Where a message to other processes is.
+/// The state of a message to other processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remote {
-    /// On its way: the connection is up. If that breaks just now, the message may be lost.
+    /// The message is on its way: the connection is up. If it breaks at this moment, the message
+    /// may be lost.
     Sent,
-    /// In the queue: the connection is down. It is sent when that is back.
+    /// The message is in the queue: the connection is down. It is sent after the reconnect.
     Queued,
-    /// Nowhere: the queue is full. Other processes never hear of it.
+    /// The message was dropped: the queue is full. Other processes never receive it.
     Dropped,
 }
 
-/// The payload of an event has so many bytes, which are more than the server allows.
+/// The error for a payload that is larger than the server allows: its bytes, and the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a payload of {0} bytes is larger than {1}, which the server allows")]
 pub struct TooLarge(pub usize, pub usize);
 
 impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
-    /// Connects the topics, those that have handlers already and those to come.
+    /// Connects the topics, including those that already have handlers.
     ///
-    /// A server is an address such as `"nats://host:4222"`, or `tls://` for an encrypted connection;
-    /// several go in a `Vec`. The current `tokio` runtime serves the connection.
+    /// A server is an address such as `"nats://host:4222"`, or `tls://` for an encrypted
+    /// connection; pass several in a `Vec`. The current `tokio` runtime serves the connection.
     ///
-    /// A client that is connected already is not accepted: it does not tell whether it echoes, nor
-    /// what happens to it.
+    /// An already connected client is not accepted: it does not reveal whether it echoes, nor
+    /// report its events.
     ///
     /// # Errors
     ///
-    /// If there is no server at this time, or it will not have us. Later it may come and go.
+    /// If the server is not reachable now, or refuses the connection. Later, it may disconnect and
+    /// reconnect.
     ///
     /// # Panics
     ///
@@ -78,7 +81,7 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
         let client = client.connect(servers).await?;
         let (queue, outgoing) = mpsc::channel(options.queue_capacity);
         let (record, edges) = mpsc::unbounded_channel();
-        // Enough that neither the tasks nor the thread of the handlers waits at each message.
+        // Enough so that neither the tasks nor the thread of the handlers waits at each message.
         let (inbox, incoming) = mpsc::channel(256);
 
         let (own, alive, told) = (topics.clone(), Arc::downgrade(&codec), reports.clone());
@@ -87,7 +90,7 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
         tokio::spawn(serve(own, told, options.subject, inbox, edges, outgoing));
 
         let interest = topics.observe_interest(move |key, interest| {
-            // Nobody takes it when the bridge is over.
+            // It has no receiver any more when the bridge has ended.
             let _ = record.send((key.clone(), interest));
         });
         Ok(Self {
@@ -100,10 +103,12 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
         })
     }
 
-    /// Notifies the handlers in this process, then [sends](Self::send) the event to the others.
+    /// Notifies the handlers in this process, then [sends](Self::send) the event to other
+    /// processes.
     ///
-    /// Does not wait for the network. When others hear, all handlers here have; and what those
-    /// published in turn on this thread, others hear before, if it has the same subject.
+    /// Does not wait for the network. All handlers here have run before other processes receive the
+    /// event. Events that these handlers publish on this thread under the same subject are received
+    /// before it.
     ///
     /// # Errors
     ///
@@ -114,8 +119,8 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
         self.send(key, event)
     }
 
-    /// Sends an event to other processes only: for those who notify by a handle, or want to know
-    /// what the handlers here made of it.
+    /// Sends an event to other processes only: for callers that notify by a handle, or need the
+    /// `Delivery` of the handlers here.
     ///
     /// # Errors
     ///
@@ -134,9 +139,9 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
         Ok(if is_up { Remote::Sent } else { Remote::Queued })
     }
 
-    /// Waits until the server has the subscriptions of all topics that have handlers by now, no
-    /// others, and what was published before. In a cluster, that is the server that the bridge is
-    /// connected to; the others have it soon after.
+    /// Waits until the server has the subscriptions of exactly the topics that have handlers now,
+    /// and all messages that were published before. In a cluster, this is the server that the
+    /// bridge is connected to; the other servers follow soon after.
     ///
     /// # Errors
     ///
@@ -152,13 +157,13 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
         timeout(limit, confirmed).await?
     }
 
-    /// Returns what has happened so far, and how often.
+    /// Returns the counts of what has happened so far.
     pub fn counts(&self) -> Counts {
         self.reports.count(|counts| *counts)
     }
 
-    /// Returns where to register callbacks for what happens. They are called on threads of the
-    /// runtime, so they must not block.
+    /// Returns the registry for callbacks that receive events of the bridge. They are called on
+    /// threads of the runtime, so they must not block.
     pub fn events(&self) -> &SyncRegistry<Event> {
         &self.reports.events
     }

@@ -2,18 +2,18 @@
 
 use std::borrow::Borrow;
 
-/// What a codec or the client says is wrong.
+/// The error of a codec or the client.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Converts events to the payloads of messages and back.
+/// A conversion of events to the payloads of messages and back.
 ///
-/// All processes that share a subject need the same one. Payloads come from outside: `decode` has
-/// to expect anything. If it panics, that counts as an error.
+/// All processes that share a subject need the same codec. Payloads are untrusted: `decode` has to
+/// expect any input. If it panics, that counts as an error.
 pub trait Codec<E: ?Sized>: Send + Sync + 'static {
-    /// Writes an event.
+    /// Encodes an event.
     fn encode(&self, event: &E) -> Vec<u8>;
 
-    /// Reads an event, which may borrow from the payload.
+    /// Decodes an event, which may borrow from the payload.
     ///
     /// # Errors
     ///
@@ -21,7 +21,7 @@ pub trait Codec<E: ?Sized>: Send + Sync + 'static {
     fn decode(&self, payload: &[u8]) -> Result<impl Borrow<E>, Error>;
 }
 
-/// Events that are text, as UTF-8.
+/// A codec for events that are text, as UTF-8.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Text;
 
@@ -35,9 +35,10 @@ impl Codec<str> for Text {
     }
 }
 
-/// Events of any type that `serde` can serialize and deserialize, as JSON.
+/// A codec for events of any type that `serde` can serialize and deserialize, as JSON.
 ///
-/// Publishing an event panics if JSON cannot express it: a map whose keys are no strings.
+/// Publishing an event panics if JSON cannot express it, for example a map whose keys are not
+/// strings.
 #[cfg(feature = "json")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;

@@ -1,49 +1,50 @@
-//! [`Event`] and [`Counts`]: what a bridge notices, and how often.
+//! [`Event`] and [`Counts`]: what happens to a bridge, and how often.
 
 use std::sync::{Mutex, PoisonError};
 
 use topic_registry::SyncRegistry;
 
-/// What has happened to a bridge.
+/// An event of a bridge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// What the client says: the connection is gone, or there again with all subscriptions, perhaps
-    /// through another server; messages were discarded because too many waited for the handlers; an
-    /// attempt to reconnect has failed, or a permission is missing.
+    /// A report of the client: the connection is lost, or restored with all subscriptions, perhaps
+    /// to another server; messages were discarded because too many were waiting for the handlers;
+    /// an attempt to reconnect has failed, or a permission is missing.
     Client(async_nats::Event),
-    /// So many messages that another bridge sent on this subject have not arrived.
+    /// This many messages that another bridge sent on this subject have not arrived.
     Missed(async_nats::Subject, u32),
-    /// A message on this subject was discarded because the codec, which says why, cannot read it.
+    /// A message on this subject was discarded because the codec cannot decode it, for the given
+    /// reason.
     Undecodable(async_nats::Subject, String),
 }
 
-/// What a bridge has done so far, and how often something has happened to it.
+/// Counts of what a bridge has done so far, and of what has happened to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Messages handed to the connection. Those on their way when it breaks are lost, or not; the
-    /// bridges that missed them count them.
+    /// Messages passed to the connection. Messages that are on their way when it breaks may be
+    /// lost; bridges that miss them count them.
     pub sent: u64,
     /// Messages that were not sent.
     pub dropped: u64,
-    /// Messages that topics were notified of.
+    /// Messages of which topics were notified.
     pub received: u64,
-    /// Messages that other bridges sent while this one had the subject subscribed, and that did not
-    /// arrive, whatever the cause: slow handlers, a broken connection, a server that went down.
+    /// Messages that other bridges sent while this bridge was subscribed to the subject, and that
+    /// did not arrive, whatever the cause: slow handlers, a broken connection, a server failure.
     ///
-    /// Noticed when the next message of the same bridge and subject arrives, by its number.
-    /// Messages of other programs have none, and are not missed.
+    /// Detected when the next message of the same bridge and subject arrives, by its number.
+    /// Messages of other programs have no number, so their loss is not detected.
     pub missed: u64,
-    /// Messages that were discarded because the codec cannot read them.
+    /// Messages that were discarded because the codec cannot decode them.
     pub undecodable: u64,
-    /// Reports of the client that it has discarded messages because too many waited. When it
+    /// Reports of the client that it has discarded messages because too many were waiting. When it
     /// discards many at once, it reports only some.
     pub slow_consumers: u64,
-    /// How often the connection was made: the first time, and each time that it came back.
+    /// How often the connection was established, including reconnects.
     pub connects: u64,
 }
 
-/// Counts, logs and reports.
+/// The counts of a bridge, and the callbacks for its events, which are also logged.
 #[derive(Debug, Default)]
 pub(crate) struct Reports {
     pub(crate) events: SyncRegistry<Event>,

@@ -1,8 +1,3 @@
-// Where links of the README lead to from here: of two definitions the first one counts.
-//! [escaped]: escape
-//! [counted]: Counts
-//! [`Codec`]: Codec
-//! [`Text`]: Text
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 

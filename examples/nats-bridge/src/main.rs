@@ -1,4 +1,4 @@
-//! Two processes that talk through NATS, and end.
+//! A demonstration: two processes that exchange messages through NATS, and end.
 //!
 //! ```text
 //! cargo run --release -p topic-registry-nats
@@ -22,14 +22,15 @@ use topic_registry_nats::{Bridge, Options, Text};
 
 const USAGE: &str = "usage: topic-registry-nats (it takes no arguments, but NATS_URL)";
 
-/// What makes the program the other process: it answers each `ping` by a `pong` of the same text.
+/// The argument that makes the program the other process, which answers each `ping` by a `pong` of
+/// the same text.
 const PEER: &str = "--peer";
 
-/// How long an answer may take.
+/// The time limit for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 type Topics = TopicRegistry<String, str>;
-/// A bridge, and the runtime that serves it on a thread of its own.
+/// A bridge, and the runtime that serves it on a separate thread.
 struct Link(Bridge<String, str, Text>, Handle);
 
 fn main() -> ExitCode {
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Connects to where the user means; or says why not, without their password.
+/// Connects to the server that the user has chosen. An error message does not contain the password.
 fn connect(topics: &Topics) -> Result<Link, String> {
     let url = env::var_os("NATS_URL").unwrap_or_else(|| "nats://127.0.0.1:4222".into());
     let url = url.to_string_lossy();
@@ -91,14 +92,14 @@ fn settle(Link(bridge, runtime): &Link) -> Result<(), String> {
     settled.map_err(|why| format!("the server does not answer: {why}"))
 }
 
-/// Asks the other process a few things, and prints what comes of it.
+/// Sends some questions to the other process, and prints the results.
 fn demonstrate(link: &Arc<Link>, topics: &Topics) -> Result<(), String> {
     let (sender, answers) = mpsc::channel();
     let _guards = [
         topics.register_guard("ping", |text| println!("  here:  {text:?} on \"ping\"")),
         topics.register_guard("pong", move |text| {
             println!("  there: {text:?} on \"pong\"");
-            // Nobody waits for it if it comes too late.
+            // If it comes too late, it has no receiver any more.
             let _ = sender.send(text.to_owned());
         }),
     ];
@@ -120,34 +121,36 @@ fn demonstrate(link: &Arc<Link>, topics: &Topics) -> Result<(), String> {
     Ok(())
 }
 
-/// Is the other process, until stdin ends, as it also does if its parent dies.
+/// Runs the other process, until stdin ends, which also happens if its parent dies.
 fn answer(link: &Arc<Link>, topics: &Topics) -> Result<(), String> {
     let heard = Arc::new(Tally::default());
     let (tally, answers) = (Arc::clone(&heard), Arc::clone(link));
     let guard = topics.register_guard("ping", move |text| {
         tally.count(text);
-        // What becomes of it is counted.
+        // The result is counted.
         let _ = answers.0.publish("pong", text);
     });
     settle(link)?;
     println!("ready");
     let end = io::copy(&mut io::stdin(), &mut io::sink());
     end.map_err(|why| format!("cannot read stdin: {why}"))?;
-    // What was answered is with the server. The guard goes last: what still waits is heard.
+    // Now all answers are at the server. The guard is dropped last, so that waiting messages are
+    // still handled.
     settle(link)?;
     drop(guard);
     println!("{heard}; {:?}", link.0.counts());
     Ok(())
 }
 
-/// The other process, as seen from here.
+/// The other process, as seen from this one.
 struct Peer {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Peer {
-    /// Starts the other process; returns when it has subscribed. It gives up by itself if it cannot.
+    /// Starts the other process, and returns when it has subscribed. It gives up by itself if it
+    /// cannot.
     fn start() -> Result<Self, String> {
         let program = env::current_exe().map_err(|why| format!("cannot find myself: {why}"))?;
         let mut command = Command::new(&program);
@@ -162,7 +165,7 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Ends it; returns what it has heard.
+    /// Ends the process. Returns what it has received.
     fn end(mut self) -> Result<String, String> {
         drop(self.child.stdin.take());
         self.line("what it has heard")
@@ -182,8 +185,7 @@ impl Drop for Peer {
     }
 }
 
-/// How many texts were heard, and how many of those, being numbers, were not higher than the one
-/// before.
+/// Counts of the received texts, and of those that are numbers and not higher than the one before.
 #[derive(Default)]
 struct Tally {
     heard: AtomicU64,
@@ -192,7 +194,7 @@ struct Tally {
 }
 
 impl Tally {
-    /// Counts a text. One thread does, that of the bridge.
+    /// Counts a text. Only called on the bridge's thread.
     fn count(&self, text: &str) {
         self.heard.fetch_add(1, Ordering::Relaxed);
         let Ok(number) = text.parse::<u64>() else {
@@ -213,7 +215,7 @@ impl fmt::Display for Tally {
 }
 
 fn fail(status: u8, why: &str) -> ExitCode {
-    // One line, whatever a server says; a closed stderr is no reason to say it elsewhere.
+    // One line, whatever a server sends; if stderr is closed, the message is lost.
     let _ = writeln!(io::stderr(), "{}", why.replace(['\r', '\n'], " "));
     ExitCode::from(status)
 }

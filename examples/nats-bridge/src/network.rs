@@ -10,14 +10,15 @@ use topic_registry::{Interest, Key, TopicRegistry};
 
 use crate::{Codec, Error, event::Event, event::Reports, number};
 
-/// A key and a payload; or where the server is to answer when it has seen all before.
+/// A key and a payload; or the subject on which the server is to answer when it has everything sent
+/// before.
 pub(crate) type Outgoing<K> = Result<(K, Vec<u8>), String>;
 
-/// A message, and the key that its subject was subscribed for.
+/// A message, and the key whose subject was subscribed.
 pub(crate) type Incoming<K> = (Arc<K>, Message);
 type Inbox<K> = mpsc::Sender<Incoming<K>>;
 
-/// Serves until the bridge is dropped, and what it left in the queue is sent or cannot be.
+/// Serves until the bridge is dropped, and the rest of the queue is sent or cannot be sent.
 pub(crate) async fn serve<K: Key>(
     client: Client,
     reports: Arc<Reports>,
@@ -29,13 +30,13 @@ pub(crate) async fn serve<K: Key>(
     let (mut due, mut numbers) = (HashMap::new(), HashMap::new());
     let (mut subscriptions, mut tasks) = (HashMap::new(), JoinSet::new());
     loop {
-        // While the connection is down, everything waits here. The client would take it too,
-        // without saying when it has had too much.
+        // While the connection is down, everything waits here. The client would accept it too, but
+        // would not report when its buffer is full.
         let is_up = client.connection_state() == State::Connected;
         select! {
             biased;
-            // For one key edges alternate, so a second one undoes the first: topics that come and
-            // go while the server is away cost no memory.
+            // For one key, edges alternate, so a second one cancels the first: topics that are
+            // created and removed while the server is down cost no memory.
             Some(it) = edges.recv() => if due.remove(&it.0).is_none() { due.insert(it.0, it.1); },
             () = ready(()), if is_up && !due.is_empty() => for (key, interest) in due.drain() {
                 if interest == Interest::Gained {
@@ -43,8 +44,8 @@ pub(crate) async fn serve<K: Key>(
                     let task = receive(from, Arc::new(key.clone()), inbox.clone(), reports.clone());
                     subscriptions.insert(key, tasks.spawn(task));
                 } else if let Some(task) = subscriptions.remove(&key) {
-                    // What is dropped with the task ends the subscription, if the client has room
-                    // for the command. It has when it is flushed.
+                    // Dropping the task's subscriber unsubscribes, if the client has room for the
+                    // command. It has room after a flush.
                     let _ = client.flush().await;
                     task.abort();
                     tasks.join_next().await;
@@ -54,11 +55,13 @@ pub(crate) async fn serve<K: Key>(
                 Some(Ok((key, body))) => {
                     let to = subject(&key);
                     let header = number::next(&mut numbers, &to);
-                    // The client refuses what is no subject, or longer than a new server allows.
+                    // The client refuses invalid subjects, and payloads that are larger than a new
+                    // server allows.
                     let sent = client.publish_with_headers(to, header, body.into()).await.is_ok();
                     reports.count(|it| *if sent { &mut it.sent } else { &mut it.dropped } += 1);
                 }
-                // Nobody listens to a new subject, which the server says when it comes to that.
+                // A new subject has no subscriber, which the server reports when it gets to this
+                // message.
                 Some(Err(to)) =>
                     _ = client.publish_with_reply(client.new_inbox(), to, "".into()).await,
                 None => break,
@@ -70,7 +73,7 @@ pub(crate) async fn serve<K: Key>(
     let _ = time::timeout(Duration::from_secs(2), client.flush()).await;
 }
 
-/// Passes on the messages of a subscription. While the inbox is full they wait in the subscription,
+/// Forwards the messages of a subscription. While the inbox is full, they wait in the subscription,
 /// which holds as many as the options allow.
 async fn receive<K>(mut from: Subscriber, key: Arc<K>, inbox: Inbox<K>, reports: Arc<Reports>) {
     let mut seen = HashMap::new();
@@ -78,13 +81,13 @@ async fn receive<K>(mut from: Subscriber, key: Arc<K>, inbox: Inbox<K>, reports:
         if let Some(messages @ 1..) = number::missed(&mut seen, message.headers.as_ref()) {
             reports.report(&Event::Missed(message.subject.clone(), messages));
         }
-        // It fails when the bridge is over, and then this is aborted.
+        // It fails when the bridge has ended, and then this task is aborted.
         let _ = inbox.send((key.clone(), message)).await;
     }
 }
 
-/// Notifies the topics, on a thread that handlers may block, until the bridge is dropped and with
-/// it the codec.
+/// Notifies the topics, on a thread that handlers may block, until the bridge and with it the codec
+/// are dropped.
 pub(crate) fn dispatch<K: Key, E: ?Sized + 'static, C: Codec<E>>(
     topics: &TopicRegistry<K, E>,
     codec: &std::sync::Weak<C>,
@@ -93,8 +96,9 @@ pub(crate) fn dispatch<K: Key, E: ?Sized + 'static, C: Codec<E>>(
 ) {
     while let (Some((key, message)), Some(codec)) = (inbox.blocking_recv(), codec.upgrade()) {
         let notify = || Ok(topics.notify(&*key, codec.decode(&message.payload)?.borrow()));
-        // What handlers throw ends in the topics. What a codec or an event's destructor throws
-        // must not end this thread: a stranger may have sent the payload that brings it about.
+        // Panics of handlers are caught by the topics. A panic of the codec or of an event's
+        // destructor must not end this thread: an attacker may have sent the payload that causes
+        // it.
         let outcome = catch_unwind(AssertUnwindSafe(notify));
         match outcome.unwrap_or_else(|_| Err::<_, Error>("it panicked".into())) {
             Ok(_) => reports.count(|counts| counts.received += 1),

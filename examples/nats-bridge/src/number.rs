@@ -1,5 +1,5 @@
-//! Numbers each message within its bridge and subject, so that those who hear it know what they
-//! have missed: whatever the cause, and without asking anybody.
+//! Numbers for the messages of each bridge and subject, so that a receiver knows how many it has
+//! missed: whatever the cause, and without a request.
 
 use std::{collections::HashMap, hash::BuildHasher, hash::RandomState};
 
@@ -7,11 +7,11 @@ use async_nats::{HeaderMap, HeaderName};
 
 const NAME: &str = "Topic-Number";
 
-/// How many bytes the header takes, which count towards what a server allows: the lines that frame
-/// it, its name, and a number of 32 digits.
+/// The bytes of the header, which count towards the server's limit: the lines that frame it, its
+/// name, and a number of 32 digits.
 pub(crate) const HEADER_LEN: usize = "NATS/1.0\r\n: \r\n\r\n".len() + NAME.len() + 32;
 
-/// How many subjects, or their senders, are remembered: those that came and went must not add up.
+/// How many subjects, or their senders, are remembered: old ones must not accumulate.
 const LIMIT: usize = 65_536;
 
 /// Returns the header of the subject's next message.
@@ -19,8 +19,8 @@ pub(crate) fn next(numbers: &mut HashMap<String, u128>, subject: &str) -> Header
     if numbers.len() == LIMIT {
         numbers.clear();
     }
-    // The upper half tells senders apart: the system seeds it, each time differently. So nobody
-    // takes numbers that begin again for those of messages that were missed.
+    // The upper half distinguishes senders: it is seeded randomly each time. So a sequence that
+    // starts again is not mistaken for missed messages.
     let first = || u128::from(RandomState::new().hash_one(NAME)) << 64;
     let number = numbers.entry(subject.to_owned()).or_insert_with(first);
     *number += 1;

@@ -1,4 +1,4 @@
-//! [`Options`]: what can be set for a bridge.
+//! [`Options`]: the settings of a bridge.
 
 use async_nats::ConnectOptions;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -8,21 +8,22 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 pub struct Options<K> {
     /// The options of the client: TLS, credentials, names, timeouts, and `subscription_capacity`.
     ///
-    /// So many messages of one subject may wait for the handlers, 65,536 by default. Those that come
-    /// while so many wait are lost, and [counted](crate::Counts::missed).
+    /// `subscription_capacity` is how many messages of one subject may wait for the handlers,
+    /// 65,536 by default. Messages that arrive beyond that are lost, and
+    /// [counted](crate::Counts::missed).
     ///
-    /// The bridge itself sets `no_echo` and `event_callback`. By default it attempts to reconnect
-    /// four times a second; options that replace these pause for up to 4 s, unless they set
-    /// `reconnect_delay_callback`. A server that hangs without closing the connection is noticed
-    /// after two `ping_interval`s, of 60 s by default.
+    /// The bridge itself sets `no_echo` and `event_callback`. By default, it attempts to reconnect
+    /// four times a second; if you replace the default options, it pauses for up to 4 s between
+    /// attempts, unless you set `reconnect_delay_callback`. A server that hangs without closing the
+    /// connection is detected after two `ping_interval`s, of 60 s by default.
     pub client: ConnectOptions,
-    /// Maps keys to subjects without wildcards, no two keys to the same one. By default it
+    /// Maps keys to subjects without wildcards, and no two keys to the same one. By default, it
     /// [escapes](escape) what `to_string` returns.
     ///
-    /// It is called by a task of the bridge, which ends if it panics.
+    /// It is called by a task of the bridge, which ends if this function panics.
     pub subject: fn(&K) -> String,
-    /// How many messages may wait for the server, 1,024 by default. Those that are published
-    /// while so many wait are [dropped](crate::Remote::Dropped).
+    /// How many messages may wait for the server, 1,024 by default. Messages that are published
+    /// beyond that are [dropped](crate::Remote::Dropped).
     pub queue_capacity: usize,
 }
 
@@ -38,13 +39,14 @@ impl<K: ToString> Default for Options<K> {
     }
 }
 
-/// What separates or matches the tokens of subjects, what ends them in the protocol, and what escapes.
+/// The characters that separate or match tokens of subjects, end them in the protocol, or escape.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'.').add(b'*').add(b'>').add(b'%');
 
 /// Maps text to a subject of a single token, and no two texts to the same one.
 ///
-/// Percent-encodes what a subject may not hold, and all that is not ASCII: percent-decoding
-/// reverses it. The empty text, which would be no subject, becomes a single `%`.
+/// Percent-encodes characters that a subject must not contain, and all non-ASCII ones:
+/// percent-decoding reverses it. The empty text, which is not a valid subject, becomes a single
+/// `%`.
 ///
 /// ```
 /// assert_eq!(topic_registry_nats::escape("config.reload"), "config%2Ereload");
