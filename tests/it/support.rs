@@ -1,4 +1,4 @@
-//! What the tests have in common: the subjects, bombs, and waits that end.
+//! Helpers that the tests share: subjects, bombs, and waits with a time limit.
 
 use std::marker::{self, PhantomData};
 use std::ops::ControlFlow;
@@ -16,19 +16,19 @@ use topic_registry::{
     TopicRegistry, Topics,
 };
 
-/// Somewhere to register and a way to notify. The shared tests are written against this.
+/// A registry and a way to notify it. The shared tests are written against this trait.
 pub(crate) trait Subject: Clone + Send + marker::Sync + 'static {
     type Flavor: Flavor<u32>;
 
     fn fresh() -> Self;
 
-    /// One of these topics.
+    /// Makes a subject that is one of these topics.
     fn of(topics: Topics<Self::Flavor, String, u32>) -> Self;
 
-    /// The registry behind it.
+    /// Returns the registry of the subject.
     fn registry(&self) -> Registry<Self::Flavor, u32>;
 
-    /// The topics of which it is one, if it is used by its key alone.
+    /// Returns the topics that the subject belongs to, if it is only used by its key.
     fn topics(&self) -> Option<&Topics<Self::Flavor, String, u32>> {
         None
     }
@@ -85,7 +85,7 @@ pub(crate) trait Subject: Clone + Send + marker::Sync + 'static {
         }
     }
 
-    /// Calls every method, so that every lock is taken; for use inside of user code.
+    /// Calls every method, so that every lock is taken; for use inside user code.
     fn use_everything(&self) {
         let registry = self.registry();
         let low = self.register(i32::MIN, |_| {});
@@ -98,7 +98,7 @@ pub(crate) trait Subject: Clone + Send + marker::Sync + 'static {
         self.notify(&PROBE);
         assert!(self.unregister(low));
         if let Some(topics) = self.topics() {
-            // So many keys that every shard is among them.
+            // Enough keys to cover every shard.
             let keys = (0..256).map(|n| format!("neighbour {n}"));
             let handles: Vec<_> = keys.map(|key| topics.handle(key)).collect();
             assert!(handles.iter().all(|handle| !topics.remove(handle.key())));
@@ -110,7 +110,7 @@ pub(crate) trait Subject: Clone + Send + marker::Sync + 'static {
     }
 }
 
-/// The event of [`Subject::use_everything`]: handlers under test do nothing for it.
+/// The event of [`Subject::use_everything`]: handlers under test ignore it.
 pub(crate) const PROBE: u32 = u32::MAX;
 
 /// The key of every subject that is a topic.
@@ -151,7 +151,7 @@ impl Way<SyncRegistry<u32>> for Pinned {
     }
 }
 
-/// Of topics that are gone: it does not need them.
+/// A topic whose topic registry was dropped, and which works without it.
 impl Way<SyncRegistry<u32>> for Topic {
     fn fresh() -> SyncRegistry<u32> {
         SyncRegistry::clone(&TopicRegistry::<String, u32>::new().handle(KEY))
@@ -204,7 +204,7 @@ impl<W: Way<SyncRegistry<u32>>> Subject for Sync<W> {
     }
 }
 
-/// A topic, by its key alone.
+/// A topic that is only used by its key.
 #[derive(Clone)]
 pub(crate) struct ByKey(TopicRegistry<String, u32>);
 
@@ -265,7 +265,7 @@ mod asynchronous {
 
     use super::{Handler, KEY, Subject, Until, Way};
 
-    /// What a future that never waits comes to.
+    /// Returns the output of a future that never waits.
     pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
         match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(result) => result,
@@ -273,7 +273,7 @@ mod asynchronous {
         }
     }
 
-    /// Is pending when it is first polled, and wakes its task.
+    /// Returns a future that is pending when it is first polled, and wakes its task.
     pub(crate) fn yields() -> impl Future<Output = ()> + Send {
         let mut polls = 0;
         poll_fn(move |context| {
@@ -288,7 +288,7 @@ mod asynchronous {
 
     type Owned<T = ()> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-    /// The handler as an async one, which does its work when its future is polled.
+    /// Makes the handler an async one, which does its work when its future is polled.
     fn later<T>(
         f: impl Fn(&u32) -> T + Send + Sync + 'static,
     ) -> impl Fn(&u32) -> Owned<T> + Send + Sync {
@@ -366,7 +366,7 @@ mod asynchronous {
         }
     }
 
-    /// A topic, by its key alone.
+    /// A topic that is only used by its key.
     #[derive(Clone)]
     pub(crate) struct AsyncByKey(AsyncTopicRegistry<String, u32>);
 
@@ -454,7 +454,7 @@ macro_rules! for_each_subject {
 }
 pub(crate) use for_each_subject;
 
-/// A task's waker that counts.
+/// A task's waker that counts its wakes.
 #[derive(Default)]
 pub(crate) struct Wakes(AtomicUsize);
 
@@ -465,7 +465,7 @@ impl Wake for Wakes {
 }
 
 impl Wakes {
-    /// How often it was woken since the last time that this was asked.
+    /// Returns how often it was woken since the last call.
     pub(crate) fn take(&self) -> usize {
         self.0.swap(0, Ordering::Relaxed)
     }
@@ -477,7 +477,7 @@ pub(crate) fn poll<F: Future + ?Sized>(future: Pin<&mut F>, task: &Arc<Wakes>) -
     future.poll(&mut Context::from_waker(&waker))
 }
 
-/// Whose destructor panics with its text.
+/// A value whose destructor panics with its text.
 pub(crate) struct Bomb(pub(crate) &'static str);
 
 impl Drop for Bomb {
@@ -486,7 +486,7 @@ impl Drop for Bomb {
     }
 }
 
-/// A payload whose destructor throws another one, without end.
+/// A payload whose destructor throws another such payload, without end.
 pub(crate) struct EndlessBomb;
 
 impl Drop for EndlessBomb {
@@ -495,7 +495,7 @@ impl Drop for EndlessBomb {
     }
 }
 
-/// Runs when it is dropped.
+/// Runs a closure when dropped.
 pub(crate) struct OnDrop<F: FnMut()>(pub(crate) F);
 
 impl<F: FnMut()> Drop for OnDrop<F> {
@@ -504,7 +504,7 @@ impl<F: FnMut()> Drop for OnDrop<F> {
     }
 }
 
-/// A handler that does nothing but own `what`.
+/// Makes a handler that does nothing but own `what`.
 pub(crate) fn owning<T: Send + marker::Sync + 'static>(
     what: T,
 ) -> impl Fn(&u32) + Send + marker::Sync + 'static {
@@ -513,7 +513,7 @@ pub(crate) fn owning<T: Send + marker::Sync + 'static>(
     }
 }
 
-/// Something to write down from several places, and to read back.
+/// A log to write to from several places, and to read back.
 pub(crate) struct Log<T>(Arc<Mutex<Vec<T>>>);
 
 impl<T> Clone for Log<T> {
@@ -536,7 +536,7 @@ impl<T> Log<T> {
     }
 }
 
-/// The messages of all panics that a subject reports.
+/// Returns a log of the messages of all panics that a subject reports.
 pub(crate) fn log_of_panics(subject: &impl Subject) -> Log<String> {
     let log = Log::new();
     let reports = log.clone();
@@ -544,7 +544,7 @@ pub(crate) fn log_of_panics(subject: &impl Subject) -> Log<String> {
     log
 }
 
-/// Runs `f` on a thread of its own; fails, naming `what`, if it does not end.
+/// Runs `f` on a separate thread. Fails, naming `what`, if it does not end.
 pub(crate) fn within<R: Send + 'static>(what: &str, f: impl FnOnce() -> R + Send + 'static) -> R {
     let (sender, receiver) = mpsc::channel();
     let runner = thread::spawn(move || {
@@ -562,7 +562,7 @@ pub(crate) fn within<R: Send + 'static>(what: &str, f: impl FnOnce() -> R + Send
     }
 }
 
-/// A gate that one side waits at until the other opens it.
+/// Makes a gate at which one side waits until the other opens it.
 pub(crate) fn gate(
     what: &'static str,
 ) -> (
