@@ -5,7 +5,7 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use topic_registry::{TopicHandle, TopicRegistry};
 
-/// Topics are named after the phases of a commit.
+/// The phases of a commit, which are the keys of the topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Phase {
     Before,

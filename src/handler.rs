@@ -87,8 +87,7 @@ pub trait Handler: Send + Sync {
     /// Returns the part that does not depend on the closure.
     fn header(&self) -> &Header;
 
-    /// Does what is due when the handler was removed. Called by the thread that removed it, with no
-    /// lock held.
+    /// Handles the removal of the handler. Called by the thread that removed it, with no lock held.
     fn removed(&self) {}
 }
 
@@ -208,7 +207,7 @@ impl Header {
     }
 
     /// Reports a panic of a call, and returns the outcome of the call. An interceptor that panics
-    /// stops the dispatch, because it might have done so.
+    /// stops the dispatch, because it may have been about to.
     #[cold]
     pub(crate) fn panicked(&self, payload: Payload) -> Outcome {
         self.report(PanicOrigin::Call, payload);

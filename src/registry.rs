@@ -34,8 +34,8 @@ use crate::{HandlerGuard, HandlerId, Paused};
 /// they cannot both miss each other, provided that the flag is accessed with `Ordering::SeqCst`.
 ///
 /// Every method can be called from anywhere: from a handler, from an `on_panic` callback, from the
-/// destructor of a closure or of a thread-local, at any depth. No lock is held while code or values
-/// of the caller run or are dropped.
+/// destructor of a closure or of a thread-local, at any depth. No lock is held while the caller's
+/// code runs or the caller's values are dropped.
 ///
 /// # Leaks
 ///

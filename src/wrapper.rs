@@ -26,8 +26,7 @@ pub trait Wrapper: Send + Sync + 'static {
     /// Begins a call, unless the handler has ended.
     fn begin(&self) -> Option<Self::Call>;
 
-    /// Does what is due when the handler was removed. Called by the thread that removed it, with no
-    /// lock held.
+    /// Handles the removal of the handler. Called by the thread that removed it, with no lock held.
     fn removed(&self) {}
 }
 

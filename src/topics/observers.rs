@@ -63,7 +63,7 @@ impl fmt::Debug for ObserverGuard {
     }
 }
 
-/// Takes each payload that an observer throws, as soon as it is thrown.
+/// A function that receives each payload that an observer throws, as soon as it is thrown.
 pub(super) type Thrown<'a> = &'a dyn Fn(Payload);
 
 /// All observers of one kind, in the order in which they were added.
