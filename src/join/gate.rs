@@ -5,7 +5,6 @@
 //! gate's reference. So when the gate is closed and nothing is inside, the closure has been
 //! dropped. Once the gate is closed, no call enters any more.
 
-use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Instant;
@@ -13,6 +12,7 @@ use std::time::Instant;
 use crate::handler::Handler;
 use crate::join::ThreadId;
 use crate::panic::catch_and_discard;
+use crate::primitive::atomic::{Ordering, fence};
 use crate::primitive::{Condvar, Mutex, MutexGuard};
 use crate::wrapper::{Call, Wrapper};
 
