@@ -176,7 +176,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     ///
     /// It is called on the thread of the panic, when the panic happens, with no lock held. If the
     /// callback itself panics, that is counted and not propagated. Panics that happen on this
-    /// thread while a callback of any registry runs are counted but not reported, so a callback may
+    /// thread while such a callback of any registry runs are counted but not reported, so a callback may
     /// notify a registry whose handlers panic. The default panic hook still prints; see
     /// [`std::panic::set_hook`]. See also the [guide](crate::guide#panics).
     ///

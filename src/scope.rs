@@ -122,7 +122,7 @@ impl<T: Parent + ?Sized> Scope<T> {
 
     fn report_once(&self, registrant: Registrant, origin: PanicOrigin, payload: &(dyn Any + Send)) {
         self.count_panic();
-        unless_in_callback(|| {
+        unless_in_callback(Reported::Panic, || {
             let info = PanicInfo::new(registrant, origin, payload);
             let thrown = self.monitor.callback.call(|callback| callback(&info));
             count_and_drop(thrown, || self.count_panic());
@@ -132,20 +132,28 @@ impl<T: Parent + ?Sized> Scope<T> {
 
     /// Reports a slow call of a handler.
     pub(crate) fn report_slow(&self, info: &HandlerInfo, time: Duration) {
-        unless_in_callback(|| self.parent.report_slow(info, time));
+        unless_in_callback(Reported::SlowCall, || self.parent.report_slow(info, time));
     }
 }
 
-/// Runs `report` unless this thread is inside another report. A callback may notify any registry.
-/// Panics and slow calls there are not reported, or a registry that reports to itself would recurse
-/// endlessly. `report` must not panic.
-fn unless_in_callback(report: impl FnOnce()) {
-    thread_local_const!(IN_CALLBACK: Cell<bool> = Cell::new(false));
-    if IN_CALLBACK.with(|inside| inside.replace(true)) {
+/// What a callback is called for. The numbers are bits.
+#[derive(Clone, Copy)]
+enum Reported {
+    Panic = 1,
+    SlowCall = 2,
+}
+
+/// Runs `report` unless this thread is inside another report of the same kind. A callback may notify
+/// any registry. What it meets there of its own kind is not reported, or a registry that reports to
+/// itself would recurse endlessly. `report` must not panic.
+fn unless_in_callback(kind: Reported, report: impl FnOnce()) {
+    thread_local_const!(INSIDE: Cell<u8> = Cell::new(0));
+    let outside = INSIDE.with(|inside| inside.replace(inside.get() | kind as u8));
+    if outside & kind as u8 != 0 {
         return;
     }
     report();
-    IN_CALLBACK.with(|inside| inside.set(false));
+    INSIDE.with(|inside| inside.set(outside));
 }
 
 impl<T: Parent + ?Sized> Drop for Scope<T> {

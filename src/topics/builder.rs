@@ -78,7 +78,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Builder<F, K, E> {
     ///
     /// The callback runs after the slow call, on the same thread, with no lock held. If it panics,
     /// that is [counted](Topics::panic_count) and not propagated. Slow calls are not reported while
-    /// a callback runs on this thread, so the callback may notify. With a limit of 0, every call is
+    /// such a callback runs on this thread, so the callback may notify. With a limit of 0, every call is
     /// slow.
     ///
     /// The clock is read twice for each call: see `docs/PERFORMANCE.md` for the cost. Topics that

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use topic_registry::{HandlerId, HandlerInfo, TopicRegistry, Topics};
 
-use crate::support::{Bomb, KEY, Log, OnDrop, PROBE, Subject, for_each_subject, owning, within};
+use crate::support::{
+    Bomb, KEY, Log, OnDrop, PROBE, Subject, for_each_subject, log_of_panics, owning, within,
+};
 
 for_each_subject! {
     each_call_that_takes_the_limit_is_reported_with_all_that_is_known
@@ -18,6 +20,8 @@ for_each_subject! {
     every_kind_of_handler_is_timed
     a_callback_that_panics_is_counted
     a_callback_that_notifies_is_not_called_again
+    a_panic_of_what_a_callback_notifies_is_reported
+    a_callback_and_one_for_panics_end_each_other
     a_callback_uses_everything
     the_callback_goes_with_what_can_call_it
     a_callback_whose_destructor_panics_goes_no_further
@@ -190,6 +194,48 @@ fn a_callback_that_notifies_is_not_called_again<S: Subject>() {
         subject.notify(&0);
         assert_eq!(log.take(), [(id, 1)]);
     }
+    subject.clear();
+}
+
+fn a_panic_of_what_a_callback_notifies_is_reported<S: Subject>() {
+    let other = S::fresh();
+    let log = log_of_panics(&other);
+    other.register(0, |_| panic!("of the other"));
+    let notified = other.clone();
+    let (subject, _) = timed::<S>(Duration::ZERO, move |_| {
+        assert_eq!(notified.notify(&0).panicked(), 1);
+    });
+    subject.register(0, |_| {});
+    assert_eq!(subject.notify(&0).called(), 1);
+    assert_eq!(
+        (other.panic_count(), log.take()),
+        (1, vec!["of the other".to_owned()])
+    );
+}
+
+/// Callbacks that notify each other's registries come to an end.
+fn a_callback_and_one_for_panics_end_each_other<S: Subject>() {
+    let (reports, panics) = (Log::new(), Log::new());
+    let slot = Arc::new(std::sync::OnceLock::<S>::new());
+    let (weak, calls) = (Arc::downgrade(&slot), reports.clone());
+    let notify = move |weak: &std::sync::Weak<std::sync::OnceLock<S>>| {
+        let slot = weak.upgrade().expect("it is there");
+        slot.get().expect("it is set").notify(&0);
+    };
+    let (subject, _) = timed::<S>(Duration::ZERO, move |_| {
+        calls.push(());
+        notify(&weak);
+    });
+    let (weak, calls) = (Arc::downgrade(&slot), panics.clone());
+    subject.on_panic(move |_| {
+        calls.push(());
+        notify(&weak);
+    });
+    assert!(slot.set(subject.clone()).is_ok());
+    subject.register(0, |_| panic!());
+    subject.notify(&0);
+    assert_eq!(subject.panic_count(), 5);
+    assert_eq!((reports.take().len(), panics.take().len()), (2, 2));
     subject.clear();
 }
 
