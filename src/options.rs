@@ -22,7 +22,7 @@ use crate::{Batch, Flavor, HandlerGuard, HandlerId, Registry};
 /// |---|---|
 /// | nothing, or [`priority`](Self::priority) | a [`HandlerId`] |
 /// | [`guard`](Self::guard) | a [`HandlerGuard`], which removes the handler when it is dropped |
-/// | [`joinable`](Self::joinable) | a [`JoinGuard`](crate::JoinGuard), which can also wait for its calls |
+/// | [`joinable`](Self::joinable) | a [`JoinGuard`](crate::JoinGuard), which can also wait for its calls; of an async handler, an `AsyncJoinGuard` |
 ///
 /// The default priority is 0. The order of the options makes no difference. If two priorities are
 /// given, the last one counts.

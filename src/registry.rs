@@ -61,7 +61,7 @@ pub struct HandlerInfo {
     pub priority: i32,
     /// The caller of the `register` method.
     pub registered_at: &'static Location<'static>,
-    /// Whether it is [paused](Registry::pause).
+    /// Whether it is [paused](Registry::pause). Of a slow call, when the call began: so it is not.
     pub paused: bool,
 }
 

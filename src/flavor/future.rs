@@ -233,8 +233,9 @@ impl<E: ?Sized> AsyncRegistry<E> {
     /// A panic of the task's own waker counts as a panic of the handler that wakes it in its first
     /// poll; after that it is not caught, because it belongs to the executor.
     ///
-    /// Takes no lock. Allocates at most one box per handler, and what is needed to wait for the
-    /// futures that are pending after their first poll.
+    /// Takes no lock, except for calls of handlers that are joinable or for a single call. Allocates
+    /// at most one box per handler (more for a handler that is joinable, timed, or removes itself),
+    /// and what is needed to wait for the futures that are pending after their first poll.
     #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
     pub async fn notify(&self, event: &E) -> Delivery {
         if self.is_empty() {

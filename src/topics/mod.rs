@@ -81,8 +81,9 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Key for K {}
 /// continues as a registry of its own: the `on_panic` callback is still called, `tracing` and
 /// `metrics` still receive events, and the observers are gone. A handler or a callback that owns a
 /// clone of its own topics keeps them alive until it is removed; an observer whose guard was
-/// [forgotten](ObserverGuard::forget) does so forever. An `on_panic` callback must not own a handle
-/// either: it would outlive the topics, and would never be dropped.
+/// [forgotten](ObserverGuard::forget) does so forever. An `on_panic` callback, or a
+/// callback of [`on_slow`](Builder::on_slow), must not own a handle either: it would outlive the
+/// topics, and would never be dropped.
 pub struct Topics<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     map: Arc<Map<F, K, E>>,
 }
