@@ -65,6 +65,7 @@ pub mod performance {}
 #[doc = include_str!("../docs/DESIGN.md")]
 pub mod design {}
 
+mod awaited;
 mod batch;
 mod callback;
 mod delivery;

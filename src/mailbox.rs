@@ -2,29 +2,26 @@
 
 use std::mem;
 use std::ops::ControlFlow;
-use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use std::{error, fmt};
 
+use crate::awaited::Awaited;
 use crate::delivery::Outcome;
 use crate::handler::Handler;
 use crate::panic::catch_and_discard;
-use crate::primitive::{Condvar, Mutex, MutexGuard};
 use crate::wrapper::{Wrapped, Wrapper};
 use crate::{Flavor, HandlerGuard, Registry};
 
 pub(crate) struct Mailbox<T> {
-    state: Mutex<State<T>>,
-    changed: Condvar,
+    state: Awaited<State<T>>,
 }
 
 struct State<T> {
     values: Vec<T>,
     /// Whether no more values can come.
     ended: bool,
-    /// The waker of the waiting task; there is at most one.
-    waker: Option<Waker>,
 }
 
 /// The reason why a wait for events failed.
@@ -102,11 +99,9 @@ impl<T> Mailbox<T> {
         let state = State {
             values: Vec::new(),
             ended: false,
-            waker: None,
         };
         Self {
-            state: Mutex::new(state),
-            changed: Condvar::new(),
+            state: Awaited::new(state),
         }
     }
 
@@ -121,63 +116,44 @@ impl<T> Mailbox<T> {
     }
 
     fn leave(&self, value: T, is_last: bool) {
-        let mut state = self.lock();
-        if state.ended {
-            // Not under the lock: its destructor is user code.
-            drop(state);
-            drop(value);
-            return;
-        }
-        state.values.push(value);
-        state.ended = is_last;
-        self.changed(state);
+        let late = self.state.change(|state| {
+            if state.ended {
+                return (Some(value), false);
+            }
+            state.values.push(value);
+            state.ended = is_last;
+            (None, true)
+        });
+        // Not under the lock: its destructor is user code.
+        drop(late);
     }
 
     /// Marks that no more values can come.
     fn end(&self) {
-        let mut state = self.lock();
-        state.ended = true;
-        self.changed(state);
-    }
-
-    fn changed(&self, mut state: MutexGuard<'_, State<T>>) {
-        let waker = state.waker.take();
-        drop(state);
-        self.changed.notify_all();
-        if let Some(waker) = waker {
-            catch_and_discard(|| waker.wake());
-        }
+        self.state.change(|state| {
+            state.ended = true;
+            ((), true)
+        });
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.lock().values.len()
+        self.state.with(|state| state.values.len())
     }
 
     /// Removes and returns all values.
     pub(crate) fn take(&self) -> Vec<T> {
-        mem::take(&mut self.lock().values)
+        self.state.with(|state| mem::take(&mut state.values))
     }
 
     /// Waits until there are `count` values.
     pub(crate) fn wait(&self, count: usize, deadline: Option<Instant>) -> Result<(), WaitError> {
-        let mut state = self.lock();
-        while state.values.len() < count {
-            if state.ended {
-                return Err(WaitError::Removed);
+        let waited = self.state.wait(deadline, |state| {
+            if state.values.len() >= count {
+                return Some(Ok(()));
             }
-            let Some(deadline) = deadline else {
-                let woken = self.changed.wait(state);
-                state = woken.unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let time = deadline.saturating_duration_since(Instant::now());
-            if time.is_zero() {
-                return Err(WaitError::TimedOut);
-            }
-            let woken = self.changed.wait_timeout(state, time);
-            (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
-        }
-        Ok(())
+            state.ended.then_some(Err(WaitError::Removed))
+        });
+        waited.unwrap_or(Err(WaitError::TimedOut))
     }
 
     /// Waits as [`wait`](Self::wait) does, but no longer than `timeout`. If the deadline is too far
@@ -188,29 +164,15 @@ impl<T> Mailbox<T> {
 
     /// Takes a value. Ready with `None` if there is none and none can come any more.
     pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<Option<T>> {
-        // Cloned before the lock is taken and dropped after it is released: both run the executor's
-        // code.
-        let waker = context.waker().clone();
-        let mut state = self.lock();
-        let value = state.values.pop();
-        let (polled, unused) = if value.is_some() || state.ended {
-            (Poll::Ready(value), Some(waker))
-        } else {
-            (Poll::Pending, state.waker.replace(waker))
-        };
-        drop(state);
-        drop(unused);
-        polled
+        self.state.poll(context.waker(), |state| {
+            let value = state.values.pop();
+            (value.is_some() || state.ended).then_some(value)
+        })
     }
 
-    /// Removes the waker of a task that no longer waits.
+    /// Forgets the task that waited, which waits no longer.
     pub(crate) fn forget_waker(&self) {
-        let waker = self.lock().waker.take();
-        catch_and_discard(|| drop(waker));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.forget_waker();
     }
 }
 

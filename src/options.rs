@@ -244,7 +244,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Returns<F, E> for ReturnJoinGuard {
         let gate = Arc::new(Gate::new(handler));
         let weak: Weak<Gate<F::Handler>> = Arc::downgrade(&gate);
         let id = registry.add(F::wrap(Wrapped::new(header, Entrance(gate))));
-        F::JoinGuard::from((registry.registration(id), weak))
+        F::JoinGuard::from((registry.guard(id), weak))
     }
 }
 

@@ -6,10 +6,9 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 
-use crate::HandlerId;
-use crate::guard::Registration;
 use crate::join::Gateway;
 use crate::join::gate::{self, Gated};
+use crate::{HandlerGuard, HandlerId};
 
 /// A guard of an async handler, which can wait until no future of the handler is alive and its
 /// closure has been dropped.
@@ -34,14 +33,14 @@ use crate::join::gate::{self, Gated};
 /// ```
 #[must_use = "dropping it removes the handler at once, without waiting: bind it, `let guard = ...`"]
 pub struct AsyncJoinGuard {
-    registration: Registration,
+    handler: HandlerGuard,
     // Weak, as in `JoinGuard`.
     gate: Weak<dyn Gated>,
 }
 
 impl From<Gateway> for AsyncJoinGuard {
-    fn from((registration, gate): Gateway) -> Self {
-        Self { registration, gate }
+    fn from((handler, gate): Gateway) -> Self {
+        Self { handler, gate }
     }
 }
 
@@ -49,12 +48,12 @@ impl AsyncJoinGuard {
     /// Returns the handler's id.
     #[must_use]
     pub fn id(&self) -> HandlerId {
-        self.registration.id
+        self.handler.id()
     }
 
     /// Removes the handler, without waiting.
     pub fn remove(&self) {
-        self.registration.remove();
+        self.handler.remove();
     }
 
     /// Removes the handler at once, and returns a future that completes when no future of the
@@ -72,15 +71,9 @@ impl AsyncJoinGuard {
         self.remove();
         let gate = gate::close(&self.gate).map(Waiting);
         future::poll_fn(move |context| match &gate {
-            Some(Waiting(gate)) if !gate.is_empty_or_wakes(context.waker()) => Poll::Pending,
-            _ => Poll::Ready(()),
+            Some(Waiting(gate)) => gate.poll_until_empty(context.waker()),
+            None => Poll::Ready(()),
         })
-    }
-}
-
-impl Drop for AsyncJoinGuard {
-    fn drop(&mut self) {
-        self.remove();
     }
 }
 

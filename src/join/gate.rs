@@ -5,15 +5,14 @@
 //! gate's reference. So when the gate is closed and nothing is inside, the closure has been
 //! dropped. Once the gate is closed, no call enters any more.
 
-use std::sync::{Arc, PoisonError, Weak};
-use std::task::Waker;
+use std::sync::{Arc, Weak};
+use std::task::{Poll, Waker};
 use std::time::Instant;
 
+use crate::awaited::Awaited;
 use crate::handler::Handler;
 use crate::join::ThreadId;
-use crate::panic::catch_and_discard;
 use crate::primitive::atomic::{Ordering, fence};
-use crate::primitive::{Condvar, Mutex, MutexGuard};
 use crate::wrapper::{Call, Wrapper};
 
 /// The entrance to a gate, which lists hold. It closes the gate when the last list that holds it is
@@ -36,8 +35,7 @@ impl<H: Handler + ?Sized + 'static> Drop for Entrance<H> {
 }
 
 pub(crate) struct Gate<H: ?Sized> {
-    state: Mutex<State<H>>,
-    left: Condvar,
+    state: Awaited<State<H>>,
 }
 
 struct State<H: ?Sized> {
@@ -46,8 +44,6 @@ struct State<H: ?Sized> {
     /// For each call that is inside, the thread on which it began; likewise for a call that drops
     /// the handler.
     inside: Vec<ThreadId>,
-    /// The waker of the waiting task; there is at most one, because there is one guard.
-    waker: Option<Waker>,
 }
 
 /// A [`Gate`] of any handler.
@@ -61,12 +57,12 @@ pub(crate) trait Gated: Send + Sync {
     /// Waits until nothing is inside. Returns whether that happened before the deadline.
     fn wait_until_empty(&self, deadline: Option<Instant>) -> bool;
 
-    /// Returns whether nothing is inside. Otherwise, the last call to leave wakes this task.
+    /// Is ready when nothing is inside. Otherwise, the last call to leave wakes this task.
     #[cfg_attr(
         not(feature = "async"),
         expect(dead_code, reason = "only tasks wait that way")
     )]
-    fn is_empty_or_wakes(&self, waker: &Waker) -> bool;
+    fn poll_until_empty(&self, waker: &Waker) -> Poll<()>;
 
     /// Forgets the task that waited, which waits no longer.
     #[cfg_attr(
@@ -81,8 +77,8 @@ pub(crate) fn close(gate: &Weak<dyn Gated>) -> Option<Arc<dyn Gated>> {
     let gate = gate.upgrade();
     match &gate {
         Some(gate) => Arc::clone(gate).close(),
-        // For the releases of those who owned it, one of whom dropped the handler: `upgrade` finds that there
-        // is no owner by a relaxed load.
+        // Pairs with the releases of the former owners, one of whom dropped the handler: `upgrade`
+        // finds by a relaxed load that no owner is left.
         None => fence(Ordering::Acquire),
     }
     gate
@@ -94,11 +90,9 @@ impl<H: Handler + ?Sized> Gate<H> {
             handler: Some(handler),
             // For up to four calls at once; more of them allocate.
             inside: Vec::with_capacity(4),
-            waker: None,
         };
         Self {
-            state: Mutex::new(state),
-            left: Condvar::new(),
+            state: Awaited::new(state),
         }
     }
 
@@ -106,19 +100,17 @@ impl<H: Handler + ?Sized> Gate<H> {
         self: &Arc<Self>,
         share: impl FnOnce(&mut Option<Arc<H>>) -> Option<Arc<H>>,
     ) -> Option<Inside<H>> {
-        let mut state = self.lock();
-        let handler = share(&mut state.handler)?;
         let visitor = ThreadId::current();
-        state.inside.push(visitor);
+        let handler = self.state.with(|state| {
+            let handler = share(&mut state.handler)?;
+            state.inside.push(visitor);
+            Some(handler)
+        })?;
         Some(Inside {
             gate: Arc::clone(self),
             handler: Some(handler),
             visitor,
         })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State<H>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -128,46 +120,25 @@ impl<H: Handler + ?Sized + 'static> Gated for Gate<H> {
     }
 
     fn inside(&self) -> Vec<ThreadId> {
-        self.lock().inside.clone()
+        self.state.with(|state| state.inside.clone())
     }
 
     fn wait_until_empty(&self, deadline: Option<Instant>) -> bool {
-        let mut state = self.lock();
-        while !state.inside.is_empty() {
-            let Some(deadline) = deadline else {
-                let woken = self.left.wait(state);
-                state = woken.unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let time = deadline.saturating_duration_since(Instant::now());
-            if time.is_zero() {
-                return false;
-            }
-            let woken = self.left.wait_timeout(state, time);
-            (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
-        }
-        true
+        self.state.wait(deadline, State::is_empty).is_some()
     }
 
-    fn is_empty_or_wakes(&self, waker: &Waker) -> bool {
-        // Cloned before the lock is taken and dropped after it is released: both run the executor's
-        // code.
-        let waker = waker.clone();
-        let mut state = self.lock();
-        let is_empty = state.inside.is_empty();
-        let unused = if is_empty {
-            Some(waker)
-        } else {
-            state.waker.replace(waker)
-        };
-        drop(state);
-        drop(unused);
-        is_empty
+    fn poll_until_empty(&self, waker: &Waker) -> Poll<()> {
+        self.state.poll(waker, State::is_empty)
     }
 
     fn forget_waker(&self) {
-        let waker = self.lock().waker.take();
-        catch_and_discard(|| drop(waker));
+        self.state.forget_waker();
+    }
+}
+
+impl<H: ?Sized> State<H> {
+    fn is_empty(&mut self) -> Option<()> {
+        self.inside.is_empty().then_some(())
     }
 }
 
@@ -192,19 +163,12 @@ impl<H: Handler + ?Sized> Drop for Inside<H> {
     fn drop(&mut self) {
         // A slot reports a panic of its closure's destructor; nothing unwinds out of it.
         drop(self.handler.take());
-        let mut state = self.gate.lock();
-        let at = state.inside.iter().rposition(|other| *other == self.visitor);
-        if let Some(at) = at {
-            state.inside.swap_remove(at);
-        }
-        if state.handler.is_some() || !state.inside.is_empty() {
-            return;
-        }
-        let waker = state.waker.take();
-        drop(state);
-        self.gate.left.notify_all();
-        if let Some(waker) = waker {
-            catch_and_discard(|| waker.wake());
-        }
+        self.gate.state.change(|state| {
+            let at = state.inside.iter().rposition(|other| *other == self.visitor);
+            if let Some(at) = at {
+                state.inside.swap_remove(at);
+            }
+            ((), state.handler.is_none() && state.inside.is_empty())
+        });
     }
 }

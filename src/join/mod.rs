@@ -12,9 +12,8 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use self::gate::Gated;
-use crate::HandlerId;
-use crate::guard::Registration;
 use crate::primitive::{Mutex, MutexGuard, Serials, explored_static, thread_local_const};
+use crate::{HandlerGuard, HandlerId};
 
 /// A guard of a handler, which can wait until no thread is inside the handler and its closure has
 /// been dropped.
@@ -38,14 +37,14 @@ use crate::primitive::{Mutex, MutexGuard, Serials, explored_static, thread_local
 /// ```
 #[must_use = "dropping it removes the handler at once, without waiting: bind it, `let guard = ...`"]
 pub struct JoinGuard {
-    registration: Registration,
+    handler: HandlerGuard,
     // Weak, because a gate keeps the `on_panic` callback alive, which may own this guard. The gate
     // is dropped with the handler, and the handler's closure before it.
     gate: Weak<dyn Gated>,
 }
 
 /// A joinable handler and its gate.
-pub(crate) type Gateway = (Registration, Weak<dyn Gated>);
+pub(crate) type Gateway = (HandlerGuard, Weak<dyn Gated>);
 
 /// The reason why a join did not wait, or gave up. The handler is removed all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,8 +60,8 @@ pub enum JoinError {
 }
 
 impl From<Gateway> for JoinGuard {
-    fn from((registration, gate): Gateway) -> Self {
-        Self { registration, gate }
+    fn from((handler, gate): Gateway) -> Self {
+        Self { handler, gate }
     }
 }
 
@@ -70,12 +69,12 @@ impl JoinGuard {
     /// Returns the handler's id.
     #[must_use]
     pub fn id(&self) -> HandlerId {
-        self.registration.id
+        self.handler.id()
     }
 
     /// Removes the handler, without waiting.
     pub fn remove(&self) {
-        self.registration.remove();
+        self.handler.remove();
     }
 
     /// Removes the handler, and waits until no thread is inside it and its closure has been
@@ -134,12 +133,6 @@ impl JoinGuard {
     fn wait(&self, deadline: Option<Instant>) -> Result<(), JoinError> {
         self.remove();
         gate::close(&self.gate).map_or(Ok(()), |gate| wait(&gate, deadline))
-    }
-}
-
-impl Drop for JoinGuard {
-    fn drop(&mut self) {
-        self.remove();
     }
 }
 
