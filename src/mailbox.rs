@@ -145,6 +145,18 @@ impl<T> Mailbox<T> {
         self.state.with(|state| mem::take(&mut state.values))
     }
 
+    /// Drops the values. Panics of their destructors are not reported.
+    ///
+    /// Called after the handler was removed, no value can come any more: a dispatch or a pin that
+    /// holds the handler keeps none of them.
+    pub(crate) fn clear(&self) {
+        // One by one: if a second destructor panicked while the first one unwinds, the process
+        // would abort.
+        for value in self.take() {
+            catch_and_discard(|| drop(value));
+        }
+    }
+
     /// Waits until there are `count` values.
     pub(crate) fn wait(&self, count: usize, deadline: Option<Instant>) -> Result<(), WaitError> {
         let waited = self.state.wait(deadline, |state| {
@@ -176,15 +188,10 @@ impl<T> Mailbox<T> {
     }
 }
 
-/// Drops the values. Any owner may be the last one, so panics of their destructors are not
-/// reported.
+/// Any owner may be the last one.
 impl<T> Drop for Mailbox<T> {
     fn drop(&mut self) {
-        // One by one: if a second destructor panicked while the first one unwinds, the process
-        // would abort.
-        for value in self.take() {
-            catch_and_discard(|| drop(value));
-        }
+        self.clear();
     }
 }
 

@@ -84,6 +84,13 @@ impl<T> Recorder<T> {
     }
 }
 
+impl<T> Drop for Recorder<T> {
+    fn drop(&mut self) {
+        self.guard.remove();
+        self.log.clear();
+    }
+}
+
 // All state that a panic could affect is behind a lock.
 impl<T> UnwindSafe for Recorder<T> {}
 impl<T> RefUnwindSafe for Recorder<T> {}

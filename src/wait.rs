@@ -118,6 +118,8 @@ impl<T> Future for WaitFor<T> {
 impl<T> Drop for WaitFor<T> {
     fn drop(&mut self) {
         self.found.forget_waker();
+        self.guard.remove();
+        self.found.clear();
     }
 }
 

@@ -46,7 +46,8 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
 
 impl<F: Flavor<E>, E: ?Sized> WeakRegistry<F, E> {
     /// Returns the registry, unless it is gone: its last clone was dropped or, for a topic, its
-    /// last handle and its last handler are gone.
+    /// last handle and its last handler are gone. While a guard of a handler is being dropped, the
+    /// guard counts as a clone.
     ///
     /// Takes no lock.
     #[must_use]

@@ -220,3 +220,18 @@ fn recorders_of_one_topic_are_independent() {
     drop(two);
     assert!(topics.is_empty());
 }
+
+/// The handler, which a pin keeps, has the same mailbox.
+#[test]
+fn what_was_recorded_is_dropped_with_the_recorder_also_beside_an_idle_pin() {
+    let (registry, alive) = (SyncRegistry::<u32>::new(), Arc::new(()));
+    let owned = Arc::clone(&alive);
+    let recorder = registry.record(move |_| Arc::clone(&owned));
+    let mut pinned = registry.pin();
+    assert_eq!(pinned.notify(&0).called(), 1);
+    assert_eq!(Arc::strong_count(&alive), 3);
+    drop(recorder);
+    assert_eq!(Arc::strong_count(&alive), 2, "the closure's own");
+    pinned.refresh();
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
