@@ -42,7 +42,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     pub(crate) fn register_mailbox<T: Send + 'static>(
         &self,
         receive: impl Fn(&E, &Mailbox<T>) -> ControlFlow<()> + Send + Sync + 'static,
-    ) -> (HandlerGuard, Arc<Mailbox<T>>) {
+    ) -> Receiver<T> {
         let (options, mailbox) = (self.options(), Arc::new(Mailbox::new()));
         let header = options.header();
         let outer = header.duplicate();
@@ -59,7 +59,25 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
             mailbox: Arc::clone(&mailbox),
         };
         let id = options.add(F::wrap(Wrapped::new(outer, sender)));
-        (self.guard(id), mailbox)
+        let guard = self.guard(id);
+        Receiver { guard, mailbox }
+    }
+}
+
+/// The receiving end of a mailbox: what is not taken by its end is dropped with it, even if a
+/// dispatch or a pin keeps the handler.
+pub(crate) struct Receiver<T> {
+    pub(crate) guard: HandlerGuard,
+    pub(crate) mailbox: Arc<Mailbox<T>>,
+}
+
+/// Removes the handler. The end of the handler does not wake the task: a task that polls and drops
+/// a wait in each of its own polls would otherwise be woken endlessly.
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        self.mailbox.state.forget_waker();
+        self.guard.remove();
+        self.mailbox.clear();
     }
 }
 
@@ -146,10 +164,7 @@ impl<T> Mailbox<T> {
     }
 
     /// Drops the values. Panics of their destructors are not reported.
-    ///
-    /// Called after the handler was removed, no value can come any more: a dispatch or a pin that
-    /// holds the handler keeps none of them.
-    pub(crate) fn clear(&self) {
+    fn clear(&self) {
         // One by one: if a second destructor panicked while the first one unwinds, the process
         // would abort.
         for value in self.take() {
@@ -180,11 +195,6 @@ impl<T> Mailbox<T> {
             let value = state.values.pop();
             (value.is_some() || state.ended).then_some(value)
         })
-    }
-
-    /// Forgets the task that waited, which waits no longer.
-    pub(crate) fn forget_waker(&self) {
-        self.state.forget_waker();
     }
 }
 

@@ -3,18 +3,16 @@
 use std::fmt;
 use std::ops::ControlFlow;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::mailbox::{Mailbox, WaitError};
-use crate::{Flavor, HandlerGuard, HandlerId, Registry};
+use crate::mailbox::{Receiver, WaitError};
+use crate::{Flavor, HandlerId, Registry};
 
 /// A recorder of what a closure makes of each event, until dropped; returned by
 /// [`Registry::record`].
 #[must_use = "dropping it ends the recording at once: bind it, `let recorder = ...`"]
 pub struct Recorder<T> {
-    guard: HandlerGuard,
-    log: Arc<Mailbox<T>>,
+    receiver: Receiver<T>,
 }
 
 impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
@@ -39,11 +37,11 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         T: Send + 'static,
         P: Fn(&E) -> T + Send + Sync + 'static,
     {
-        let (guard, log) = self.register_mailbox(move |event, log| {
+        let receiver = self.register_mailbox(move |event, log| {
             log.push(f(event));
             ControlFlow::Continue(())
         });
-        Recorder { guard, log }
+        Recorder { receiver }
     }
 }
 
@@ -51,19 +49,19 @@ impl<T> Recorder<T> {
     /// Returns the id of the handler that records.
     #[must_use]
     pub fn id(&self) -> HandlerId {
-        self.guard.id()
+        self.receiver.guard.id()
     }
 
     /// Removes and returns what was recorded since the last `take`, in order.
     #[must_use]
     pub fn take(&self) -> Vec<T> {
-        self.log.take()
+        self.receiver.mailbox.take()
     }
 
     /// Returns the number of values that were recorded since the last [`take`](Self::take).
     #[must_use]
     pub fn len(&self) -> usize {
-        self.log.len()
+        self.receiver.mailbox.len()
     }
 
     /// Returns whether nothing was recorded since the last [`take`](Self::take).
@@ -80,14 +78,7 @@ impl<T> Recorder<T> {
     /// If the events do not come within that time, or if no more can come because the handler was
     /// removed or its registry is gone.
     pub fn wait_for(&self, count: usize, timeout: Duration) -> Result<(), WaitError> {
-        self.log.wait_timeout(count, timeout)
-    }
-}
-
-impl<T> Drop for Recorder<T> {
-    fn drop(&mut self) {
-        self.guard.remove();
-        self.log.clear();
+        self.receiver.mailbox.wait_timeout(count, timeout)
     }
 }
 

@@ -5,12 +5,11 @@ use std::future::Future;
 use std::ops::ControlFlow;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::mailbox::{Mailbox, WaitError};
-use crate::{Flavor, HandlerGuard, HandlerId, Registry};
+use crate::mailbox::{Receiver, WaitError};
+use crate::{Flavor, HandlerId, Registry};
 
 /// A wait for the first event for which a closure returns `Some`; returned by
 /// [`Registry::wait_for`].
@@ -20,8 +19,7 @@ use crate::{Flavor, HandlerGuard, HandlerId, Registry};
 /// [`wait_timeout`](Self::wait_timeout). Dropping it removes the handler.
 #[must_use = "dropping it ends the wait at once: bind it, `let waiting = ...`"]
 pub struct WaitFor<T> {
-    guard: HandlerGuard,
-    found: Arc<Mailbox<T>>,
+    receiver: Receiver<T>,
 }
 
 impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
@@ -52,14 +50,14 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         T: Send + 'static,
         P: Fn(&E) -> Option<T> + Send + Sync + 'static,
     {
-        let (guard, found) = self.register_mailbox(move |event, found| match f(event) {
+        let receiver = self.register_mailbox(move |event, found| match f(event) {
             Some(value) => {
                 found.push_last(value);
                 ControlFlow::Break(())
             }
             None => ControlFlow::Continue(()),
         });
-        WaitFor { guard, found }
+        WaitFor { receiver }
     }
 }
 
@@ -67,7 +65,7 @@ impl<T> WaitFor<T> {
     /// Returns the id of the handler that waits.
     #[must_use]
     pub fn id(&self) -> HandlerId {
-        self.guard.id()
+        self.receiver.guard.id()
     }
 
     /// Blocks the thread until an event matches, and returns what the closure returned for it.
@@ -79,7 +77,7 @@ impl<T> WaitFor<T> {
     ///
     /// If the handler was removed in some other way, or its registry is gone.
     pub fn wait(self) -> Result<T, WaitError> {
-        let waited = self.found.wait(1, None);
+        let waited = self.receiver.mailbox.wait(1, None);
         waited.and_then(|()| self.take())
     }
 
@@ -91,13 +89,13 @@ impl<T> WaitFor<T> {
     /// As `wait`, and also if the result was returned by an earlier call, or if no matching event
     /// came within that time.
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<T, WaitError> {
-        let waited = self.found.wait_timeout(1, timeout);
+        let waited = self.receiver.mailbox.wait_timeout(1, timeout);
         waited.and_then(|()| self.take())
     }
 
     fn take(&self) -> Result<T, WaitError> {
-        self.guard.remove();
-        self.found.take().pop().ok_or(WaitError::Removed)
+        self.receiver.guard.remove();
+        self.receiver.mailbox.take().pop().ok_or(WaitError::Removed)
     }
 }
 
@@ -105,21 +103,11 @@ impl<T> Future for WaitFor<T> {
     type Output = Option<T>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
-        let polled = self.found.poll(context);
+        let polled = self.receiver.mailbox.poll(context);
         if polled.is_ready() {
-            self.guard.remove();
+            self.receiver.guard.remove();
         }
         polled
-    }
-}
-
-/// Removes the handler. The end of the handler does not wake the task: a task that polls and drops
-/// a `WaitFor` in each of its own polls would otherwise be woken endlessly.
-impl<T> Drop for WaitFor<T> {
-    fn drop(&mut self) {
-        self.found.forget_waker();
-        self.guard.remove();
-        self.found.clear();
     }
 }
 
