@@ -64,8 +64,8 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     }
 }
 
-/// The receiving end of a mailbox: what is not taken by its end is dropped with it, even if a
-/// dispatch or a pin keeps the handler.
+/// The receiving end of a mailbox. Values that were not taken are dropped with it, even if a dispatch
+/// or a pin keeps the handler.
 pub(crate) struct Receiver<T> {
     pub(crate) guard: HandlerGuard,
     pub(crate) mailbox: Arc<Mailbox<T>>,
@@ -76,6 +76,9 @@ pub(crate) struct Receiver<T> {
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         self.mailbox.state.forget_waker();
+        // Before the values are dropped: no more can come then, even from a call that has begun, or
+        // while another thread is still removing the handler.
+        self.mailbox.end();
         self.guard.remove();
         self.mailbox.clear();
     }
@@ -195,13 +198,6 @@ impl<T> Mailbox<T> {
             let value = state.values.pop();
             (value.is_some() || state.ended).then_some(value)
         })
-    }
-}
-
-/// Any owner may be the last one.
-impl<T> Drop for Mailbox<T> {
-    fn drop(&mut self) {
-        self.clear();
     }
 }
 
