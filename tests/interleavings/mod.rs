@@ -338,8 +338,8 @@ impl Drop for Reenters {
     }
 }
 
-/// A closure is dropped by whoever lets go of it last, and never under a lock: its destructor
-/// may use the same topic, the same shard and the same writer lock.
+/// The last owner of a closure drops it, and never under a lock: its destructor may use
+/// the same topic, the same shard and the same writer lock.
 pub(crate) fn destructors_beside_look_ups(look_ups: usize) {
     let topics = Topics::new();
     let handle = topics.handle(0);
@@ -411,8 +411,8 @@ pub(crate) fn edge_beside_an_edge() {
     check_edges(&edges, true);
 }
 
-/// An edge that the observer makes and undoes while it is told of another one is not told, nor
-/// is more told than what comes to stay meanwhile.
+/// An edge that the observer makes and undoes while it is called for another one is not reported;
+/// of what other threads change meanwhile, only what remains is reported.
 pub(crate) fn edge_beside_one_that_is_undone() {
     let (topics, edges) = (Topics::new(), Edges::default());
     let (told, same, first) = (Arc::clone(&edges), topics.clone(), AtomicBool::new(true));
@@ -435,7 +435,8 @@ pub(crate) fn edge_beside_one_that_is_undone() {
     assert!(edges.len() <= 3, "one was undone: {edges:?}");
 }
 
-/// An observer that is set while a first handler comes, or the last one goes, is told of what is.
+/// An observer that is added while a topic gains its first handler, or loses its last one, hears the
+/// current state.
 fn watch_beside(change: fn(&Topics), before: usize, after: usize) {
     let (topics, edges) = (Topics::new(), Edges::default());
     for _ in 0..before {
@@ -523,8 +524,8 @@ impl End {
     }
 }
 
-/// An observer ends while the last handler goes and another one comes. Who has learned that it has ended,
-/// in whatever call, does not call it. One that stays hears what is.
+/// An observer ends while the last handler is removed and another one is registered. A thread that
+/// knows of the end does not call the observer. Another observer, which stays, hears the current state.
 pub(crate) fn end_an_observer_beside_edges() {
     let (topics, edges, end) = (Topics::new(), Edges::default(), End::new());
     let (first, called) = (end.clone(), end.clone());
@@ -590,8 +591,8 @@ pub(crate) fn set_limits_beside_each_other() {
     assert_eq!(told.map(|count| count.get()), [2, 1]);
 }
 
-/// An observer of crowds ends beside a registration that is past its limit, and beside another
-/// one that is set: that one hears of what is past its own.
+/// An observer of crowds ends beside a registration that is past its limit, and while another
+/// observer is added, which hears of registrations past its own limit.
 pub(crate) fn end_a_limit_beside_a_registration() {
     let (topics, told, end) = (Topics::new(), Count::default(), End::new());
     let (first, called) = (end.clone(), end.clone());

@@ -1,5 +1,5 @@
 //! Handlers that end themselves, and pauses: once one or the other has returned, no dispatch starts the
-//! handler; and its closure goes once.
+//! handler; and its closure is dropped once.
 
 #[cfg(loom)]
 use loom::sync::atomic::AtomicBool;

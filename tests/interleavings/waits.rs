@@ -1,5 +1,5 @@
-//! Waits for events, recorders, and joins of async handlers: whoever waits is woken, by what came
-//! first, and nothing is given out twice.
+//! Waits for events, recorders, and joins of async handlers: a thread or a task that waits is woken by
+//! the first event, and no value is returned twice.
 
 #[cfg(loom)]
 use loom::sync::{Condvar, Mutex};
@@ -21,7 +21,7 @@ type Work = Box<dyn FnOnce() + Send>;
 /// No time is ever up where runs are explored: a wait that nobody ends is found as one.
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// What was made of an event. Each of them goes once.
+/// A value that was made of an event. It is dropped exactly once.
 struct Made {
     event: u32,
     drops: Count,
@@ -85,7 +85,7 @@ impl Stage {
             calls,
             drops,
         } = self;
-        assert_eq!(calls.get(), drops.get(), "what was made goes once");
+        assert_eq!(calls.get(), drops.get(), "each value is dropped once");
         assert!(topic.is_empty(), "it is registered");
         drop(topic);
         assert_eq!(topics.len(), 0, "a topic was left");
@@ -177,7 +177,7 @@ pub(crate) fn wait_beside_a_removal(removal: Removal, notified: [bool; 2], is_ti
 }
 
 /// A thread waits while one notifies and another one removes the handler, which a pin keeps: it gets
-/// the event, or is told.
+/// the event, or an error.
 pub(crate) fn wait_beside_a_notifier_and_a_removal() {
     let stage = Stage::new(Topics::new());
     let (waiting, topic, pinned) = (stage.wait_for(), stage.topic.clone(), stage.topic.pin());

@@ -74,8 +74,8 @@ fn is_the_topic(topics: &Topics, registry: &SyncRegistry<u32>, number: u32) {
     assert!(found.is_some_and(|topic| topic.contains(guard.id())));
 }
 
-/// The last clone of a registry goes beside somebody who upgrades: its closure goes once, and then
-/// nobody upgrades any more.
+/// The last clone of a registry is dropped beside an upgrade: the closure is dropped once, and no
+/// upgrade succeeds after that.
 pub(crate) fn upgrade_beside_the_last_clone() {
     let (registry, alive) = (SyncRegistry::<u32>::new(), Arc::new(()));
     let owned = Arc::clone(&alive);

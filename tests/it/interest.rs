@@ -13,7 +13,7 @@ use crate::support::{Bomb, Log, gate, within};
 
 type Topics = TopicRegistry<String, u32>;
 
-/// Topics, and what an observer is told of them.
+/// Topics, and the calls of an observer of them.
 fn watched() -> (Topics, Log<(String, Interest)>) {
     let (topics, log) = (Topics::new(), Log::new());
     watch(&topics, &log).forget();
@@ -141,7 +141,7 @@ fn each_observer_hears_its_own_edges() {
         }
         topics.register("a", |_| {});
         assert_eq!(slow.take(), [Gained]);
-        // But of the first handler, which went before it was told of it.
+        // It does not hear of the first handler, which was removed before the observer was called.
         assert_eq!(quick.take(), [Gained, Lost, Gained, Lost, Gained]);
         leave();
         held_up.join().unwrap();
@@ -150,7 +150,7 @@ fn each_observer_hears_its_own_edges() {
     });
 }
 
-/// The observer's own changes are told when it has returned.
+/// The observer's own changes are reported after it has returned.
 #[test]
 fn an_observer_may_call_everything() {
     within("an observer of interest that registers and removes", || {
@@ -340,7 +340,7 @@ fn edges_alternate_under_races_for_long() {
     race_for_interest(Duration::from_secs(10));
 }
 
-/// What an observer was told last of each key.
+/// The last call of an observer for each key.
 type Last = Arc<Mutex<HashMap<String, Interest>>>;
 
 /// An observer that notes what it hears last, and what does not alternate.

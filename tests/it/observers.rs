@@ -17,7 +17,7 @@ struct Observed<S, W>(S, PhantomData<fn(W)>);
 
 /// What is observed.
 trait What<F: Flavor<u32>>: 'static {
-    /// Whether a new observer is told of a crowd that is there already.
+    /// Whether a new observer is called for handlers that are registered already.
     const TELLS_WHAT_IS: bool;
 
     /// Sets an observer that runs `call` once while a topic comes to have two handlers.
@@ -324,7 +324,7 @@ fn one_may_set_another_which_is_not_called_for_the_same_change<S: Subject, W: Wh
         set(&observed, &guards, &log, 0);
         observed.come_and_go();
         if W::TELLS_WHAT_IS {
-            // Each was told what is by who set it.
+            // Each was called for the handlers that its creator found.
             assert_eq!(log.take(), (0..10).collect::<Vec<_>>());
         } else {
             assert_eq!(log.take(), [0]);

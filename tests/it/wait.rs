@@ -429,7 +429,7 @@ fn values_whose_destructor_panics_go_no_further<S: Subject>() {
     assert_eq!(
         subject.panic_count(),
         0,
-        "nobody is told of what was waited for"
+        "panics of a value's destructor are not reported"
     );
 
     // In the call that has come too late.
@@ -484,7 +484,7 @@ fn a_closure_that_removes_its_own_wait_ends_it<S: Subject>() {
     });
 }
 
-/// The last to hold the value is whoever lets go of the list.
+/// The pins keep the handler, and with it the mailbox, when the wait is dropped.
 #[test]
 fn a_value_that_a_pin_holds_goes_no_further() {
     let registry = SyncRegistry::<u32>::new();

@@ -110,7 +110,7 @@ pub(crate) struct Model {
     pub(crate) next: Name,
     pub(crate) calls: Vec<Name>,
     pub(crate) panics: u64,
-    /// What came for those who wait and record, and was not taken yet.
+    /// The number of values of each wait and recorder that were not taken yet.
     pub(crate) mail: BTreeMap<Name, usize>,
 }
 

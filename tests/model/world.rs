@@ -1,7 +1,8 @@
 //! Random sequences of everything that one thread can do with topics, against a plain map of
 //! sorted vectors: the same calls in the same order, the same counts, the same topics alive,
-//! every closure dropped exactly once, when its handler goes, who listens told in order, who waits for
-//! events given them once, and weak registries upgraded to the topics that are alive, and no others.
+//! every closure dropped exactly once, when its handler is removed, edges of interest reported in order,
+//! each awaited event returned once, and weak registries upgraded to the topics that are alive, and to
+//! no others.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -142,7 +143,7 @@ struct Weak {
     has_gone: bool,
 }
 
-/// An observer of interest, and what it was told of each key.
+/// An observer of interest, and its calls for each key.
 struct Observer {
     edges: Arc<Mutex<BTreeMap<Key, Vec<Interest>>>>,
     guard: ObserverGuard,
@@ -158,7 +159,7 @@ impl Observer {
         Self { edges, guard }
     }
 
-    /// Sees that the edges of each key alternate, from the first that was gained to what is.
+    /// Checks that the edges of each key alternate, begin with a gain, and end with the current state.
     fn check(&self, model: &Model) {
         let edges = self.edges.lock().unwrap();
         for key in [Key::A, Key::B, Key::C] {
@@ -170,7 +171,7 @@ impl Observer {
         }
     }
 
-    /// Nothing is left of it that could be told anything.
+    /// Ends it, and checks that nothing is left of it.
     fn end(self) {
         drop(self.guard);
         assert!(Arc::into_inner(self.edges).is_some(), "it outlived its end");

@@ -66,7 +66,7 @@ impl Server {
         format!("nats://{}", self.address())
     }
 
-    /// Kills it: nobody is told.
+    /// Kills the server, which cannot say goodbye to its clients.
     pub(crate) fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             // It may have ended by itself.
