@@ -4,27 +4,41 @@ use std::sync::PoisonError;
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
-use crate::panic::catch_and_discard;
+use crate::panic::PanicOrigin;
 use crate::primitive::{Condvar, Mutex, MutexGuard};
+use crate::scope::Reporter;
 
 pub(crate) struct Awaited<S> {
     inner: Mutex<Inner<S>>,
     changed: Condvar,
+    /// Receives the panics of wakers: they are the executor's code, which may do anything.
+    reporter: Reporter,
 }
 
 struct Inner<S> {
     state: S,
+    /// How many threads wait: without one, a change need not make a system call.
+    waiting: usize,
     /// The waker of the waiting task; there is at most one.
     waker: Option<Waker>,
 }
 
 impl<S> Awaited<S> {
-    pub(crate) fn new(state: S) -> Self {
-        let inner = Inner { state, waker: None };
+    pub(crate) fn new(state: S, reporter: Reporter) -> Self {
+        let inner = Inner {
+            state,
+            waiting: 0,
+            waker: None,
+        };
         Self {
             inner: Mutex::new(inner),
             changed: Condvar::new(),
+            reporter,
         }
+    }
+
+    pub(crate) fn reporter(&self) -> &Reporter {
+        &self.reporter
     }
 
     /// Uses the state, in a way that ends no wait. `f` runs under the lock.
@@ -38,11 +52,13 @@ impl<S> Awaited<S> {
         let mut inner = self.lock();
         let (result, ends_waits) = change(&mut inner.state);
         if ends_waits {
-            let waker = inner.waker.take();
+            let (waker, waiting) = (inner.waker.take(), inner.waiting);
             drop(inner);
-            self.changed.notify_all();
+            if waiting != 0 {
+                self.changed.notify_all();
+            }
             if let Some(waker) = waker {
-                catch_and_discard(|| waker.wake());
+                self.reporter.guard(PanicOrigin::Waker, || waker.wake());
             }
         }
         result
@@ -59,24 +75,35 @@ impl<S> Awaited<S> {
             if let Some(result) = done(&mut inner.state) {
                 return Some(result);
             }
-            let Some(deadline) = deadline else {
-                let woken = self.changed.wait(inner);
-                inner = woken.unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let time = deadline.saturating_duration_since(Instant::now());
-            if time.is_zero() {
+            let time = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if time.is_some_and(|time| time.is_zero()) {
                 return None;
             }
-            let woken = self.changed.wait_timeout(inner, time);
-            (inner, _) = woken.unwrap_or_else(PoisonError::into_inner);
+            inner.waiting += 1;
+            inner = if let Some(time) = time {
+                let woken = self.changed.wait_timeout(inner, time);
+                woken.unwrap_or_else(PoisonError::into_inner).0
+            } else {
+                let woken = self.changed.wait(inner);
+                woken.unwrap_or_else(PoisonError::into_inner)
+            };
+            inner.waiting -= 1;
         }
     }
 
     /// Returns what `done` returns; if that is `None`, the next change wakes this task.
-    pub(crate) fn poll<R>(&self, waker: &Waker, done: impl FnOnce(&mut S) -> Option<R>) -> Poll<R> {
+    ///
+    /// A panic of the waker's `Clone` unwinds to the executor that polls: nothing has changed then.
+    pub(crate) fn poll<R>(
+        &self,
+        waker: &Waker,
+        mut done: impl FnMut(&mut S) -> Option<R>,
+    ) -> Poll<R> {
+        if let Some(result) = self.with(&mut done) {
+            return Poll::Ready(result);
+        }
         // Cloned before the lock is taken and dropped after it is released: both run the executor's
-        // code.
+        // code. The waker of another task may be the last owner of that task.
         let waker = waker.clone();
         let mut inner = self.lock();
         let (polled, unused) = match done(&mut inner.state) {
@@ -84,14 +111,18 @@ impl<S> Awaited<S> {
             None => (Poll::Pending, inner.waker.replace(waker)),
         };
         drop(inner);
-        drop(unused);
+        self.discard(unused);
         polled
     }
 
     /// Forgets the task that waited, which waits no longer.
     pub(crate) fn forget_waker(&self) {
         let waker = self.lock().waker.take();
-        catch_and_discard(|| drop(waker));
+        self.discard(waker);
+    }
+
+    fn discard(&self, waker: Option<Waker>) {
+        self.reporter.guard(PanicOrigin::Destructor, || drop(waker));
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<S>> {

@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::{Arc, PoisonError};
 
-use crate::panic::{Payload, catch, catch_and_discard};
+use crate::panic::{Payload, catch, catch_and_count};
 use crate::primitive::{Mutex, MutexGuard};
 
 pub(crate) struct CallbackCell<C>(Mutex<Option<Arc<C>>>);
@@ -40,7 +40,7 @@ impl<C> CallbackCell<C> {
 /// Drops the callback. There is nothing left that could count a panic of its destructor.
 impl<C> Drop for CallbackCell<C> {
     fn drop(&mut self) {
-        let callback = self.lock().take();
-        catch_and_discard(|| drop(callback));
+        let callback = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        catch_and_count(|| *callback = None, || {});
     }
 }

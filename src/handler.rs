@@ -12,7 +12,7 @@ use crate::panic::{PanicOrigin, Payload, Registrant, catch};
 use crate::primitive::Mutex;
 use crate::primitive::atomic::{AtomicU16, Ordering};
 use crate::registry::HandlerInfo;
-use crate::scope::Scope;
+use crate::scope::{Reporter, Scope};
 use crate::snapshot::list::Ranked;
 
 /// A handler with its closure. The flavors call it through a trait object of their own, so that the
@@ -34,19 +34,21 @@ pub(crate) struct Header {
     /// 0 while dispatches may start the handler; otherwise `REMOVED`, plus how often it is paused.
     stops: AtomicU16,
     is_interceptor: bool,
+    is_timed: bool,
 }
 
 const REMOVED: u16 = 1 << 15;
 
 /// A closure as it is stored. A panic of its destructor can only be caught if the closure can be
-/// taken out, which requires an `Option`, and a check for each call.
+/// dropped before the rest, which requires an `Option`, and a check for each call.
 pub(crate) trait Stored {
     type Closure;
 
-    /// Returns the closure, or `None` once it was taken out.
+    /// Returns the closure, or `None` once it was dropped.
     fn get(&self) -> Option<&Self::Closure>;
 
-    fn take(&mut self) -> Option<Self::Closure>;
+    /// Drops the closure in place: it may be too large for the stack.
+    fn clear(&mut self);
 }
 
 impl<F> Stored for Option<F> {
@@ -57,8 +59,8 @@ impl<F> Stored for Option<F> {
         self.as_ref()
     }
 
-    fn take(&mut self) -> Option<F> {
-        self.take()
+    fn clear(&mut self) {
+        *self = None;
     }
 }
 
@@ -73,9 +75,7 @@ impl<F> Stored for NeedsNoDrop<F> {
         Some(&self.0)
     }
 
-    fn take(&mut self) -> Option<F> {
-        None
-    }
+    fn clear(&mut self) {}
 }
 
 /// The common interface of all flavors' handlers.
@@ -131,6 +131,7 @@ impl Header {
             id,
             stops: AtomicU16::new(0),
             is_interceptor: false,
+            is_timed: scope.parent.slow_limit().is_some(),
         }
     }
 
@@ -155,6 +156,12 @@ impl Header {
         self.id
     }
 
+    /// Returns whether slow calls are reported.
+    #[inline]
+    pub(crate) fn is_timed(&self) -> bool {
+        self.is_timed
+    }
+
     /// Returns whether a dispatch may start the handler.
     ///
     /// The load is an acquire, for the release in [`mark_removed`](Self::mark_removed) and
@@ -171,11 +178,11 @@ impl Header {
         self.stops.fetch_or(REMOVED, Ordering::Release);
     }
 
-    /// Keeps dispatches from starting this handler until [`resume`](Self::resume).
-    pub(crate) fn pause(&self) {
+    /// Keeps dispatches from starting this handler until [`resume`](Self::resume). Returns `false`
+    /// if it is paused too often.
+    pub(crate) fn pause(&self) -> bool {
         let pause = |stops: u16| (stops % REMOVED < REMOVED - 1).then(|| stops + 1);
-        let paused = self.stops.fetch_update(Ordering::Release, Ordering::Relaxed, pause);
-        assert!(paused.is_ok(), "a handler is paused 32,767 times");
+        self.stops.fetch_update(Ordering::Release, Ordering::Relaxed, pause).is_ok()
     }
 
     /// Takes back one pause.
@@ -198,10 +205,10 @@ impl Header {
         }
     }
 
-    /// Drops a value of this handler, and reports a panic of its destructor.
+    /// Runs a destructor of this handler, and reports its panic.
     #[inline]
-    pub(crate) fn discard<T>(&self, value: T) {
-        if let Err(payload) = catch(|| drop(value)) {
+    pub(crate) fn guard_drop(&self, drop: impl FnOnce()) {
+        if let Err(payload) = catch(drop) {
             self.report(PanicOrigin::Destructor, payload);
         }
     }
@@ -218,22 +225,37 @@ impl Header {
         }
     }
 
-    /// Reports a slow call, which took `time`.
+    /// Reports a call that took `time`, if that is slow.
     #[cold]
-    pub(crate) fn report_slow(&self, time: Duration) {
-        self.scope.report_slow(&self.info(), time);
+    pub(crate) fn report_if_slow(&self, time: Duration) {
+        let limit = self.scope.parent.slow_limit();
+        if limit.is_some_and(|limit| time >= limit) {
+            self.scope.report_slow(&self.info(), time);
+        }
     }
 
     #[cold]
     pub(crate) fn report(&self, origin: PanicOrigin, payload: Payload) {
-        let (id, location) = (self.id, self.location);
-        self.scope.report(Registrant { id, location }, origin, payload);
+        self.scope.report(self.registrant(), origin, payload);
+    }
+
+    /// Returns what a part of the handler that may outlive it reports to.
+    pub(crate) fn reporter(&self) -> Reporter {
+        Reporter::new(&self.scope, self.registrant())
+    }
+
+    fn registrant(&self) -> Registrant {
+        Registrant {
+            id: self.id,
+            location: self.location,
+        }
     }
 }
 
 impl<C: Stored> Drop for Slot<C> {
     fn drop(&mut self) {
-        self.header.discard(self.closure.take());
+        let Self { header, closure } = self;
+        header.guard_drop(|| closure.clear());
     }
 }
 

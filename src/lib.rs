@@ -80,6 +80,7 @@ mod panic;
 mod primitive;
 mod record;
 mod registry;
+mod reporting;
 mod scope;
 mod slow;
 mod snapshot;

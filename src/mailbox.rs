@@ -10,9 +10,10 @@ use std::{error, fmt};
 use crate::awaited::Awaited;
 use crate::delivery::Outcome;
 use crate::handler::Handler;
-use crate::panic::catch_and_discard;
+use crate::panic::PanicOrigin;
+use crate::scope::Reporter;
 use crate::wrapper::{Wrapped, Wrapper};
-use crate::{Flavor, HandlerGuard, Registry};
+use crate::{Flavor, HandlerGuard, Registry, slow};
 
 pub(crate) struct Mailbox<T> {
     state: Awaited<State<T>>,
@@ -36,20 +37,22 @@ pub enum WaitError {
 }
 
 impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
-    /// Registers a handler with a mailbox. The handler is removed after `receive` has returned
-    /// `Break`.
+    /// Registers a handler with a mailbox, in which `leave` leaves what `user` returned. The handler
+    /// is removed after `leave` has returned `Break`.
     #[track_caller]
-    pub(crate) fn register_mailbox<T: Send + 'static>(
+    pub(crate) fn register_mailbox<T: Send + 'static, V>(
         &self,
-        receive: impl Fn(&E, &Mailbox<T>) -> ControlFlow<()> + Send + Sync + 'static,
+        user: impl Fn(&E) -> V + Send + Sync + 'static,
+        leave: impl Fn(&Mailbox<T>, V) -> ControlFlow<()> + Send + Sync + 'static,
     ) -> Receiver<T> {
-        let (options, mailbox) = (self.options(), Arc::new(Mailbox::new()));
+        let options = self.options();
         let header = options.header();
+        let mailbox = Arc::new(Mailbox::new(header.reporter()));
         let outer = header.duplicate();
         let registration = self.registration(header.id());
         let receives = Arc::clone(&mailbox);
-        let handler = F::inline(header, move |event| {
-            if receive(event, &receives).is_break() {
+        let handler = slow::inline::<F, E, V>(header, user, move |value| {
+            if leave(&receives, value).is_break() {
                 registration.remove();
             }
             Outcome::Called
@@ -75,6 +78,8 @@ pub(crate) struct Receiver<T> {
 /// a wait in each of its own polls would otherwise be woken endlessly.
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
+        // The values report their panics to it, and the topic may go with this handler.
+        let _scope = self.mailbox.state.reporter().scope();
         self.mailbox.state.forget_waker();
         // Before the values are dropped: no more can come then, even from a call that has begun, or
         // while another thread is still removing the handler.
@@ -116,13 +121,13 @@ impl<H: ?Sized, T> Drop for Sender<H, T> {
 }
 
 impl<T> Mailbox<T> {
-    fn new() -> Self {
+    fn new(reporter: Reporter) -> Self {
         let state = State {
             values: Vec::new(),
             ended: false,
         };
         Self {
-            state: Awaited::new(state),
+            state: Awaited::new(state, reporter),
         }
     }
 
@@ -166,12 +171,15 @@ impl<T> Mailbox<T> {
         self.state.with(|state| mem::take(&mut state.values))
     }
 
-    /// Drops the values. Panics of their destructors are not reported.
+    /// Drops the values, and reports panics of their destructors.
     fn clear(&self) {
+        let mut values = self.take();
+        values.reverse();
         // One by one: if a second destructor panicked while the first one unwinds, the process
-        // would abort.
-        for value in self.take() {
-            catch_and_discard(|| drop(value));
+        // would abort. In place: they may be too large for the stack.
+        while let Some(rest) = values.len().checked_sub(1) {
+            let reporter = self.state.reporter();
+            reporter.guard(PanicOrigin::Destructor, || values.truncate(rest));
         }
     }
 

@@ -9,9 +9,8 @@ use crate::delivery::Outcome;
 use crate::flavor::HandlerArc;
 use crate::handler::{Handler, Header};
 use crate::join::gate::{Entrance, Gate};
-use crate::slow::Timed;
 use crate::wrapper::Wrapped;
-use crate::{Batch, Flavor, HandlerGuard, HandlerId, Registry};
+use crate::{Batch, Flavor, HandlerGuard, HandlerId, Registry, slow};
 
 /// Options for registering a handler: first the options, then one call that takes the closure.
 ///
@@ -161,11 +160,11 @@ impl<F: Flavor<E>, E: ?Sized + 'static, R: Returns<F, E>> RegisterOptions<'_, F,
         I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static,
     {
         let header = self.header().interceptor();
-        let call = move |event: &E| match interceptor(event) {
+        let outcome = |flow| match flow {
             ControlFlow::Continue(()) => Outcome::Called,
             ControlFlow::Break(()) => Outcome::Stopped,
         };
-        self.add(F::inline(header, call))
+        self.add(slow::inline::<F, E, _>(header, interceptor, outcome))
     }
 
     /// Makes the header of a handler, for the caller to register.
@@ -176,13 +175,6 @@ impl<F: Flavor<E>, E: ?Sized + 'static, R: Returns<F, E>> RegisterOptions<'_, F,
     }
 
     pub(crate) fn add(self, handler: HandlerArc<F, E>) -> R::Registered {
-        let handler = match self.registry.scope().parent.slow_limit() {
-            Some(limit) => {
-                let header = handler.header().duplicate();
-                F::wrap(Wrapped::new(header, Timed::new(handler, limit)))
-            }
-            None => handler,
-        };
         self.returns.add(self.registry, handler)
     }
 }

@@ -10,6 +10,7 @@ use std::fmt;
 use std::mem;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::thread;
 
 use crate::HandlerId;
 
@@ -29,9 +30,11 @@ pub struct PanicInfo<'a> {
 pub enum PanicOrigin {
     /// A call of the handler.
     Call,
-    /// The destructor of a closure, of a future, of a replaced callback, or of the payload of
-    /// another panic.
+    /// The destructor of a closure, of a future, of a recorded value, of a replaced callback, of the
+    /// waker of a task, or of the payload of another panic.
     Destructor,
+    /// The waker of a task that waits for an event, or for the handler to end.
+    Waker,
 }
 
 impl<'a> PanicInfo<'a> {
@@ -64,7 +67,7 @@ impl<'a> PanicInfo<'a> {
         self.registrant.location
     }
 
-    /// Returns whether a call or a destructor panicked.
+    /// Returns what kind of user code panicked.
     #[must_use]
     pub fn origin(&self) -> PanicOrigin {
         self.origin
@@ -110,33 +113,35 @@ pub(crate) fn drop_payload(payload: Payload) -> Option<Payload> {
     catch(|| drop(payload)).err()
 }
 
-/// Drops a payload that is not reported. What its destructor throws is leaked: the destructor of
-/// that payload could throw in turn, without end.
-fn drop_payload_silently(payload: Payload) {
-    mem::forget(drop_payload(payload));
-}
-
-/// Counts and drops payloads that callbacks threw, which cannot be reported.
+/// Counts and drops payloads that are not reported. A destructor that panics in turn counts as
+/// another panic; its payload is leaked, because its destructor might panic as well, without end.
 pub(crate) fn count_and_drop(thrown: impl IntoIterator<Item = Payload>, count: impl Fn()) {
     for payload in thrown {
         count();
-        drop_payload_silently(payload);
+        if let Some(second) = drop_payload(payload) {
+            count();
+            mem::forget(second);
+        }
     }
 }
 
-/// Runs `f`, which may be user code, and discards its panic.
-pub(crate) fn catch_and_discard(f: impl FnOnce()) {
-    if let Err(payload) = catch(f) {
-        drop_payload_silently(payload);
-    }
+/// Runs `f`, which may be user code, and counts its panic instead of reporting it.
+pub(crate) fn catch_and_count(f: impl FnOnce(), count: impl Fn()) {
+    count_and_drop(catch(f).err(), count);
 }
 
-/// A user value whose destructor cannot unwind out of the library's.
+/// A user value whose destructor cannot unwind out of the library's. It is dropped in place: it may
+/// be too large for the stack.
 pub(crate) struct DropGuarded<T>(Option<T>);
 
 impl<T> DropGuarded<T> {
     pub(crate) fn new(value: T) -> Self {
         Self(Some(value))
+    }
+
+    /// Drops the value, and returns what its destructor threw.
+    pub(crate) fn clear(&mut self) -> Result<(), Payload> {
+        catch(|| self.0 = None)
     }
 }
 
@@ -145,14 +150,57 @@ impl<T> Deref for DropGuarded<T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        self.0.as_ref().expect("taken only by its own destructor")
+        self.0.as_ref().expect("cleared only before its end")
     }
 }
 
+/// Drops the value, if it was not cleared. There is nothing left that could count a panic.
 impl<T> Drop for DropGuarded<T> {
     fn drop(&mut self) {
-        let value = self.0.take();
-        catch_and_discard(|| drop(value));
+        count_and_drop(self.clear().err(), || {});
+    }
+}
+
+/// A user value that is held while other user code runs. If that code panics, a second panic, of the
+/// value's destructor, would abort the process: so it is caught then. Otherwise the value is dropped
+/// like any other.
+pub(crate) struct Held<T>(Option<T>);
+
+impl<T> Held<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Some(value))
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn empty() -> Self {
+        Self(None)
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn insert(&mut self, value: T) -> &T {
+        self.0.insert(value)
+    }
+
+    pub(crate) fn into_inner(mut self) -> T {
+        self.0.take().expect("taken only here")
+    }
+}
+
+impl<T> Deref for Held<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("taken only at its end")
+    }
+}
+
+impl<T> Drop for Held<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if thread::panicking() {
+            count_and_drop(catch(|| self.0 = None).err(), || {});
+        }
     }
 }
 

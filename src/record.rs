@@ -37,8 +37,8 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         T: Send + 'static,
         P: Fn(&E) -> T + Send + Sync + 'static,
     {
-        let receiver = self.register_mailbox(move |event, log| {
-            log.push(f(event));
+        let receiver = self.register_mailbox(f, |log, value| {
+            log.push(value);
             ControlFlow::Continue(())
         });
         Recorder { receiver }

@@ -9,7 +9,7 @@ use crate::guard::{Registration, Remove, Resume};
 use crate::handler::{Handler, Header};
 use crate::panic::{PanicInfo, PanicOrigin, Registrant};
 use crate::scope::{PanicCallback, Scope};
-use crate::snapshot::cell::{HasCell, ListCell};
+use crate::snapshot::cell::{HasCell, ListCell, TOO_MANY_OWNERS};
 use crate::snapshot::list::List;
 use crate::{HandlerGuard, HandlerId, Paused};
 
@@ -125,7 +125,8 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     ///
     /// If the handler is already paused 32,767 times.
     pub fn pause(&self, id: HandlerId) -> Option<Paused> {
-        self.with_handler(id, Header::pause)?;
+        let is_paused = self.with_handler(id, Header::pause)?;
+        assert!(is_paused, "a handler is paused 32,767 times");
         let registry: Weak<Core<F, E>> = Arc::downgrade(&self.core);
         Some(Paused::new(id, registry))
     }
@@ -225,8 +226,13 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// Makes an owner from a reference to a core. If the core belongs to a topic that may be gone,
     /// the owner must only remove handlers: see `topics/map.rs`.
     pub(crate) fn of(core: Arc<Core<F, E>>) -> Self {
-        core.cell.add_owner();
-        Self { core }
+        Self::try_of(core).expect(TOO_MANY_OWNERS)
+    }
+
+    /// Makes an owner, as [`of`](Self::of) does, unless there are too many. Must not panic, because
+    /// it is called under the lock of a shard.
+    pub(crate) fn try_of(core: Arc<Core<F, E>>) -> Option<Self> {
+        core.cell.add_owner().then(|| Self { core })
     }
 
     /// Makes an owner from a reference to a core, unless the core belongs to a topic that is gone.
@@ -251,7 +257,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     }
 
     /// Calls `f` with a handler that is registered here, under the writer lock.
-    fn with_handler(&self, id: HandlerId, f: impl FnOnce(&Header)) -> Option<()> {
+    fn with_handler<R>(&self, id: HandlerId, f: impl FnOnce(&Header) -> R) -> Option<R> {
         let get =
             |list: &List<HandlerArc<F, E>>| list.get(id.rank()).map(|found| f(found.header()));
         self.cell().look(get)
@@ -275,6 +281,8 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
             sizes = (from, to);
             scope.parent.length_changed_locked(from, to);
         })?;
+        // Before any other user code runs.
+        scope.parent.measure_length(sizes.0, sizes.1);
         let handlers = removed.as_ref();
         let count = handlers.len();
         for handler in handlers {
@@ -349,10 +357,14 @@ impl<F: Flavor<E>, E: ?Sized> Core<F, E> {
     }
 }
 
-/// Reports that the registry is dropped with handlers that are still registered.
+/// Tells the handlers that are still registered that they are removed: a list that was leaked, because
+/// a barrier was refused, never drops them.
 impl<F: Flavor<E>, E: ?Sized> Drop for Core<F, E> {
     fn drop(&mut self) {
-        self.scope.parent.length_changed(self.cell.len(), 0);
+        let Some(list) = self.cell.last() else { return };
+        self.scope.parent.measure_length(list.len(), 0);
+        list.iter().for_each(|handler| handler.removed());
+        self.scope.parent.length_changed(list.len(), 0);
     }
 }
 

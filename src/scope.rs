@@ -2,18 +2,19 @@
 //! long as a handler does, even if the registry is gone.
 
 use std::any::Any;
-use std::cell::Cell;
 use std::mem;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::callback::CallbackCell;
 use crate::panic::{
-    PanicInfo, PanicOrigin, Payload, Registrant, catch_and_discard, count_and_drop, drop_payload,
+    PanicInfo, PanicOrigin, Payload, Registrant, catch, catch_and_count, count_and_drop,
+    drop_payload,
 };
 use crate::primitive::atomic::{AtomicU64, Ordering};
-use crate::primitive::thread_local_const;
 use crate::registry::HandlerInfo;
-use crate::telemetry;
+use crate::reporting::{Report, Reporting};
+use crate::telemetry::{self, Count};
 
 /// A count of panics, and the callback that is called for each. The count is relaxed: it publishes
 /// nothing, and a thread that has synchronised with the thread of a panic sees it counted.
@@ -53,9 +54,15 @@ pub(crate) trait Parent: Send + Sync {
     /// Counts a panic for all topics.
     fn count_panic(&self) {}
 
-    /// Reports a panic to the callback of all topics, and to `tracing`.
-    fn report_panic(&self, info: &PanicInfo<'_>) {
-        telemetry::panicked(info);
+    /// Returns a weak reference to all topics, for what may outlive this one.
+    fn topics(&self) -> Weak<dyn CountPanic> {
+        Weak::<()>::new()
+    }
+
+    /// Reports a panic to the callback of all topics, and to `tracing`. `count` counts a panic of a
+    /// subscriber for the registry.
+    fn report_panic(&self, info: &PanicInfo<'_>, count: Count<'_>) {
+        telemetry::panicked(info, count);
     }
 
     /// Returns the time from which on a call is slow, if slow calls are to be reported.
@@ -69,8 +76,12 @@ pub(crate) trait Parent: Send + Sync {
     /// Records a change of the number of handlers. Called under the writer lock.
     fn length_changed_locked(&self, _from: usize, _to: usize) {}
 
-    /// Reports a change of the number of handlers. Called by an owner after the lock was released,
-    /// and when a registry is dropped with handlers.
+    /// Updates the metrics after a change of the number of handlers, and when a registry is dropped
+    /// with handlers. Called after the lock was released, before any other user code.
+    fn measure_length(&self, _from: usize, _to: usize) {}
+
+    /// Reports a change of the number of handlers to observers. Called by an owner after the removed
+    /// handlers were dropped.
     fn length_changed(&self, _from: usize, _to: usize) {}
 
     /// Removes the topic if it is idle. Called after its last owner was dropped.
@@ -104,15 +115,15 @@ impl<T: Parent + ?Sized> Scope<T> {
     }
 
     /// Removes the topic if it is idle. `Hash` and `Eq` of its key run here, possibly in a
-    /// destructor. If they panic, the panic is discarded, and the topic is not removed.
+    /// destructor. If they panic, that is counted, and the topic is not removed.
     pub(crate) fn prune(&self) {
-        catch_and_discard(|| self.parent.prune());
+        catch_and_count(|| self.parent.prune(), || self.count_panic());
     }
 
     /// Waits for look-ups of the topic. As in [`prune`](Self::prune), `Hash` and `Eq` of the key
     /// run here.
     pub(crate) fn wait_for_lookups(&self) {
-        catch_and_discard(|| self.parent.wait_for_lookups());
+        catch_and_count(|| self.parent.wait_for_lookups(), || self.count_panic());
     }
 
     fn count_panic(&self) {
@@ -122,38 +133,66 @@ impl<T: Parent + ?Sized> Scope<T> {
 
     fn report_once(&self, registrant: Registrant, origin: PanicOrigin, payload: &(dyn Any + Send)) {
         self.count_panic();
-        unless_in_callback(Reported::Panic, || {
-            let info = PanicInfo::new(registrant, origin, payload);
-            let thrown = self.monitor.callback.call(|callback| callback(&info));
-            count_and_drop(thrown, || self.count_panic());
-            self.parent.report_panic(&info);
-        });
+        let Some(_reporting) = Reporting::begin(Report::Panic) else {
+            return;
+        };
+        let info = PanicInfo::new(registrant, origin, payload);
+        let thrown = self.monitor.callback.call(|callback| callback(&info));
+        count_and_drop(thrown, || self.count_panic());
+        self.parent.report_panic(&info, &|| self.monitor.add());
     }
 
     /// Reports a slow call of a handler.
     pub(crate) fn report_slow(&self, info: &HandlerInfo, time: Duration) {
-        unless_in_callback(Reported::SlowCall, || self.parent.report_slow(info, time));
+        if let Some(_reporting) = Reporting::begin(Report::SlowCall) {
+            self.parent.report_slow(info, time);
+        }
     }
 }
 
-/// What a callback is called for. The numbers are bits.
-#[derive(Clone, Copy)]
-enum Reported {
-    Panic = 1,
-    SlowCall = 2,
+/// Where a part of a handler that may outlive it reports the panics of other user code, such as
+/// wakers. All references are weak: the scope owns the `on_panic` callback, which may own that part.
+pub(crate) struct Reporter {
+    scope: Weak<Scope>,
+    topics: Weak<dyn CountPanic>,
+    registrant: Registrant,
 }
 
-/// Runs `report` unless this thread is inside another report of the same kind. A callback may notify
-/// any registry. What it meets there of its own kind is not reported, or a registry that reports to
-/// itself would recurse endlessly. `report` must not panic.
-fn unless_in_callback(kind: Reported, report: impl FnOnce()) {
-    thread_local_const!(INSIDE: Cell<u8> = Cell::new(0));
-    let outside = INSIDE.with(|inside| inside.replace(inside.get() | kind as u8));
-    if outside & kind as u8 != 0 {
-        return;
+/// All topics of the handler, which count a panic if the topic is gone.
+pub(crate) trait CountPanic: Send + Sync {
+    fn count_panic(&self) {}
+}
+
+impl CountPanic for () {}
+
+impl Reporter {
+    pub(crate) fn new(scope: &Arc<Scope>, registrant: Registrant) -> Self {
+        Self {
+            scope: Arc::downgrade(scope),
+            topics: scope.parent.topics(),
+            registrant,
+        }
     }
-    report();
-    INSIDE.with(|inside| inside.set(outside));
+
+    /// Returns the scope, to be kept while what may be its last handler is removed.
+    pub(crate) fn scope(&self) -> Option<Arc<Scope>> {
+        self.scope.upgrade()
+    }
+
+    /// Runs `f`, which may be user code, and reports its panic. If the topic is gone, the panic is
+    /// counted for all topics.
+    pub(crate) fn guard(&self, origin: PanicOrigin, f: impl FnOnce()) {
+        let Err(payload) = catch(f) else { return };
+        if let Some(scope) = self.scope() {
+            return scope.report(self.registrant, origin, payload);
+        }
+        let topics = self.topics.upgrade();
+        count_and_drop([payload], || {
+            if let Some(topics) = &topics {
+                topics.count_panic();
+            }
+        });
+    }
 }
 
 impl<T: Parent + ?Sized> Drop for Scope<T> {

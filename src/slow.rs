@@ -1,64 +1,97 @@
-//! Times the calls of handlers, for topics that report slow ones.
+//! Times the user's code of handlers, for topics that report slow calls: closures and polls of
+//! futures, and nothing of the library around them.
 
-use std::sync::Arc;
+use std::panic::resume_unwind;
 use std::time::{Duration, Instant};
 
-use crate::handler::{Handler, Header};
-use crate::wrapper::{Call, Wrapper};
+use crate::Flavor;
+use crate::delivery::Outcome;
+use crate::flavor::HandlerArc;
+use crate::handler::Header;
+use crate::panic::catch;
 
-/// A handler whose calls are timed, or the polls of its futures.
-pub(crate) struct Timed<H: ?Sized> {
-    handler: Arc<H>,
-    limit: Duration,
-}
-
-impl<H: Handler + ?Sized> Timed<H> {
-    pub(crate) fn new(handler: Arc<H>, limit: Duration) -> Self {
-        Self { handler, limit }
+/// Makes a handler that calls `user`, whose result `outcome` evaluates. Only `user` is timed.
+///
+/// Whether calls are timed is decided here and not at each call, so that a handler that is not timed
+/// pays nothing.
+pub(crate) fn inline<F, E, T>(
+    header: Header,
+    user: impl Fn(&E) -> T + Send + Sync + 'static,
+    outcome: impl Fn(T) -> Outcome + Send + Sync + 'static,
+) -> HandlerArc<F, E>
+where
+    F: Flavor<E>,
+    E: ?Sized + 'static,
+{
+    if header.is_timed() {
+        let call = move |event: &E, header: &Header| outcome(header.time(|| user(event)));
+        F::inline(header, call)
+    } else {
+        F::inline(header, move |event: &E, _: &Header| outcome(user(event)))
     }
 }
 
-impl<H: Handler + ?Sized + 'static> Wrapper for Timed<H> {
-    type Handler = H;
-    type Call = Self;
-
-    fn begin(&self) -> Option<Self> {
-        Some(Self::new(Arc::clone(&self.handler), self.limit))
+impl Header {
+    /// Runs a whole call, and reports it if it is slow.
+    pub(crate) fn time<R>(&self, user: impl FnOnce() -> R) -> R {
+        if !self.is_timed() {
+            return user();
+        }
+        let mut stopwatch = self.stopwatch();
+        let result = catch(|| stopwatch.run(user));
+        // Before the panic goes on: the report runs user code, which must not unwind meanwhile.
+        drop(stopwatch);
+        result.unwrap_or_else(|payload| resume_unwind(payload))
     }
 
-    fn removed(&self) {
-        self.handler.removed();
+    /// Returns a stopwatch for a call, or for one poll of its future.
+    #[inline]
+    pub(crate) fn stopwatch(&self) -> Stopwatch<'_> {
+        Stopwatch {
+            header: self,
+            spent: None,
+        }
     }
 }
 
-impl<H: Handler + ?Sized + 'static> Call<H> for Timed<H> {
-    fn handler(&self) -> &H {
-        &self.handler
-    }
+/// The time spent in user code. When this is dropped, it is reported if it reaches the limit.
+pub(crate) struct Stopwatch<'h> {
+    pub(crate) header: &'h Header,
+    // `None` if no user code was run.
+    spent: Option<Duration>,
+}
 
-    fn run<R>(&self, run: impl FnOnce() -> R) -> R {
-        let _clock = Clock {
-            header: self.handler.header(),
-            limit: self.limit,
+impl Stopwatch<'_> {
+    /// Runs user code, and adds the time that it takes, even if it panics.
+    #[inline]
+    pub(crate) fn run<R>(&mut self, user: impl FnOnce() -> R) -> R {
+        if !self.header.is_timed() {
+            return user();
+        }
+        let _lap = Lap {
+            spent: self.spent.get_or_insert_default(),
             start: Instant::now(),
         };
-        run()
+        user()
     }
 }
 
-/// The clock of a call. It reports a slow call when it is dropped, so even if the poll of a future
-/// panics.
-struct Clock<'h> {
-    header: &'h Header,
-    limit: Duration,
+impl Drop for Stopwatch<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(spent) = self.spent {
+            self.header.report_if_slow(spent);
+        }
+    }
+}
+
+struct Lap<'s> {
+    spent: &'s mut Duration,
     start: Instant,
 }
 
-impl Drop for Clock<'_> {
+impl Drop for Lap<'_> {
     fn drop(&mut self) {
-        let time = self.start.elapsed();
-        if time >= self.limit {
-            self.header.report_slow(time);
-        }
+        *self.spent += self.start.elapsed();
     }
 }

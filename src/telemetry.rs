@@ -48,56 +48,75 @@ impl<K: 'static> Telemetry<K> {
         self.name.as_deref()
     }
 
-    pub(crate) fn topic_created(&self, key: &K) {
-        #[cfg(feature = "tracing")]
-        traced::topic("topic created", self.name(), &traced::Key(key, self.show));
+    pub(crate) fn topic_created(&self, key: &K, count: Count<'_>) {
         #[cfg(feature = "metrics")]
         measured::with(self.metrics.as_ref(), |metrics| {
-            metrics.topics.increment(1.0);
+            metrics.add_topics(1, count);
         });
+        #[cfg(feature = "tracing")]
+        traced::topic(
+            "topic created",
+            self.name(),
+            &traced::Key(key, self.show),
+            count,
+        );
     }
 
-    pub(crate) fn topic_removed(&self, key: &K) {
-        #[cfg(feature = "tracing")]
-        traced::topic("topic removed", self.name(), &traced::Key(key, self.show));
+    pub(crate) fn topic_removed(&self, key: &K, count: Count<'_>) {
         #[cfg(feature = "metrics")]
         measured::with(self.metrics.as_ref(), |metrics| {
-            metrics.topics.decrement(1.0);
+            metrics.add_topics(-1, count);
         });
+        #[cfg(feature = "tracing")]
+        traced::topic(
+            "topic removed",
+            self.name(),
+            &traced::Key(key, self.show),
+            count,
+        );
     }
 
     /// Reports a change of a topic's number of handlers.
-    pub(crate) fn topic_resized(&self, from: usize, to: usize) {
+    pub(crate) fn topic_resized(&self, from: usize, to: usize, count: Count<'_>) {
         #[cfg(feature = "metrics")]
-        measured::with(self.metrics.as_ref(), |metrics| metrics.handlers(from, to));
+        measured::with(self.metrics.as_ref(), |metrics| {
+            metrics.add_handlers(from, to, count);
+        });
     }
 
     /// Counts a panic.
-    pub(crate) fn count_panic(&self) {
+    pub(crate) fn count_panic(&self, count: Count<'_>) {
         #[cfg(feature = "metrics")]
-        measured::with(self.metrics.as_ref(), |metrics| metrics.panics.increment(1));
+        measured::with(self.metrics.as_ref(), |metrics| {
+            metrics.add_panic(count);
+        });
     }
 
     /// Reports a panic.
-    pub(crate) fn panicked(&self, key: &K, info: &PanicInfo<'_>) {
+    pub(crate) fn panicked(&self, key: &K, info: &PanicInfo<'_>, count: Count<'_>) {
         #[cfg(feature = "tracing")]
-        traced::panic(self.name(), &traced::Key(key, self.show), info);
+        traced::panic(self.name(), &traced::Key(key, self.show), info, count);
     }
 
     /// Reports a slow call.
-    pub(crate) fn slow(&self, key: &K, info: &HandlerInfo, time: Duration) {
-        #[cfg(feature = "tracing")]
-        traced::slow(self.name(), &traced::Key(key, self.show), info, time);
+    pub(crate) fn slow(&self, key: &K, info: &HandlerInfo, time: Duration, count: Count<'_>) {
         #[cfg(feature = "metrics")]
-        measured::with(self.metrics.as_ref(), |metrics| metrics.slow(time));
+        measured::with(self.metrics.as_ref(), |metrics| {
+            metrics.slow(time, count);
+        });
+        #[cfg(feature = "tracing")]
+        traced::slow(self.name(), &traced::Key(key, self.show), info, time, count);
     }
 }
 
 /// Reports a panic in a registry without a key.
-pub(crate) fn panicked(info: &PanicInfo<'_>) {
+pub(crate) fn panicked(info: &PanicInfo<'_>, count: Count<'_>) {
     #[cfg(feature = "tracing")]
-    traced::panic(None, &traced::Key(&(), None), info);
+    traced::panic(None, &traced::Key(&(), None), info, count);
 }
+
+/// A function that counts a panic of a subscriber or a recorder, which is not reported to it.
+pub(crate) type Count<'a> = &'a dyn Fn();
 
 #[cfg(feature = "tracing")]
 #[expect(clippy::disallowed_methods, reason = "the only user of `tracing`")]
@@ -108,8 +127,9 @@ mod traced {
 
     use tracing::field::{DisplayValue, display};
 
-    use super::FmtKey;
-    use crate::panic::catch_and_discard;
+    use super::{Count, FmtKey};
+    use crate::panic::catch_and_count;
+    use crate::reporting::{Report, Reporting};
     use crate::{HandlerInfo, PanicInfo};
 
     /// The target of all events, wherever they are in the code.
@@ -163,21 +183,30 @@ mod traced {
         }
     }
 
-    pub(super) fn topic<K: 'static>(message: &str, registry: Option<&str>, key: &Key<'_, K>) {
-        catch_and_discard(|| {
-            tracing::debug!(target: TARGET, registry, key = key.shown(), "{message}");
-        });
+    pub(super) fn topic<K: 'static>(
+        message: &str,
+        registry: Option<&str>,
+        key: &Key<'_, K>,
+        count: Count<'_>,
+    ) {
+        // The subscriber may create and remove topics in turn.
+        let Some(_reporting) = Reporting::begin(Report::Topic) else {
+            return;
+        };
+        let emit = || tracing::debug!(target: TARGET, registry, key = key.shown(), "{message}");
+        catch_and_count(emit, count);
     }
 
     pub(super) fn panic<K: 'static>(
         registry: Option<&str>,
         key: &Key<'_, K>,
         info: &PanicInfo<'_>,
+        count: Count<'_>,
     ) {
         let id = info.handler_id().as_u64();
         let registered_at = display(info.registered_at());
         let message = info.message().unwrap_or("a panic without a message");
-        catch_and_discard(|| {
+        let emit = || {
             tracing::error!(
                 target: TARGET,
                 registry,
@@ -187,7 +216,8 @@ mod traced {
                 origin = ?info.origin(),
                 message,
             );
-        });
+        };
+        catch_and_count(emit, count);
     }
 
     pub(super) fn slow<K: 'static>(
@@ -195,10 +225,11 @@ mod traced {
         key: &Key<'_, K>,
         info: &HandlerInfo,
         time: Duration,
+        count: Count<'_>,
     ) {
         let id = info.id.as_u64();
         let registered_at = display(info.registered_at);
-        catch_and_discard(|| {
+        let emit = || {
             tracing::warn!(
                 target: TARGET,
                 registry,
@@ -208,14 +239,14 @@ mod traced {
                 ?time,
                 "slow handler",
             );
-        });
+        };
+        catch_and_count(emit, count);
     }
 }
 
 #[cfg(feature = "metrics")]
 #[expect(clippy::disallowed_macros, reason = "the only user of `metrics`")]
 mod measured {
-    use std::cmp::Ordering;
     use std::time::Duration;
 
     use metrics::{
@@ -223,7 +254,10 @@ mod measured {
         describe_histogram, gauge, histogram,
     };
 
-    use crate::panic::{DropGuarded, catch_and_discard};
+    use super::Count;
+    use crate::panic::{DropGuarded, catch, catch_and_count, count_and_drop};
+    use crate::primitive::atomic::{AtomicIsize, AtomicUsize, Ordering};
+    use crate::reporting::{Report, Reporting};
 
     const TOPICS: &str = "topic_registry_topics";
     const HANDLERS: &str = "topic_registry_handlers";
@@ -232,10 +266,16 @@ mod measured {
     const SLOW_CALL_SECONDS: &str = "topic_registry_slow_call_seconds";
 
     pub(super) struct Metrics {
-        pub(super) topics: DropGuarded<Gauge>,
+        topics: DropGuarded<Gauge>,
         handlers: DropGuarded<Gauge>,
-        pub(super) panics: DropGuarded<Counter>,
+        panics: DropGuarded<Counter>,
         slow: Option<SlowCalls>,
+        /// What the recorder has not been told yet: the changes of the gauges, as differences
+        /// because topics change concurrently, and the panics.
+        // Relaxed, all of them: they publish nothing.
+        new_topics: AtomicIsize,
+        new_handlers: AtomicIsize,
+        new_panics: AtomicUsize,
     }
 
     struct SlowCalls {
@@ -265,43 +305,87 @@ mod measured {
     impl Metrics {
         /// Registers the metrics. Returns `None` if the recorder panics.
         pub(super) fn new(name: &str, times_calls: bool) -> Option<Self> {
-            let mut metrics = None;
-            catch_and_discard(|| {
+            let labels = [("registry", name.to_owned())];
+            let register = || {
                 describe_gauge!(TOPICS, "Topics that have a handler or a handle.");
                 describe_gauge!(HANDLERS, "Registered handlers of all topics.");
                 describe_counter!(PANICS, "Panics of handlers, destructors and callbacks.");
-                let labels = [("registry", name.to_owned())];
-                metrics = Some(Self {
+                Self {
                     topics: DropGuarded::new(gauge!(TOPICS, &labels)),
                     handlers: DropGuarded::new(gauge!(HANDLERS, &labels)),
                     panics: DropGuarded::new(counter!(PANICS, &labels)),
                     slow: times_calls.then(|| SlowCalls::new(name)),
-                });
-            });
-            metrics
+                    new_topics: AtomicIsize::new(0),
+                    new_handlers: AtomicIsize::new(0),
+                    new_panics: AtomicUsize::new(0),
+                }
+            };
+            let registered = catch(register);
+            // There is nothing yet that could count it.
+            registered.map_err(|payload| count_and_drop([payload], || {})).ok()
         }
 
-        #[expect(clippy::cast_precision_loss, reason = "there are not 2^52 handlers")]
-        pub(super) fn handlers(&self, from: usize, to: usize) {
-            // As a difference, because topics change concurrently.
-            match to.cmp(&from) {
-                Ordering::Greater => self.handlers.increment((to - from) as f64),
-                Ordering::Less => self.handlers.decrement((from - to) as f64),
-                Ordering::Equal => {}
-            }
+        pub(super) fn add_topics(&self, change: isize, count: Count<'_>) {
+            self.new_topics.fetch_add(change, Ordering::Relaxed);
+            self.tell(count);
         }
 
-        pub(super) fn slow(&self, time: Duration) {
+        pub(super) fn add_handlers(&self, from: usize, to: usize, count: Count<'_>) {
+            #[expect(clippy::cast_possible_wrap, reason = "there are not 2^31 handlers")]
+            let change = to as isize - from as isize;
+            self.new_handlers.fetch_add(change, Ordering::Relaxed);
+            self.tell(count);
+        }
+
+        pub(super) fn add_panic(&self, count: Count<'_>) {
+            self.new_panics.fetch_add(1, Ordering::Relaxed);
+            self.tell(count);
+        }
+
+        pub(super) fn slow(&self, time: Duration, count: Count<'_>) {
             if let Some(slow) = &self.slow {
-                slow.count.increment(1);
-                slow.seconds.record(time);
+                catch_and_count(|| slow.count.increment(1), count);
+                catch_and_count(|| slow.seconds.record(time), count);
             }
+        }
+
+        /// Tells the recorder what it has not been told yet. The recorder may use the topics: what
+        /// that changes is told when it has returned. If it makes a change each time that it is
+        /// told of one, the last change is told later, with the next one from elsewhere.
+        fn tell(&self, count: Count<'_>) {
+            const AT_ONCE: usize = 64;
+            if let Some(_reporting) = Reporting::begin(Report::Metrics) {
+                let told = (0..AT_ONCE).map(|_| self.tell_once(count));
+                told.take_while(|told| *told).for_each(drop);
+            }
+        }
+
+        /// Returns whether there was anything to tell.
+        fn tell_once(&self, count: Count<'_>) -> bool {
+            let topics = self.new_topics.swap(0, Ordering::Relaxed);
+            let handlers = self.new_handlers.swap(0, Ordering::Relaxed);
+            let panics = self.new_panics.swap(0, Ordering::Relaxed);
+            catch_and_count(|| add(&self.topics, topics), count);
+            catch_and_count(|| add(&self.handlers, handlers), count);
+            if panics != 0 {
+                catch_and_count(|| self.panics.increment(panics as u64), count);
+            }
+            (topics, handlers, panics) != (0, 0, 0)
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "there are not 2^52 handlers")]
+    fn add(gauge: &Gauge, change: isize) {
+        match change {
+            0 => {}
+            1.. => gauge.increment(change as f64),
+            _ => gauge.decrement(-(change as f64)),
         }
     }
 
     pub(super) fn with(metrics: Option<&Metrics>, tell: impl FnOnce(&Metrics)) {
         if let Some(metrics) = metrics {
-            catch_and_discard(|| tell(metrics));
+            tell(metrics);
         }
     }
 }

@@ -50,7 +50,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         T: Send + 'static,
         P: Fn(&E) -> Option<T> + Send + Sync + 'static,
     {
-        let receiver = self.register_mailbox(move |event, found| match f(event) {
+        let receiver = self.register_mailbox(f, |found, value| match value {
             Some(value) => {
                 found.push_last(value);
                 ControlFlow::Break(())

@@ -37,12 +37,6 @@ pub trait Wrapper: Send + Sync + 'static {
 )]
 pub trait Call<H: ?Sized>: Unpin + Send + 'static {
     fn handler(&self) -> &H;
-
-    /// Runs the call, or one poll of its future.
-    #[inline]
-    fn run<R>(&self, run: impl FnOnce() -> R) -> R {
-        run()
-    }
 }
 
 /// A call with nothing done around it.

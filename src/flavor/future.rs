@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::poll::{AsyncHandler, Handlers, MakeFuture, Source, concurrently, in_sequence};
 use super::{HandlerArc, sealed};
@@ -14,6 +14,7 @@ use crate::delivery::Outcome;
 use crate::guard::Registration;
 use crate::handler::{Header, Once, Slot};
 use crate::options::Returns;
+use crate::slow::Stopwatch;
 use crate::snapshot::cell::HasCell;
 use crate::topics::{Handle, Key, Topics};
 use crate::wrapper::{Wrapped, Wrapper};
@@ -93,7 +94,7 @@ impl<E: ?Sized + 'static> Flavor<E> for AsyncFlavor {
 
     fn inline<C>(header: Header, call: C) -> HandlerArc<Self, E>
     where
-        C: Fn(&E) -> Outcome + Send + Sync + 'static,
+        C: Fn(&E, &Header) -> Outcome + Send + Sync + 'static,
     {
         slot(header, Inline(call))
     }
@@ -241,7 +242,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
         if self.is_empty() {
             return Delivery::default();
         }
-        concurrently(self, event).await
+        concurrently(self, || event).await
     }
 
     /// Runs all handlers concurrently, as [`notify`](Self::notify) does, with an event that is
@@ -250,10 +251,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
     ///
     /// If `event` panics, the panic unwinds out of the poll, and no handler is called.
     pub async fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
-        if self.is_empty() {
-            return Delivery::default();
-        }
-        concurrently(self, event().borrow()).await
+        concurrently(self, event).await
     }
 
     /// Runs the handlers one after the other: each starts when the previous one has ended.
@@ -264,7 +262,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
         if self.is_empty() {
             return Delivery::default();
         }
-        in_sequence(self, event).await
+        in_sequence(self, || event).await
     }
 
     /// Runs the handlers one after the other, as [`notify_sequential`](Self::notify_sequential)
@@ -273,10 +271,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
         &self,
         event: impl FnOnce() -> T,
     ) -> Delivery {
-        if self.is_empty() {
-            return Delivery::default();
-        }
-        in_sequence(self, event().borrow()).await
+        in_sequence(self, event).await
     }
 }
 
@@ -300,6 +295,9 @@ where
     }
 }
 
+/// The future of a call, or the outcome of a call that needs none.
+type Made<Fut> = Result<Pin<Box<Fut>>, Outcome>;
+
 /// A handler whose futures own what they need.
 struct Owning<F>(F);
 
@@ -315,8 +313,8 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future(&self, event: &E) -> Result<Fut, Outcome> {
-        Ok((self.0)(event))
+    fn make_future(&self, event: &E, stopwatch: &mut Stopwatch<'_>) -> Made<Fut> {
+        Ok(stopwatch.run(|| Box::pin((self.0)(event))))
     }
 }
 
@@ -334,8 +332,12 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future<'e>(&self, event: &'e E) -> Result<Self::Future<'e>, Outcome> {
-        Ok(self.0.clone()(event))
+    fn make_future<'e>(
+        &self,
+        event: &'e E,
+        stopwatch: &mut Stopwatch<'_>,
+    ) -> Made<Self::Future<'e>> {
+        Ok(stopwatch.run(|| Box::pin(self.0.clone()(event))))
     }
 }
 
@@ -352,8 +354,9 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future(&self, event: &E) -> Result<Fut, Outcome> {
-        Ok(self.claim().ok_or(Outcome::Skipped)?(event))
+    fn make_future(&self, event: &E, stopwatch: &mut Stopwatch<'_>) -> Made<Fut> {
+        let handler = self.claim().ok_or(Outcome::Skipped)?;
+        Ok(stopwatch.run(|| Box::pin(handler(event))))
     }
 }
 
@@ -371,8 +374,13 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future<'e>(&self, event: &'e E) -> Result<Self::Future<'e>, Outcome> {
-        Ok(self.0.claim().ok_or(Outcome::Skipped)?(event))
+    fn make_future<'e>(
+        &self,
+        event: &'e E,
+        stopwatch: &mut Stopwatch<'_>,
+    ) -> Made<Self::Future<'e>> {
+        let handler = self.0.claim().ok_or(Outcome::Skipped)?;
+        Ok(stopwatch.run(|| Box::pin(handler(event))))
     }
 }
 
@@ -382,7 +390,7 @@ struct Inline<C>(C);
 impl<E, C> MakeFuture<E> for Inline<C>
 where
     E: ?Sized,
-    C: Fn(&E) -> Outcome + Send + Sync,
+    C: Fn(&E, &Header) -> Outcome + Send + Sync,
 {
     type Future<'e>
         = Ready<()>
@@ -390,8 +398,9 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future(&self, event: &E) -> Result<Ready<()>, Outcome> {
-        Err((self.0)(event))
+    fn make_future(&self, event: &E, stopwatch: &mut Stopwatch<'_>) -> Made<Ready<()>> {
+        // It times itself.
+        Err((self.0)(event, stopwatch.header))
     }
 }
 
@@ -413,29 +422,39 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future(&self, event: &E) -> Result<UntilFuture<Fut>, Outcome> {
-        Ok(UntilFuture {
-            future: Box::pin((self.handler)(event)),
+    fn make_future(&self, event: &E, stopwatch: &mut Stopwatch<'_>) -> Made<UntilFuture<Fut>> {
+        Ok(Box::pin(UntilFuture {
+            future: stopwatch.run(|| Box::pin((self.handler)(event))),
             registration: self.registration.clone(),
-        })
+            is_last: false,
+        }))
     }
 }
 
+/// A future that removes its handler when it is dropped after it has returned `Break`: at once, but
+/// outside of the poll, whose time is the user's.
 struct UntilFuture<Fut> {
     // In a box, because pinning a field takes unsafe code.
     future: Pin<Box<Fut>>,
     registration: Registration,
+    is_last: bool,
 }
 
 impl<Fut: Future<Output = ControlFlow<()>>> Future for UntilFuture<Fut> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        self.future.as_mut().poll(context).map(|flow| {
-            if flow.is_break() {
-                self.registration.remove();
-            }
-        })
+        let flow = ready!(self.future.as_mut().poll(context));
+        self.is_last = flow.is_break();
+        Poll::Ready(())
+    }
+}
+
+impl<Fut> Drop for UntilFuture<Fut> {
+    fn drop(&mut self) {
+        if self.is_last {
+            self.registration.remove();
+        }
     }
 }
 
@@ -575,7 +594,8 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         F: Fn(&E) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.handle(key).register(handler)
+        let (topic, handler) = self.handle_beside(key, handler);
+        topic.register(handler)
     }
 
     /// Registers a handler on the key's topic, with a priority:
@@ -591,7 +611,8 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         F: Fn(&E) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.handle(key).register_with_priority(priority, handler)
+        let (topic, handler) = self.handle_beside(key, handler);
+        topic.register_with_priority(priority, handler)
     }
 
     /// Registers a handler on the key's topic, and returns a guard:
@@ -602,7 +623,8 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         F: Fn(&E) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.handle(key).register_guard(handler)
+        let (topic, handler) = self.handle_beside(key, handler);
+        topic.register_guard(handler)
     }
 
     /// Registers a handler on the key's topic for a single call: [`AsyncRegistry::register_once`].
@@ -612,7 +634,8 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         F: FnOnce(&E) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        self.handle(key).register_once(handler)
+        let (topic, handler) = self.handle_beside(key, handler);
+        topic.register_once(handler)
     }
 
     /// Registers an `async fn(&E)` on the key's topic: [`AsyncRegistry::register_async_fn`].
@@ -621,7 +644,8 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
     where
         F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
     {
-        self.handle(key).register_async_fn(handler)
+        let (topic, handler) = self.handle_beside(key, handler);
+        topic.register_async_fn(handler)
     }
 
     /// Runs all handlers of the key's topic concurrently: [`AsyncRegistry::notify`]. The key is
@@ -633,7 +657,7 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        concurrently(&ByKey(self, key), event).await
+        concurrently(&ByKey(self, key), || event).await
     }
 
     /// Runs the handlers of the key's topic one after the other:
@@ -643,7 +667,7 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        in_sequence(&ByKey(self, key), event).await
+        in_sequence(&ByKey(self, key), || event).await
     }
 
     /// Runs all handlers of the key's topic concurrently, with an event that is created only if it
@@ -655,10 +679,7 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         Q: Hash + Eq + ?Sized,
         T: Borrow<E>,
     {
-        if !self.read(key, |_| true) {
-            return Delivery::default();
-        }
-        concurrently(&ByKey(self, key), event().borrow()).await
+        concurrently(&ByKey(self, key), event).await
     }
 
     /// Runs the handlers of the key's topic one after the other, with an event that is created only
@@ -670,9 +691,6 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         Q: Hash + Eq + ?Sized,
         T: Borrow<E>,
     {
-        if !self.read(key, |_| true) {
-            return Delivery::default();
-        }
-        in_sequence(&ByKey(self, key), event().borrow()).await
+        in_sequence(&ByKey(self, key), event).await
     }
 }

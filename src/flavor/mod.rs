@@ -28,11 +28,12 @@ pub trait Flavor<E: ?Sized>: sealed::Sealed + Sized + 'static {
     /// The guard of a [joinable](crate::RegisterOptions::joinable) registration.
     type JoinGuard: From<Gateway>;
 
-    /// Makes a handler whose call does all its work before it returns.
+    /// Makes a handler whose call does all its work before it returns. The call receives the header
+    /// of its own handler.
     #[doc(hidden)]
     fn inline<C>(header: Header, call: C) -> Arc<Self::Handler>
     where
-        C: Fn(&E) -> Outcome + Send + Sync + 'static;
+        C: Fn(&E, &Header) -> Outcome + Send + Sync + 'static;
 
     /// Makes a handler whose calls are made by a wrapper.
     #[doc(hidden)]

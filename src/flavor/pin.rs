@@ -2,8 +2,9 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use super::sync::dispatch;
+use super::sync::{dispatch, dispatch_created};
 use crate::snapshot::cell::CachedList;
 use crate::{Delivery, SyncRegistry};
 
@@ -64,7 +65,7 @@ impl<E: ?Sized> Pinned<E> {
     pub fn notify_with<T: Borrow<E>>(&mut self, event: impl FnOnce() -> T) -> Delivery {
         self.list
             .load()
-            .map_or_else(Delivery::default, |list| dispatch(list, event().borrow()))
+            .map_or_else(Delivery::default, |list| dispatch_created(list, event()))
     }
 
     /// Releases closures that were removed since the last call.
@@ -72,6 +73,10 @@ impl<E: ?Sized> Pinned<E> {
         self.list.load();
     }
 }
+
+// Every panic is caught before it could leave the list inconsistent.
+impl<E: ?Sized> UnwindSafe for Pinned<E> {}
+impl<E: ?Sized> RefUnwindSafe for Pinned<E> {}
 
 impl<E: ?Sized> fmt::Debug for Pinned<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

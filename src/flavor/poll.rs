@@ -3,19 +3,22 @@
 //! Everything is polled by the task that polls the dispatch, and no list is protected while it
 //! waits: a pending future keeps only its own handler alive.
 
+use std::borrow::Borrow;
 use std::future::{Future, poll_fn};
+use std::iter;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::{iter, mem};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::Delivery;
 use crate::delivery::{Outcome, Sum};
-use crate::handler::{Handler, Header, Slot, Stored};
-use crate::panic::catch;
+use crate::handler::{Handler, Slot, Stored};
+use crate::panic::{Held, catch};
+use crate::primitive::atomic::{AtomicU32, Ordering};
+use crate::slow::Stopwatch;
 use crate::snapshot::list::{List, Position, Ranked};
 use crate::wrapper::{Call, Wrapped, Wrapper};
 
@@ -37,8 +40,13 @@ pub(super) trait MakeFuture<E: ?Sized>: Send + Sync {
     where
         E: 'e;
 
-    /// Makes a future for this event, or returns the outcome if there is none.
-    fn make_future<'e>(&self, event: &'e E) -> Result<Self::Future<'e>, Outcome>;
+    /// Makes a future for this event, or returns the outcome if there is none. Only user code is
+    /// timed. The future is boxed where it is made: it may be too large to be moved on the stack.
+    fn make_future<'e>(
+        &self,
+        event: &'e E,
+        stopwatch: &mut Stopwatch<'_>,
+    ) -> Result<Pin<Box<Self::Future<'e>>>, Outcome>;
 }
 
 impl<E, C> AsyncHandler<E> for Slot<C>
@@ -50,9 +58,11 @@ where
         let Some(closure) = self.live() else {
             return Ok(Outcome::Skipped);
         };
-        match catch(|| closure.make_future(event)) {
-            Ok(Ok(future)) => poll(&self.header, Box::pin(future), context)
-                .map_err(|pending| pending as Pending<'e>),
+        let mut stopwatch = self.header.stopwatch();
+        match catch(|| closure.make_future(event, &mut stopwatch)) {
+            Ok(Ok(future)) => {
+                poll(future, context, stopwatch).map_err(|pending| pending as Pending<'e>)
+            }
             Ok(Err(outcome)) => Ok(outcome),
             Err(payload) => Ok(self.header.panicked(payload)),
         }
@@ -68,7 +78,7 @@ where
         let Some(call) = self.begin() else {
             return Ok(Outcome::Skipped);
         };
-        match call.run(|| call.handler().start(event, context)) {
+        match call.handler().start(event, context) {
             Ok(outcome) => Ok(outcome),
             Err(pending) => Err(Box::pin(WrappedFuture::<_, E> {
                 pending: Some(pending),
@@ -99,9 +109,8 @@ where
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let Self { pending, call, .. } = &mut *self;
-        let pending = pending.as_mut().expect("taken only by its own destructor");
-        call.run(|| pending.as_mut().poll(context))
+        let pending = self.pending.as_mut().expect("taken only by its own destructor");
+        pending.as_mut().poll(context)
     }
 }
 
@@ -112,25 +121,26 @@ where
     E: ?Sized + 'static,
 {
     fn drop(&mut self) {
-        let pending = self.pending.take();
-        self.call.handler().header().discard(pending);
+        let Self { pending, call, .. } = self;
+        call.handler().header().guard_drop(|| *pending = None);
     }
 }
 
-/// Polls a future of this handler. A panic of the future, here or when it is dropped after its end,
-/// is reported and not propagated.
+/// Polls a future of the handler whose stopwatch this is. A panic of the future, here or when it is
+/// dropped after its end, is reported and not propagated.
 #[inline]
 fn poll<F: Future<Output = ()> + ?Sized>(
-    header: &Header,
     mut future: Pin<Box<F>>,
     context: &mut Context<'_>,
+    mut stopwatch: Stopwatch<'_>,
 ) -> Result<Outcome, Pin<Box<F>>> {
-    let outcome = match catch(|| future.as_mut().poll(context)) {
+    let header = stopwatch.header;
+    let outcome = match catch(|| stopwatch.run(|| future.as_mut().poll(context))) {
         Ok(Poll::Pending) => return Err(future),
         Ok(Poll::Ready(())) => Outcome::Called,
         Err(payload) => header.panicked(payload),
     };
-    header.discard(future);
+    header.guard_drop(|| drop(future));
     Ok(outcome)
 }
 
@@ -156,7 +166,8 @@ impl<E: ?Sized> Future for Running<'_, E> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
         let future = self.future.take();
         let future = future.expect("it is not polled after its end");
-        match poll(self.handler.header(), future, context) {
+        let stopwatch = self.handler.header().stopwatch();
+        match poll(future, context, stopwatch) {
             Ok(outcome) => Poll::Ready(outcome),
             Err(pending) => {
                 self.future = Some(pending);
@@ -168,8 +179,8 @@ impl<E: ?Sized> Future for Running<'_, E> {
 
 impl<E: ?Sized> Drop for Running<'_, E> {
     fn drop(&mut self) {
-        let future = self.future.take();
-        self.handler.header().discard(future);
+        let Self { handler, future } = self;
+        handler.header().guard_drop(|| *future = None);
     }
 }
 
@@ -186,17 +197,22 @@ pub(super) trait Source<E: ?Sized + 'static> {
 /// futures at once.
 ///
 /// The list is protected during the first pass only: the protection uses one of the thread's few
-/// slots, and the task may move to another thread.
-pub(super) async fn concurrently<E: ?Sized + 'static>(
+/// slots, and the task may move to another thread. `make` makes the event, if there are handlers.
+pub(super) async fn concurrently<E: ?Sized + 'static, T: Borrow<E>>(
     source: &impl Source<E>,
-    event: &E,
+    make: impl FnOnce() -> T,
 ) -> Delivery {
-    let (mut sum, mut pending, mut is_started) = (Sum::default(), None, false);
+    let (mut event, turn) = (Held::<T>::empty(), Turn::default());
+    let (mut sum, mut pending) = (Sum::default(), None);
+    let mut first = Some((&mut event, make));
     poll_fn(|context| {
-        if mem::replace(&mut is_started, true) {
+        let Some((event, make)) = first.take() else {
             return Poll::Ready(());
-        }
-        pending = source.read(|list| start_all(list, event, context, &mut sum));
+        };
+        pending = source.read(|list| {
+            let event = event.insert(make()).borrow();
+            start_all(list, event, context, &turn, &mut sum)
+        });
         // The pending futures have the waker of this task. They are polled again only when it is
         // woken, with wakers of their own, which are needed to tell them apart. If they were polled
         // for that at once, a handler that has yielded would be resumed before any other task could
@@ -208,11 +224,66 @@ pub(super) async fn concurrently<E: ?Sized + 'static>(
     })
     .await;
     if let Some(mut pending) = pending {
-        while let Some(outcome) = pending.next().await {
+        let mut next = poll_fn(|context| {
+            turn.begin();
+            pending.poll_next_unpin(context)
+        });
+        while let Some(outcome) = (&mut next).await {
             sum = sum.and(outcome);
         }
     }
     sum.into()
+}
+
+/// How many polls in a row may be pending before a dispatch returns to its executor.
+///
+/// A runtime may limit what a task does in one turn. The resources of tokio, for example, are pending
+/// once the limit is reached, and ready again in the next turn. If the dispatch still polled all
+/// other futures that were woken, its cost would grow with the square of their number.
+const TURN: u32 = 64;
+
+/// How many polls in a row were pending. Relaxed: only the task that polls the dispatch counts.
+#[derive(Default)]
+struct Turn(AtomicU32);
+
+impl Turn {
+    fn begin(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= TURN
+    }
+
+    fn count<T>(&self, polled: &Poll<T>) {
+        let pending = match polled {
+            Poll::Pending => self.0.load(Ordering::Relaxed) + 1,
+            Poll::Ready(_) => 0,
+        };
+        self.0.store(pending, Ordering::Relaxed);
+    }
+}
+
+/// A running future among others.
+struct InTurn<'e, E: ?Sized + 'static> {
+    running: Running<'e, E>,
+    turn: &'e Turn,
+}
+
+impl<E: ?Sized> Future for InTurn<'_, E> {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
+        if self.turn.is_over() {
+            // `FuturesUnordered` keeps it for the next turn, and returns to the executor when two
+            // futures have woken themselves.
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let polled = Pin::new(&mut self.running).poll(context);
+        self.turn.count(&polled);
+        polled
+    }
 }
 
 /// Calls every handler, and polls its future once. Returns the futures that are pending then.
@@ -220,8 +291,9 @@ fn start_all<'e, E: ?Sized + 'static>(
     list: &List<Arc<dyn AsyncHandler<E>>>,
     event: &'e E,
     context: &mut Context<'_>,
+    turn: &'e Turn,
     sum: &mut Sum,
-) -> Option<FuturesUnordered<Running<'e, E>>> {
+) -> Option<FuturesUnordered<InTurn<'e, E>>> {
     let has_interceptors = list.interceptor_count() != 0;
     if has_interceptors {
         // Interceptors have no futures that could be pending.
@@ -238,49 +310,60 @@ fn start_all<'e, E: ?Sized + 'static>(
         }
         match handler.start(event, context) {
             Ok(outcome) => *sum = sum.and(outcome),
-            Err(future) => pending
-                .get_or_insert_with(FuturesUnordered::new)
-                .push(Running::new(handler, future)),
+            Err(future) => pending.get_or_insert_with(FuturesUnordered::new).push(InTurn {
+                running: Running::new(handler, future),
+                turn,
+            }),
         }
     }
     pending
 }
 
-/// The handler that the others wait for, its list, and the position from which to continue.
-type Waiting<'e, E> = (Running<'e, E>, Handlers<E>, Position);
+/// A sequence that waits for one of its handlers.
+struct Waiting<'e, E: ?Sized + 'static> {
+    event: &'e E,
+    running: Running<'e, E>,
+    list: Handlers<E>,
+    /// The position from which to continue.
+    at: Position,
+}
 
 /// Runs the handlers one after the other, in order. The list becomes owned only when it must
-/// outlive a wait.
-pub(super) async fn in_sequence<E: ?Sized + 'static>(
+/// outlive a wait. `make` makes the event, if there are handlers.
+pub(super) async fn in_sequence<E: ?Sized + 'static, T: Borrow<E>>(
     source: &impl Source<E>,
-    event: &E,
+    make: impl FnOnce() -> T,
 ) -> Delivery {
-    let mut sum = Sum::default();
+    let (mut sum, mut event) = (Sum::default(), Held::<T>::empty());
+    let mut first = Some((&mut event, make));
     let mut waiting: Option<Waiting<'_, E>> = None;
     poll_fn(|context| {
-        let pending = match waiting.take() {
+        waiting = match first.take() {
             // The first poll: runs from the beginning, over a list that is only protected.
-            None => source.read(|list| {
-                let mut at = Position::default();
+            Some((event, make)) => source.read(|list| {
+                let (event, mut at) = (event.insert(make()).borrow(), Position::default());
                 let running = go_on(list, &mut at, event, context, &mut sum)?;
-                Some((running, Arc::clone(list), at))
+                let list = Arc::clone(list);
+                Some(Waiting {
+                    event,
+                    running,
+                    list,
+                    at,
+                })
             }),
             // A later poll: first the handler that was pending, then those after it.
-            Some((mut running, list, mut at)) => match Pin::new(&mut running).poll(context) {
-                Poll::Pending => Some((running, list, at)),
-                Poll::Ready(outcome) => {
-                    sum = sum.and(outcome);
-                    let running = go_on(&list, &mut at, event, context, &mut sum);
-                    running.map(|running| (running, list, at))
+            None => waiting.take().and_then(|mut now| {
+                match Pin::new(&mut now.running).poll(context) {
+                    Poll::Pending => return Some(now),
+                    Poll::Ready(outcome) => sum = sum.and(outcome),
                 }
-            },
+                now.running = go_on(&now.list, &mut now.at, now.event, context, &mut sum)?;
+                Some(now)
+            }),
         };
-        match pending {
+        match waiting {
             None => Poll::Ready(()),
-            pending => {
-                waiting = pending;
-                Poll::Pending
-            }
+            Some(_) => Poll::Pending,
         }
     })
     .await;

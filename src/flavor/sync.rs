@@ -10,14 +10,14 @@ use super::{HandlerArc, sealed};
 use crate::delivery::{Outcome, Sum};
 use crate::handler::{self, Header, NeedsNoDrop, Once, Slot, Stored};
 use crate::options::Returns;
-use crate::panic::catch;
+use crate::panic::{Held, catch};
 use crate::snapshot::cell::HasCell;
 use crate::snapshot::list::List;
 use crate::topics::{Handle, Key, Topics};
 use crate::wrapper::{Call, Wrapped, Wrapper};
 use crate::{
     Batch, Delivery, Flavor, HandlerGuard, HandlerId, JoinGuard, Pinned, RegisterOptions, Registry,
-    WeakRegistry, WeakTopics,
+    WeakRegistry, WeakTopics, slow,
 };
 
 /// One topic without a key: handlers that are closures, called inline by `notify`.
@@ -83,7 +83,7 @@ impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
 
     fn inline<C>(header: Header, call: C) -> HandlerArc<Self, E>
     where
-        C: Fn(&E) -> Outcome + Send + Sync + 'static,
+        C: Fn(&E, &Header) -> Outcome + Send + Sync + 'static,
     {
         if mem::needs_drop::<C>() {
             Arc::new(Slot::new(header, Some(call)))
@@ -111,14 +111,14 @@ pub trait SyncHandler<E: ?Sized>: handler::Handler {
 impl<E, C> SyncHandler<E> for Slot<C>
 where
     E: ?Sized,
-    C: Stored<Closure: Fn(&E) -> Outcome> + Send + Sync,
+    C: Stored<Closure: Fn(&E, &Header) -> Outcome> + Send + Sync,
 {
     #[inline]
     fn call(&self, event: &E, sum: Sum) -> Sum {
         let Some(closure) = self.live() else {
             return sum.and(Outcome::Skipped);
         };
-        sum.and(match catch(|| closure(event)) {
+        sum.and(match catch(|| closure(event, &self.header)) {
             Ok(outcome) => outcome,
             Err(payload) => self.header.panicked(payload),
         })
@@ -132,7 +132,7 @@ where
 {
     fn call(&self, event: &E, sum: Sum) -> Sum {
         match self.begin() {
-            Some(call) => call.run(|| call.handler().call(event, sum)),
+            Some(call) => call.handler().call(event, sum),
             None => sum.and(Outcome::Skipped),
         }
     }
@@ -238,7 +238,7 @@ impl<E: ?Sized> SyncRegistry<E> {
     /// panics.
     #[inline]
     pub fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
-        self.cell().read(|list| dispatch(list, event().borrow()))
+        self.cell().read(|list| dispatch_created(list, event()))
     }
 }
 
@@ -254,11 +254,9 @@ where
         F: Fn(&E) + Send + Sync + 'static,
     {
         let header = self.header();
-        let call = move |event: &E| {
-            handler(event);
+        self.add(slow::inline::<SyncFlavor, E, _>(header, handler, |()| {
             Outcome::Called
-        };
-        self.add(SyncFlavor::inline(header, call))
+        }))
     }
 
     /// Registers a handler for a single call, as [`SyncRegistry::register_once`] does.
@@ -269,9 +267,9 @@ where
     {
         let header = self.header();
         let once = Once::new(self.registry.registration(header.id()), handler);
-        let call = move |event: &E| match once.claim() {
+        let call = move |event: &E, header: &Header| match once.claim() {
             Some(handler) => {
-                handler(event);
+                header.time(|| handler(event));
                 Outcome::Called
             }
             None => Outcome::Skipped,
@@ -315,13 +313,13 @@ where
     {
         let header = self.header();
         let registration = self.registry.registration(header.id());
-        let call = move |event: &E| {
-            if handler(event).is_break() {
+        let outcome = move |flow: ControlFlow<()>| {
+            if flow.is_break() {
                 registration.remove();
             }
             Outcome::Called
         };
-        self.add(SyncFlavor::inline(header, call))
+        self.add(slow::inline::<SyncFlavor, E, _>(header, handler, outcome))
     }
 }
 
@@ -345,6 +343,20 @@ pub(super) fn dispatch<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) 
         List::One(handler) => handler.call(event, Sum::default()),
         list => call_many(list, event),
     })
+}
+
+/// Calls the handlers in order, with an event that is dropped afterwards.
+#[inline(always)]
+pub(super) fn dispatch_created<E, T>(list: &List<Handler<E>>, event: T) -> Delivery
+where
+    E: ?Sized + 'static,
+    T: Borrow<E>,
+{
+    // While `borrow` runs: handlers do not unwind.
+    let event = Held::new(event);
+    let delivery = dispatch(list, (*event).borrow());
+    drop(event.into_inner());
+    delivery
 }
 
 /// Calls the handlers of a list that is not `One`. A separate function, so that [`dispatch`] is
@@ -468,7 +480,8 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
     where
         F: Fn(&E) + Send + Sync + 'static,
     {
-        self.handle(key).register(handler)
+        let (topic, handler) = self.handle_beside(key, handler);
+        topic.register(handler)
     }
 
     /// Registers a handler on the key's topic, with a priority:
@@ -483,7 +496,8 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
     where
         F: Fn(&E) + Send + Sync + 'static,
     {
-        self.handle(key).register_with_priority(priority, handler)
+        let (topic, handler) = self.handle_beside(key, handler);
+        topic.register_with_priority(priority, handler)
     }
 
     /// Registers a handler on the key's topic, and returns a guard:
@@ -493,7 +507,8 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
     where
         F: Fn(&E) + Send + Sync + 'static,
     {
-        self.handle(key).register_guard(handler)
+        let (topic, handler) = self.handle_beside(key, handler);
+        topic.register_guard(handler)
     }
 
     /// Registers a handler on the key's topic for a single call: [`SyncRegistry::register_once`].
@@ -502,7 +517,8 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
     where
         F: FnOnce(&E) + Send + 'static,
     {
-        self.handle(key).register_once(handler)
+        let (topic, handler) = self.handle_beside(key, handler);
+        topic.register_once(handler)
     }
 
     /// Notifies the key's topic: [`SyncRegistry::notify`]. If there is no topic, nothing happens,
@@ -533,6 +549,6 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
         Q: Hash + Eq + ?Sized,
         T: Borrow<E>,
     {
-        self.read(key, |list| dispatch(list, event().borrow()))
+        self.read(key, |list| dispatch_created(list, event()))
     }
 }

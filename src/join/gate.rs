@@ -86,13 +86,14 @@ pub(crate) fn close(gate: &Weak<dyn Gated>) -> Option<Arc<dyn Gated>> {
 
 impl<H: Handler + ?Sized> Gate<H> {
     pub(crate) fn new(handler: Arc<H>) -> Self {
+        let reporter = handler.header().reporter();
         let state = State {
             handler: Some(handler),
             // For up to four calls at once; more of them allocate.
             inside: Vec::with_capacity(4),
         };
         Self {
-            state: Awaited::new(state),
+            state: Awaited::new(state, reporter),
         }
     }
 

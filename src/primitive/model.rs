@@ -103,10 +103,25 @@ pub(crate) struct SharedValue<V>(V);
 /// The items of a shard.
 pub(crate) struct Items<K, V>(Vec<(K, SharedValue<V>)>);
 
+impl<K, V> Default for Items<K, V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<K, V> IntoIterator for Items<K, V> {
+    type Item = (K, SharedValue<V>);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 impl<K, V, S> Default for DashMap<K, V, S> {
     fn default() -> Self {
         Self {
-            shards: [Shard(RwLock::new(Items(Vec::new())))],
+            shards: [Shard(RwLock::new(Items::default()))],
             hasher: PhantomData,
         }
     }

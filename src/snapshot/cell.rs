@@ -95,19 +95,28 @@ impl<T: Send + Sync + 'static> ListCell<T> {
         (self.counts.load(Ordering::SeqCst) % OWNER) as usize
     }
 
-    /// Counts another owner.
-    pub(crate) fn add_owner(&self) {
-        check_owners(self.counts.fetch_add(OWNER, Ordering::SeqCst));
+    /// Counts another owner. Returns `false`, and does not count it, if there are too many: the caller
+    /// may hold a lock, under which it must not panic.
+    pub(crate) fn add_owner(&self) -> bool {
+        let has_room = has_room(self.counts.fetch_add(OWNER, Ordering::SeqCst));
+        if !has_room {
+            self.counts.fetch_sub(OWNER, Ordering::SeqCst);
+        }
+        has_room
     }
 
-    /// Counts another owner, unless the cell was ended. Returns whether it did.
+    /// Counts another owner, unless the cell was ended. Returns whether it was live, and panics if
+    /// there are too many owners.
     pub(crate) fn add_owner_if_live(&self) -> bool {
-        let add = |counts| (counts & ENDED == 0).then(|| counts + OWNER);
-        let added = self.counts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add);
-        added.is_ok_and(|counts| {
-            check_owners(counts);
-            true
-        })
+        let is_live = |counts| counts & ENDED == 0;
+        let add = |counts| (is_live(counts) && has_room(counts)).then(|| counts + OWNER);
+        match self.counts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add) {
+            Ok(_) => true,
+            Err(counts) => {
+                assert!(!is_live(counts), "{TOO_MANY_OWNERS}");
+                false
+            }
+        }
     }
 
     /// Counts one owner less. Returns whether the cell is idle now.
@@ -178,7 +187,10 @@ impl<T: Send + Sync + 'static> ListCell<T> {
         let empty = List::default();
         let (next, removed) = change(current.as_deref().unwrap_or(&empty))?;
         let (len, old_len) = (next.len(), self.len());
-        assert!((len as u64) < OWNER, "2^32 handlers of one registry");
+        if len as u64 >= OWNER {
+            drop(current);
+            panic!("2^32 handlers of one registry");
+        }
         let next = (len != 0).then(|| Arc::new(next));
         let closed = self.lane.close();
         let old = mem::replace(&mut *current, next.clone());
@@ -211,16 +223,24 @@ impl<T: Send + Sync + 'static> ListCell<T> {
         look(self.lock().as_deref().unwrap_or(&List::default()))
     }
 
+    /// Returns the list that was published last, of a cell that is being dropped.
+    pub(crate) fn last(&mut self) -> Published<T> {
+        self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Published<T>> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Panics if there are so many owners that their count could reach `ENDED`, even if many threads
+/// Returns whether there are so few owners that their count cannot reach `ENDED`, even if many threads
 /// add one at once.
-fn check_owners(counts: u64) {
-    assert!(counts % ENDED < ENDED / 2, "2^30 handles of one registry");
+fn has_room(counts: u64) -> bool {
+    counts % ENDED < ENDED / 2
 }
+
+/// The message of a panic because an owner could not be added.
+pub(crate) const TOO_MANY_OWNERS: &str = "2^30 handles of one registry";
 
 /// A list that is kept alive by the lane or by `arc_swap`.
 pub(crate) enum Protected<T> {

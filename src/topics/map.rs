@@ -37,8 +37,8 @@ use crate::guard::Remove;
 use crate::panic::{DropGuarded, PanicInfo, Payload, catch, count_and_drop};
 use crate::primitive::atomic::{AtomicUsize, Ordering};
 use crate::registry::Core;
-use crate::scope::{PanicMonitor, Parent, Scope};
-use crate::telemetry::Telemetry;
+use crate::scope::{CountPanic, PanicMonitor, Parent, Scope};
+use crate::telemetry::{Count, Telemetry};
 use crate::topics::Key;
 use crate::topics::builder::Slow;
 use crate::topics::interest::{self, Watch};
@@ -52,7 +52,10 @@ pub(super) type TopicPanicCallback<K> = Box<dyn Fn(&K, &PanicInfo<'_>) + Send + 
 /// All topics, by key.
 pub(super) struct Map<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     pub(super) topics: Table<Found<F, K, E>>,
-    pub(super) pruned: AtomicUsize,
+    /// How many `Topics` there are: the map ends with the last one. A count of its own, because the
+    /// library itself owns the map for a moment when it prunes a topic.
+    users: AtomicUsize,
+    pruned: AtomicUsize,
     pub(super) shared: Arc<Shared<F, K, E>>,
 }
 
@@ -75,10 +78,20 @@ pub(super) struct Topic<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
 
 pub(super) type TopicScope<F, K, E> = Arc<Scope<Topic<F, K, E>>>;
 
-impl<F: Flavor<E>, K: Key, E: ?Sized> Shared<F, K, E> {
+impl<F: Flavor<E>, K: Key, E: ?Sized> CountPanic for Shared<F, K, E> {
     fn count_panic(&self) {
         self.monitor.add();
-        self.telemetry.count_panic();
+        self.telemetry.count_panic(&|| self.monitor.add());
+    }
+}
+
+impl<F: Flavor<E>, K: Key, E: ?Sized> Shared<F, K, E> {
+    pub(super) fn report_created(&self, key: &K) {
+        self.telemetry.topic_created(key, &|| self.monitor.add());
+    }
+
+    fn report_removed(&self, key: &K) {
+        self.telemetry.topic_removed(key, &|| self.monitor.add());
     }
 
     /// Counts and drops what callbacks threw.
@@ -100,11 +113,18 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Parent for Topic<F, K, E> {
         self.shared.count_panic();
     }
 
-    fn report_panic(&self, info: &PanicInfo<'_>) {
-        let callback = &self.shared.monitor.callback;
-        let thrown = callback.call(|callback| callback(&self.key, info));
+    fn topics(&self) -> Weak<dyn CountPanic> {
+        let topics: Weak<Shared<F, K, E>> = Arc::downgrade(&self.shared);
+        topics
+    }
+
+    fn report_panic(&self, info: &PanicInfo<'_>, _: Count<'_>) {
+        let Shared {
+            monitor, telemetry, ..
+        } = &*self.shared;
+        let thrown = monitor.callback.call(|callback| callback(&self.key, info));
         self.shared.count_and_drop(thrown);
-        self.shared.telemetry.panicked(&self.key, info);
+        telemetry.panicked(&self.key, info, &|| monitor.add());
     }
 
     fn slow_limit(&self) -> Option<Duration> {
@@ -116,7 +136,10 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Parent for Topic<F, K, E> {
             let thrown = catch(|| (slow.callback)(&self.key, info, time)).err();
             self.shared.count_and_drop(thrown);
         }
-        self.shared.telemetry.slow(&self.key, info, time);
+        let Shared {
+            monitor, telemetry, ..
+        } = &*self.shared;
+        telemetry.slow(&self.key, info, time, &|| monitor.add());
     }
 
     fn length_changed_locked(&self, from: usize, to: usize) {
@@ -126,15 +149,17 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Parent for Topic<F, K, E> {
         }
     }
 
+    fn measure_length(&self, from: usize, to: usize) {
+        let Shared {
+            monitor, telemetry, ..
+        } = &*self.shared;
+        telemetry.topic_resized(from, to, &|| monitor.add());
+    }
+
     fn length_changed(&self, from: usize, to: usize) {
         let Shared {
-            interests,
-            limits,
-            telemetry,
-            ..
+            interests, limits, ..
         } = &*self.shared;
-        // First, because observers may take their time, and change the topic in turn.
-        telemetry.topic_resized(from, to);
         let thrown = |payload| self.shared.count_and_drop([payload]);
         if (from == 0) != (to == 0) {
             interests.tell(self.address(), &self.key, &thrown);
@@ -155,6 +180,13 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Parent for Topic<F, K, E> {
     }
 }
 
+/// Drops the key, and counts a panic of its destructor.
+impl<F: Flavor<E>, K: Key, E: ?Sized> Drop for Topic<F, K, E> {
+    fn drop(&mut self) {
+        self.shared.count_and_drop(self.key.clear().err());
+    }
+}
+
 impl<F: Flavor<E>, K: Key, E: ?Sized> Topic<F, K, E> {
     pub(super) fn address(&self) -> interest::Address {
         ptr::from_ref(self).addr()
@@ -162,23 +194,56 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Topic<F, K, E> {
 }
 
 impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
+    /// Makes a map with one user.
+    pub(super) fn new(shared: Arc<Shared<F, K, E>>) -> Self {
+        Self {
+            topics: Table::new(),
+            users: AtomicUsize::new(1),
+            pruned: AtomicUsize::new(0),
+            shared,
+        }
+    }
+
+    /// Counts another user, unless the map has ended. Returns whether it did.
+    ///
+    /// Relaxed: what a user finds in the map is ordered by the locks of its shards.
+    pub(super) fn add_user(&self) -> bool {
+        let add = |users| (users != 0).then(|| users + 1);
+        self.users.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
+    }
+
+    /// Counts one user less. The last one ends the map: it takes out the topics, reports them as
+    /// removed, ends the observers, and drops the topics. An observer may own a handle, which keeps
+    /// the shared state alive: if the observers did not end here, the two would keep each other
+    /// alive forever.
+    ///
+    /// A thread that is pruning a topic may own the map for longer. It finds nothing in it.
+    pub(super) fn remove_user(&self) {
+        // What the other users did happened before the end: a release, and an acquire of the last.
+        if self.users.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        let topics = self.topics.take_all();
+        for topic in &topics {
+            self.shared.report_removed(topic.key());
+        }
+        let Shared {
+            interests, limits, ..
+        } = &*self.shared;
+        let thrown = |payload| self.shared.count_and_drop([payload]);
+        interests.end_all(&thrown);
+        limits.end_all(&thrown);
+    }
+
     /// Removes the topic from the map if it is idle.
     pub(super) fn prune(&self, topic: &Topic<F, K, E>) -> bool {
         // Dropped after the lock is released.
         let removed = self.topics.remove_if(&topic.key, |found| found.core.cell.end_if_idle());
         if removed.is_some() {
+            self.shared.report_removed(&topic.key);
             self.shrink_if_sparse();
-            self.shared.telemetry.topic_removed(&topic.key);
         }
         removed.is_some()
-    }
-
-    #[cfg(any(feature = "tracing", feature = "metrics"))]
-    fn report_all_removed(&self) {
-        // Subscribers and recorders are user code, so not under the locks.
-        for topic in self.topics.collect(Found::clone) {
-            self.shared.telemetry.topic_removed(topic.key());
-        }
     }
 
     /// Shrinks the map from time to time if most of it is unused. Otherwise, a map whose keys keep
@@ -190,22 +255,6 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
         if pruned % EVERY == 0 && self.topics.capacity() > 4 * self.topics.len() + EVERY {
             self.topics.shrink_to_fit();
         }
-    }
-}
-
-/// Reports the remaining topics as removed, and ends the observers. An observer may own a handle,
-/// which keeps the shared state alive: if they did not end here, the two would keep each other
-/// alive forever.
-impl<F: Flavor<E>, K: Key, E: ?Sized> Drop for Map<F, K, E> {
-    fn drop(&mut self) {
-        #[cfg(any(feature = "tracing", feature = "metrics"))]
-        self.report_all_removed();
-        let Shared {
-            interests, limits, ..
-        } = &*self.shared;
-        let thrown = |payload| self.shared.count_and_drop([payload]);
-        interests.end_all(&thrown);
-        limits.end_all(&thrown);
     }
 }
 

@@ -20,14 +20,13 @@ use self::builder::Slow;
 use self::limit::HandlerLimit;
 use self::map::{Found, Map, Shared, Topic, TopicPanicCallback, TopicScope};
 use self::observers::{ObserverGuard, Observers};
-use self::table::{Keyed, Table};
+use self::table::Keyed;
 use crate::flavor::HandlerArc;
 use crate::guard::{Registration, Remove};
-use crate::panic::{DropGuarded, PanicInfo};
-use crate::primitive::atomic::AtomicUsize;
+use crate::panic::{DropGuarded, Held, PanicInfo};
 use crate::registry::Core;
 use crate::scope::{PanicMonitor, Scope};
-use crate::snapshot::cell::HasCell;
+use crate::snapshot::cell::{HasCell, TOO_MANY_OWNERS};
 use crate::snapshot::list::List;
 use crate::telemetry::Telemetry;
 use crate::{Batch, Builder, Flavor, HandlerId, Interest, Registry};
@@ -59,7 +58,7 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Key for K {}
 /// holds it. They must not call back into the same topics, must not wait for a thread that does,
 /// and must not panic: if `Hash` panics while the table grows or shrinks, topics are lost. All
 /// other user code runs, and all other user values are dropped, with no lock held. Panics of a
-/// key's destructor are caught, and not counted.
+/// key's destructor are caught and counted.
 ///
 /// Operations on all topics ([`len`](Self::len), [`keys`](Self::keys), [`topics`](Self::topics),
 /// [`clear`](Self::clear), ...) lock one shard after the other, so they are not atomic.
@@ -112,17 +111,15 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     }
 
     fn with(telemetry: Telemetry<K>, slow: Option<Slow<K>>) -> Self {
-        let map = Arc::new_cyclic(|map| Map {
-            topics: Table::new(),
-            pruned: AtomicUsize::new(0),
-            shared: Arc::new(Shared {
+        let map = Arc::new_cyclic(|map| {
+            Map::new(Arc::new(Shared {
                 map: Weak::clone(map),
                 monitor: PanicMonitor::new(),
                 interests: Observers::new(),
                 limits: Observers::new(),
                 slow,
                 telemetry,
-            }),
+            }))
         });
         Self { map }
     }
@@ -131,10 +128,15 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     ///
     /// `impl Into<K>` takes `"name"` for a `String`, but leaves the type of a bare number
     /// open: write `handle(7u64)`.
+    ///
+    /// # Panics
+    ///
+    /// If the topic has 2^30 owners.
     #[must_use]
     pub fn handle(&self, key: impl Into<K>) -> Handle<F, K, E> {
-        let key = DropGuarded::new(key.into());
+        let mut key = DropGuarded::new(key.into());
         if let Some(handle) = self.get::<K>(&key) {
+            self.map.shared.count_and_drop(key.clear().err());
             return handle;
         }
         let shared = Arc::clone(&self.map.shared);
@@ -147,22 +149,35 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         let (handle, is_new) = topics.find_or_insert(
             new.key(),
             || new.clone(),
-            |topic| (Handle::of(topic), Arc::ptr_eq(&topic.core, &new.core)),
+            |topic| (Handle::try_of(topic), Arc::ptr_eq(&topic.core, &new.core)),
         );
         if is_new {
-            self.map.shared.telemetry.topic_created(new.key());
+            self.map.shared.report_created(new.key());
         }
-        handle
+        handle.expect(TOO_MANY_OWNERS)
+    }
+
+    /// Returns a handle to the key's topic, as [`handle`](Self::handle) does, and `held`, which the
+    /// caller holds meanwhile: `Into`, `Hash` and `Eq` of the key are user code.
+    pub(crate) fn handle_beside<T>(&self, key: impl Into<K>, held: T) -> (Handle<F, K, E>, T) {
+        let held = Held::new(held);
+        let handle = self.handle(key);
+        (handle, held.into_inner())
     }
 
     /// Returns a handle to the key's topic, if there is one.
+    ///
+    /// # Panics
+    ///
+    /// If the topic has 2^30 owners.
     #[must_use]
     pub fn get<Q>(&self, key: &Q) -> Option<Handle<F, K, E>>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.map.topics.find(key, Handle::of)
+        let handle = self.map.topics.find(key, Handle::try_of)?;
+        Some(handle.expect(TOO_MANY_OWNERS))
     }
 
     /// Returns whether the key has a topic.
@@ -197,7 +212,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         key: impl Into<K>,
         change: impl FnOnce(&mut Batch<'_, F, E>) -> R,
     ) -> R {
-        self.handle(key).update(change)
+        let (topic, change) = self.handle_beside(key, change);
+        topic.update(change)
     }
 
     /// Removes all handlers of the key's topic. Returns whether there were any.
@@ -214,10 +230,16 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// Removes all handlers of all topics, as [`remove`](Self::remove) does, one topic after the
     /// other. Topics that are created meanwhile may be left out.
     pub fn clear(&self) {
-        // All handles are made before the first is dropped: the drop takes the same locks.
-        for topic in self.map.topics.collect(Handle::of) {
+        for topic in self.handles() {
             topic.clear();
         }
+    }
+
+    /// Returns a handle to each topic. All are made before the first can be dropped: the drop takes
+    /// the same locks.
+    fn handles(&self) -> impl Iterator<Item = Handle<F, K, E>> {
+        let handles = self.map.topics.collect(Handle::try_of);
+        handles.into_iter().map(|handle| handle.expect(TOO_MANY_OWNERS))
     }
 
     /// Returns the number of topics.
@@ -240,8 +262,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// If a key's own `Clone` panics.
     #[must_use]
     pub fn keys(&self) -> Vec<K> {
-        let topics = self.map.topics.collect(Found::clone);
-        topics.iter().map(|topic| K::clone(topic.key())).collect()
+        self.describe(|_, key| key)
     }
 
     /// Returns all topics, in no particular order. Topics that are created or removed meanwhile may
@@ -252,16 +273,23 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// If a key's own `Clone` panics.
     #[must_use]
     pub fn topics(&self) -> Vec<TopicInfo<K>> {
-        let topics = self.map.topics.collect(Found::clone);
-        let info = |topic: &Found<F, K, E>| {
+        self.describe(|topic, key| {
             let (owners, handlers) = topic.core.cell.counts();
             TopicInfo {
-                key: K::clone(topic.key()),
+                key,
                 handlers,
                 handles: owners,
             }
-        };
-        topics.iter().map(info).collect()
+        })
+    }
+
+    /// Returns what `describe` makes of each topic and a clone of its key.
+    fn describe<T>(&self, describe: impl Fn(&Found<F, K, E>, K) -> T) -> Vec<T> {
+        let topics = self.map.topics.collect(Found::clone);
+        // Clones of keys are held while `K::clone` runs.
+        let held = topics.iter().map(|topic| Held::new(describe(topic, K::clone(topic.key()))));
+        let held: Vec<_> = held.collect();
+        held.into_iter().map(Held::into_inner).collect()
     }
 
     /// Removes topics that have neither a handler nor a handle, and frees memory that the keys of
@@ -348,9 +376,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         let observer = shared.interests.watch(Box::new(callback));
         let guard = self.observer_guard(observer.id);
         // A change whose writer does not see the observer yet is found here, because this takes the
-        // topic's writer lock after it has added the observer. All handles are made before the
-        // first is dropped: the drop takes the same locks.
-        for handle in self.map.topics.collect(Handle::of) {
+        // topic's writer lock after it has added the observer.
+        for handle in self.handles() {
             let topic = &handle.scope.parent;
             handle.cell().look(|list| {
                 if list.len() != 0 {
@@ -392,8 +419,9 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         limit: usize,
         callback: impl Fn(&K, usize) + Send + Sync + 'static,
     ) -> ObserverGuard {
+        let callback = Held::new(callback);
         assert_ne!(limit, 0, "a limit of 0 handlers: every topic is past it");
-        let callback = Box::new(callback);
+        let callback = Box::new(callback.into_inner());
         let limits = &self.map.shared.limits;
         let observer = limits.add(limit.saturating_add(1), HandlerLimit { limit, callback });
         self.observer_guard(observer.id)
@@ -432,9 +460,16 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
 
 impl<F: Flavor<E>, K: Key, E: ?Sized> Clone for Topics<F, K, E> {
     fn clone(&self) -> Self {
+        self.map.add_user();
         Self {
             map: Arc::clone(&self.map),
         }
+    }
+}
+
+impl<F: Flavor<E>, K: Key, E: ?Sized> Drop for Topics<F, K, E> {
+    fn drop(&mut self) {
+        self.map.remove_user();
     }
 }
 
@@ -481,11 +516,12 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Handle<F, K, E> {
         &self.scope.parent.key
     }
 
-    fn of(topic: &Found<F, K, E>) -> Self {
-        Self {
-            registry: Registry::of(Arc::clone(&topic.core)),
+    /// Makes a handle, unless there are too many. Called under the lock of a shard.
+    fn try_of(topic: &Found<F, K, E>) -> Option<Self> {
+        Some(Self {
+            registry: Registry::try_of(Arc::clone(&topic.core))?,
             scope: Arc::clone(&topic.scope),
-        }
+        })
     }
 }
 

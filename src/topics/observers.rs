@@ -8,6 +8,7 @@
 //! that are added while it calls might never finish.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::ops::RangeBounds;
@@ -71,7 +72,14 @@ pub(super) struct Observers<T> {
     // The smallest number of handlers that concerns any observer, so that topics with fewer take no
     // shared lock; `usize::MAX` if there is no observer. Changed under the lock.
     least: AtomicUsize,
-    observers: Mutex<BTreeMap<HandlerId, Arc<Observer<T>>>>,
+    all: Mutex<All<T>>,
+}
+
+struct All<T> {
+    observers: BTreeMap<HandlerId, Arc<Observer<T>>>,
+    /// For each number of handlers from which on a topic concerns an observer, how many such
+    /// observers there are.
+    leasts: BTreeMap<usize, usize>,
 }
 
 /// An observer: its callback, with the state that belongs to its kind.
@@ -87,7 +95,10 @@ impl<T> Observers<T> {
     pub(super) fn new() -> Self {
         Self {
             least: AtomicUsize::new(usize::MAX),
-            observers: Mutex::new(BTreeMap::new()),
+            all: Mutex::new(All {
+                observers: BTreeMap::new(),
+                leasts: BTreeMap::new(),
+            }),
         }
     }
 
@@ -99,29 +110,32 @@ impl<T> Observers<T> {
             least,
             has_ended: AtomicBool::new(false),
         });
-        let mut observers = self.lock();
-        observers.insert(observer.id, Arc::clone(&observer));
+        let mut all = self.lock();
+        all.observers.insert(observer.id, Arc::clone(&observer));
+        *all.leasts.entry(least).or_default() += 1;
         self.least.fetch_min(least, Ordering::Release);
-        drop(observers);
+        drop(all);
         observer
     }
 
     /// Ends an observer. Returns whether it was one of these.
     pub(super) fn end(&self, id: HandlerId, thrown: Thrown<'_>) -> bool {
-        let mut observers = self.lock();
-        let Some(ended) = observers.remove(&id) else {
+        let mut all = self.lock();
+        let Some(ended) = all.observers.remove(&id) else {
             return false;
         };
-        let leasts = observers.values().map(|observer| observer.least);
-        // Usually the first observer already shows that the minimum stays.
-        if !leasts.clone().any(|other| other == ended.least) {
-            let least = leasts.min().unwrap_or(usize::MAX);
-            self.least.store(least, Ordering::Release);
+        if let Entry::Occupied(mut same) = all.leasts.entry(ended.least) {
+            *same.get_mut() -= 1;
+            if *same.get() == 0 {
+                same.remove();
+                let least = all.leasts.first_key_value().map_or(usize::MAX, |(least, _)| *least);
+                self.least.store(least, Ordering::Release);
+            }
         }
         // For threads that found the observer before. Under the lock, so that a guard that finds its
         // observer ended, with the topics, also returns after this.
         ended.has_ended.store(true, Ordering::Release);
-        drop(observers);
+        drop(all);
         drop_share(ended, thrown);
         true
     }
@@ -139,12 +153,12 @@ impl<T> Observers<T> {
 
     /// Calls `look` with each observer, under the lock: it must run no user code.
     pub(super) fn look(&self, look: impl Fn(&Observer<T>)) {
-        self.lock().values().for_each(|observer| look(observer));
+        self.lock().observers.values().for_each(|observer| look(observer));
     }
 
     /// Calls `f` with each observer that exists now, with no lock held.
     pub(super) fn for_each(&self, f: impl Fn(&Observer<T>), thrown: Thrown<'_>) {
-        let newest = self.lock().last_key_value().map(|(id, _)| *id);
+        let newest = self.lock().observers.last_key_value().map(|(id, _)| *id);
         let Some(newest) = newest else {
             return;
         };
@@ -157,13 +171,13 @@ impl<T> Observers<T> {
     }
 
     fn first_of(&self, ids: impl RangeBounds<HandlerId>) -> Option<Arc<Observer<T>>> {
-        let observers = self.lock();
-        let first = observers.range(ids).next();
+        let all = self.lock();
+        let first = all.observers.range(ids).next();
         first.map(|(_, observer)| Arc::clone(observer))
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<HandlerId, Arc<Observer<T>>>> {
-        self.observers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, All<T>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -12,6 +12,7 @@
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
+use std::mem;
 
 use ahash::RandomState;
 
@@ -90,6 +91,16 @@ impl<T: Keyed> Table<T> {
         // Look-ups hold the lock, so it is enough to acquire it once.
         let wait = || drop(self.items.shards()[shard].write());
         self.turnstile.with_shard(shard, wait);
+    }
+
+    /// Takes out all items, shard by shard.
+    pub(crate) fn take_all(&self) -> Vec<T> {
+        let shards = self.items.shards();
+        let taken = shards.iter().enumerate().flat_map(|(at, shard)| {
+            let items = self.turnstile.with_shard(at, || mem::take(&mut *shard.write()));
+            items.into_iter()
+        });
+        taken.map(|(KeyedItem(item), _)| item).collect()
     }
 
     /// Collects what `pick` returns for each item, shard by shard.

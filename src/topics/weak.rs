@@ -43,7 +43,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> WeakTopics<F, K, E> {
     #[must_use]
     pub fn upgrade(&self) -> Option<Topics<F, K, E>> {
         let map = self.map.upgrade()?;
-        Some(Topics { map })
+        map.add_user().then(|| Topics { map })
     }
 }
 
