@@ -47,7 +47,7 @@ pub(crate) trait Stored {
     /// Returns the closure, or `None` once it was dropped.
     fn get(&self) -> Option<&Self::Closure>;
 
-    /// Drops the closure in place: it may be too large for the stack.
+    /// Drops the closure.
     fn clear(&mut self);
 }
 
@@ -61,6 +61,30 @@ impl<F> Stored for Option<F> {
 
     fn clear(&mut self) {
         *self = None;
+    }
+}
+
+/// A closure that is too large to be moved on the stack of the thread that drops it. A value is only
+/// dropped in place without being moved if it is behind a pointer.
+pub(crate) struct Boxed<F>(pub(crate) Option<Box<F>>);
+
+impl<F> Boxed<F> {
+    /// Returns whether a closure of this type is stored this way.
+    pub(crate) const fn is_for() -> bool {
+        size_of::<F>() > 1024
+    }
+}
+
+impl<F> Stored for Boxed<F> {
+    type Closure = F;
+
+    #[inline]
+    fn get(&self) -> Option<&F> {
+        self.0.as_deref()
+    }
+
+    fn clear(&mut self) {
+        self.0 = None;
     }
 }
 

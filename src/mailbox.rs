@@ -176,7 +176,7 @@ impl<T> Mailbox<T> {
         let mut values = self.take();
         values.reverse();
         // One by one: if a second destructor panicked while the first one unwinds, the process
-        // would abort. In place: they may be too large for the stack.
+        // would abort.
         while let Some(rest) = values.len().checked_sub(1) {
             let reporter = self.state.reporter();
             reporter.guard(PanicOrigin::Destructor, || values.truncate(rest));

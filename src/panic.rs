@@ -130,8 +130,7 @@ pub(crate) fn catch_and_count(f: impl FnOnce(), count: impl Fn()) {
     count_and_drop(catch(f).err(), count);
 }
 
-/// A user value whose destructor cannot unwind out of the library's. It is dropped in place: it may
-/// be too large for the stack.
+/// A user value whose destructor cannot unwind out of the library's.
 pub(crate) struct DropGuarded<T>(Option<T>);
 
 impl<T> DropGuarded<T> {

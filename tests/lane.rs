@@ -14,7 +14,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use topic_registry::{TopicHandle, TopicRegistry};
+use topic_registry::{SyncRegistry, TopicHandle, TopicRegistry, WaitError};
 
 type Topics = TopicRegistry<String, u64>;
 type Handle = TopicHandle<String, u64>;
@@ -287,5 +287,21 @@ fn a_forked_child_goes_on() {
         use_all(&topics, &handle);
         done.store(true, Ordering::Relaxed);
         other.join().expect("it does not panic");
+    });
+}
+
+/// The list that is leaked then never drops the handler.
+#[test]
+fn a_wait_ends_with_its_registry_though_its_list_was_leaked() {
+    let test = "a_wait_ends_with_its_registry_though_its_list_was_leaked";
+    in_a_child(test, || {
+        let registry = SyncRegistry::<u64>::new();
+        let mut waiting = registry.wait_for(|event| (*event == 1).then_some(()));
+        (0..HEATS).for_each(|_| _ = registry.notify(&0));
+        refuse_membarrier();
+        registry.register(|_| {});
+        drop(registry);
+        let outcome = waiting.wait_timeout(Duration::from_secs(30));
+        assert_eq!(outcome, Err(WaitError::Removed));
     });
 }

@@ -12,7 +12,7 @@ use super::poll::{AsyncHandler, Handlers, MakeFuture, Source, concurrently, in_s
 use super::{HandlerArc, sealed};
 use crate::delivery::Outcome;
 use crate::guard::Registration;
-use crate::handler::{Header, Once, Slot};
+use crate::handler::{Boxed, Header, Once, Slot};
 use crate::options::Returns;
 use crate::slow::Stopwatch;
 use crate::snapshot::cell::HasCell;
@@ -463,7 +463,11 @@ where
     E: ?Sized + 'static,
     F: MakeFuture<E> + 'static,
 {
-    Arc::new(Slot::new(header, Some(closure)))
+    if Boxed::<F>::is_for() {
+        Arc::new(Slot::new(header, Boxed(Some(Box::new(closure)))))
+    } else {
+        Arc::new(Slot::new(header, Some(closure)))
+    }
 }
 
 impl<E, R> RegisterOptions<'_, AsyncFlavor, E, R>

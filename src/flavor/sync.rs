@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{HandlerArc, sealed};
 use crate::delivery::{Outcome, Sum};
-use crate::handler::{self, Header, NeedsNoDrop, Once, Slot, Stored};
+use crate::handler::{self, Boxed, Header, NeedsNoDrop, Once, Slot, Stored};
 use crate::options::Returns;
 use crate::panic::{Held, catch};
 use crate::snapshot::cell::HasCell;
@@ -85,10 +85,12 @@ impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
     where
         C: Fn(&E, &Header) -> Outcome + Send + Sync + 'static,
     {
-        if mem::needs_drop::<C>() {
-            Arc::new(Slot::new(header, Some(call)))
-        } else {
+        if !mem::needs_drop::<C>() {
             Arc::new(Slot::new(header, NeedsNoDrop(call)))
+        } else if Boxed::<C>::is_for() {
+            Arc::new(Slot::new(header, Boxed(Some(Box::new(call)))))
+        } else {
+            Arc::new(Slot::new(header, Some(call)))
         }
     }
 

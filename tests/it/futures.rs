@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use topic_registry::{AsyncRegistry, AsyncTopicRegistry, Delivery, HandlerGuard, PanicOrigin};
 
-use crate::support::{Bomb, EndlessBomb, Log, OnDrop, Wakes, now, poll, within};
+use crate::support::{Bomb, EndlessBomb, Log, OnDrop, Wakes, now, poll, within, yields};
 
 /// A future that ends once its door is opened, and counts how often it is polled.
 #[derive(Clone, Default)]
@@ -803,4 +803,89 @@ fn dispatches_are_send() {
     is_send(registry.notify_sequential("a"));
     is_send(topics.notify("a", &[1, 2]));
     is_send(topics.notify_sequential("a", &[1, 2]));
+}
+
+/// A runtime that limits what a task does in one turn has resources that are pending then, although
+/// they are there: polling all others meanwhile would cost the square of their number.
+#[test]
+fn a_dispatch_whose_task_has_used_up_its_turn_returns_to_the_runtime() {
+    const HANDLERS: usize = 1_000;
+    const STEPS: usize = 50;
+    let (registry, polls) = (AsyncRegistry::<u32>::new(), Arc::new(AtomicUsize::new(0)));
+    for _ in 0..HANDLERS {
+        let polls = Arc::clone(&polls);
+        registry.register(move |_| {
+            let (polls, mut steps) = (Arc::clone(&polls), STEPS);
+            let mut step = Box::pin(tokio::task::coop::consume_budget());
+            poll_fn(move |context| {
+                polls.fetch_add(1, Ordering::Relaxed);
+                while steps != 0 {
+                    std::task::ready!(step.as_mut().poll(context));
+                    step = Box::pin(tokio::task::coop::consume_budget());
+                    steps -= 1;
+                }
+                Poll::Ready(())
+            })
+        });
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let delivery = runtime.block_on(registry.notify(&0));
+    assert_eq!(delivery.called(), HANDLERS);
+    // A turn allows 128 steps, and ends after 64 polls that got nothing.
+    let most = 2 * HANDLERS + 100 * (HANDLERS * STEPS / 128);
+    let polls = polls.load(Ordering::Relaxed);
+    assert!(polls < most, "{polls} polls");
+}
+
+/// Handlers that really wait are polled once a wake, however many there are.
+#[test]
+fn handlers_that_wait_are_not_polled_again_by_the_next_turn() {
+    const HANDLERS: usize = 500;
+    let (registry, doors) = doors(HANDLERS);
+    let task = Arc::new(Wakes::default());
+    let mut notify = pin!(registry.notify(&0));
+    assert!(poll(notify.as_mut(), &task).is_pending());
+    // Once more, with wakers of their own, in several turns.
+    doors[0].waker().wake();
+    while task.take() > 0 {
+        assert!(poll(notify.as_mut(), &task).is_pending());
+    }
+    assert!(doors.iter().all(|door| door.polls() == 2));
+    doors.iter().for_each(Door::open);
+    let mut turns = 0;
+    loop {
+        assert!(task.take() > 0, "the task is woken");
+        turns += 1;
+        if let Poll::Ready(delivery) = poll(notify.as_mut(), &task) {
+            assert_eq!(delivery.called(), HANDLERS);
+            break;
+        }
+    }
+    assert!(doors.iter().all(|door| door.polls() == 3));
+    assert_eq!(turns, 1, "a handler that ends does not use up the turn");
+}
+
+/// The stack of a thread is small, and a future may not be.
+#[test]
+fn a_large_future_is_not_moved_on_the_stack() {
+    const SIZE: usize = 256 * 1024;
+    const STACK: usize = 6 * SIZE;
+    let registry = AsyncRegistry::<u32>::new();
+    #[expect(clippy::large_stack_arrays, reason = "it is part of the future")]
+    registry.register_async_fn(async |event: &u32| {
+        let large = [7_u8; SIZE];
+        yields().await;
+        assert_eq!(u32::from(std::hint::black_box(&large)[SIZE - 1]), *event);
+    });
+    let small = thread::Builder::new().stack_size(STACK);
+    let notify = small.spawn(move || {
+        let (task, mut notify) = (Arc::default(), pin!(registry.notify(&7)));
+        assert!(poll(notify.as_mut(), &task).is_pending());
+        let mut turns = std::iter::repeat_with(|| poll(notify.as_mut(), &task));
+        turns.find(Poll::is_ready)
+    });
+    let Some(Poll::Ready(delivery)) = notify.unwrap().join().unwrap() else {
+        panic!("it yields once");
+    };
+    assert_eq!((delivery.called(), delivery.panicked()), (1, 0));
 }

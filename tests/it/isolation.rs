@@ -1,11 +1,22 @@
 //! Nothing of the user's unwinds out of the library (G1).
 
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use topic_registry::{PanicOrigin, SyncRegistry, TopicRegistry};
+#[cfg(feature = "async")]
+use topic_registry::AsyncTopicRegistry;
+use topic_registry::{PanicOrigin, SyncRegistry, TopicRegistry, Topics};
+
+#[cfg(feature = "async")]
+use crate::support::now;
 
 use crate::support::{
-    Bomb, EndlessBomb, Log, Subject, for_each_subject, gate, log_of_panics, owning, within,
+    Bomb, EndlessBomb, KEY, Log, Subject, for_each_subject, gate, log_of_panics, owning, within,
 };
 
 for_each_subject! {
@@ -19,6 +30,8 @@ for_each_subject! {
     a_bomb_goes_off_at_the_end_of_a_dispatch_on_another_thread
     a_guard_of_a_bomb_is_dropped_while_the_thread_unwinds
     a_callback_that_panics_is_contained
+    each_panic_that_is_caught_is_counted_once
+    what_is_held_while_a_key_is_made_does_not_abort
     a_replaced_callback_whose_drop_panics_is_contained
     a_callback_that_replaces_itself_and_whose_drop_panics_is_contained
     a_notify_from_a_destructor_while_the_thread_unwinds
@@ -201,6 +214,256 @@ fn a_callback_that_panics_is_contained<S: Subject>() {
         5,
         "also that of what the callback threw"
     );
+}
+
+/// Also those of what is thrown, wherever it is caught.
+fn each_panic_that_is_caught_is_counted_once<S: Subject>() {
+    let builder = Topics::<S::Flavor, String, u32>::builder();
+    let topics = builder.on_slow(Duration::ZERO, |_, _, _| panic_any(Bomb("slow"))).build();
+    let subject = S::of(topics.clone());
+    let mut expected = 0;
+    let mut panics = |more: u64| {
+        expected += more;
+        assert_eq!(topics.panic_count(), expected);
+    };
+    let kept = topics.handle(KEY);
+
+    topics.on_panic(|_, _| panic_any(Bomb("thrown by a callback")));
+    subject.register(0, |_| panic_any(Bomb("thrown by a handler")));
+    subject.notify(&0);
+    // By the call and its payload, each of which the callback hears of; and by `on_slow`.
+    panics(2 + 2 * 2 + 2);
+    subject.clear();
+    topics.clear_panic_callback();
+
+    let observers = [
+        topics.observe_interest(|_, _| panic_any(Bomb("interest"))),
+        topics.observe_handler_limit(1, |_, _| panic_any(Bomb("limit"))),
+    ];
+    subject.register(0, |_| {});
+    panics(2);
+    subject.register(0, |_| {});
+    panics(2);
+    drop(observers);
+    subject.clear();
+
+    // On a topic that is gone before its value is.
+    drop(kept);
+    let waiting = subject.registry().wait_for(|_| Some(Bomb("a value")));
+    subject.notify(&0);
+    panics(2);
+    drop(waiting);
+    panics(1);
+}
+
+/// A key whose conversion panics.
+struct NoKey;
+
+impl From<NoKey> for String {
+    fn from(NoKey: NoKey) -> Self {
+        panic!("no key");
+    }
+}
+
+/// Two panics at once abort, so the destructors of what a caller hands over are guarded.
+fn what_is_held_while_a_key_is_made_does_not_abort<S: Subject>() {
+    let topics = Topics::<S::Flavor, String, u32>::new();
+    let bomb = || Bomb("handed over");
+    for panics in [
+        catch_unwind(AssertUnwindSafe(|| {
+            let bomb = bomb();
+            topics.update(NoKey, move |_| _ = &bomb);
+        })),
+        catch_unwind(AssertUnwindSafe(|| {
+            let bomb = bomb();
+            topics.observe_handler_limit(0, move |_, _| _ = &bomb).forget();
+        })),
+    ] {
+        assert!(panics.is_err());
+    }
+    assert!(topics.is_empty());
+}
+
+/// An event whose `Borrow` panics, and its destructor too.
+struct Torn(Bomb);
+
+impl Borrow<u32> for Torn {
+    fn borrow(&self) -> &u32 {
+        panic!("no event in {}", self.0.0);
+    }
+}
+
+#[test]
+fn an_event_that_cannot_be_borrowed_does_not_abort() {
+    let topics = TopicRegistry::<String, u32>::new();
+    let handle = topics.handle("a");
+    handle.register(|_| {});
+    let mut pinned = handle.pin();
+    let make = || Torn(Bomb("an event"));
+    for panics in [
+        catch_unwind(AssertUnwindSafe(|| handle.notify_with(make))),
+        catch_unwind(AssertUnwindSafe(|| topics.notify_with("a", make))),
+        catch_unwind(AssertUnwindSafe(|| pinned.notify_with(make))),
+    ] {
+        let message = *panics.unwrap_err().downcast::<String>().expect("a text");
+        assert_eq!(message, "no event in an event");
+    }
+    assert_eq!(handle.notify(&0).called(), 1);
+}
+
+#[cfg(feature = "async")]
+#[test]
+fn an_event_of_an_async_dispatch_that_cannot_be_borrowed_does_not_abort() {
+    let topics = AsyncTopicRegistry::<String, u32>::new();
+    let handle = topics.handle("a");
+    handle.register(|_| async {});
+    let make = || Torn(Bomb("an event"));
+    for panics in [
+        catch_unwind(AssertUnwindSafe(|| now(handle.notify_with(make)))),
+        catch_unwind(AssertUnwindSafe(
+            || now(handle.notify_sequential_with(make)),
+        )),
+        catch_unwind(AssertUnwindSafe(|| now(topics.notify_with("a", make)))),
+        catch_unwind(AssertUnwindSafe(|| {
+            now(topics.notify_sequential_with("a", make))
+        })),
+    ] {
+        assert!(panics.is_err());
+    }
+    assert_eq!(now(handle.notify(&0)).called(), 1);
+}
+
+#[test]
+fn a_closure_held_while_a_key_is_made_does_not_abort() {
+    let topics = TopicRegistry::<String, u32>::new();
+    let bomb = || owning(Bomb("a closure"));
+    for panics in [
+        catch_unwind(AssertUnwindSafe(|| _ = topics.register(NoKey, bomb()))),
+        catch_unwind(AssertUnwindSafe(|| {
+            _ = topics.register_with_priority(NoKey, 1, bomb());
+        })),
+        catch_unwind(AssertUnwindSafe(|| {
+            drop(topics.register_guard(NoKey, bomb()));
+        })),
+        catch_unwind(AssertUnwindSafe(|| _ = topics.register_once(NoKey, bomb()))),
+    ] {
+        let message = *panics.unwrap_err().downcast::<&str>().expect("a literal");
+        assert_eq!(message, "no key");
+    }
+    assert!(topics.is_empty());
+}
+
+#[cfg(feature = "async")]
+#[test]
+fn an_async_closure_held_while_a_key_is_made_does_not_abort() {
+    let topics = AsyncTopicRegistry::<String, u32>::new();
+    let bomb = || {
+        let owned = owning(Bomb("a closure"));
+        move |event: &u32| {
+            owned(event);
+            std::future::ready(())
+        }
+    };
+    for panics in [
+        catch_unwind(AssertUnwindSafe(|| _ = topics.register(NoKey, bomb()))),
+        catch_unwind(AssertUnwindSafe(|| {
+            _ = topics.register_with_priority(NoKey, 1, bomb());
+        })),
+        catch_unwind(AssertUnwindSafe(|| {
+            drop(topics.register_guard(NoKey, bomb()));
+        })),
+        catch_unwind(AssertUnwindSafe(|| _ = topics.register_once(NoKey, bomb()))),
+    ] {
+        assert!(panics.is_err());
+    }
+    assert!(topics.is_empty());
+}
+
+/// A key that panics when it is cloned for the third time, and whose clones panic when dropped.
+struct Frail {
+    id: u32,
+    clones: Arc<AtomicUsize>,
+    is_clone: bool,
+}
+
+impl Clone for Frail {
+    fn clone(&self) -> Self {
+        let clones = Arc::clone(&self.clones);
+        assert!(
+            clones.fetch_add(1, Ordering::Relaxed) < 2,
+            "the third clone"
+        );
+        Self {
+            id: self.id,
+            clones,
+            is_clone: true,
+        }
+    }
+}
+
+impl Drop for Frail {
+    fn drop(&mut self) {
+        assert!(!self.is_clone, "a clone is dropped");
+    }
+}
+
+impl PartialEq for Frail {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Frail {}
+
+impl Hash for Frail {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
+
+#[test]
+fn keys_whose_clones_panic_twice_do_not_abort() {
+    let (topics, clones) = (TopicRegistry::<Frail, u32>::new(), Arc::default());
+    let handles = [0, 1, 2, 3].map(|id| {
+        let clones = Arc::clone(&clones);
+        topics.handle(Frail {
+            id,
+            clones,
+            is_clone: false,
+        })
+    });
+    for panics in [
+        catch_unwind(AssertUnwindSafe(|| mem::forget(topics.keys()))),
+        catch_unwind(AssertUnwindSafe(|| mem::forget(topics.topics()))),
+    ] {
+        let message = *panics.unwrap_err().downcast::<&str>().expect("a literal");
+        assert_eq!(message, "the third clone");
+        clones.store(0, Ordering::Relaxed);
+    }
+    drop(handles);
+    assert!(topics.is_empty());
+}
+
+#[test]
+fn a_key_whose_destructor_panics_is_counted() {
+    #[derive(PartialEq, Eq, Hash)]
+    struct Bad(bool);
+    impl Clone for Bad {
+        fn clone(&self) -> Self {
+            unreachable!("nobody asks for it");
+        }
+    }
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            assert!(!self.0, "a key is dropped");
+        }
+    }
+    let topics = TopicRegistry::<Bad, u32>::new();
+    let handle = topics.handle(Bad(true));
+    drop(topics.handle(Bad(true)));
+    assert_eq!(topics.panic_count(), 1, "of the second key");
+    drop(handle);
+    assert_eq!((topics.panic_count(), topics.len()), (2, 0));
 }
 
 fn a_replaced_callback_whose_drop_panics_is_contained<S: Subject>() {

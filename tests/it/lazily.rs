@@ -2,9 +2,11 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use topic_registry::{AsyncTopicHandle, AsyncTopicRegistry, Delivery};
@@ -159,4 +161,37 @@ fn its_future_is_sent_with_an_event_that_is() {
     is_sent(&to.handle.notify_sequential_with(make));
     is_sent(&to.topics.notify_with("a", make));
     is_sent(&to.topics.notify_sequential_with("a", make));
+}
+
+/// A key that counts how often it is hashed.
+#[derive(Clone)]
+struct Counted(Arc<AtomicUsize>);
+
+impl PartialEq for Counted {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Counted {}
+
+impl Hash for Counted {
+    fn hash<H: Hasher>(&self, _: &mut H) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_key_is_looked_up_once() {
+    let key = Counted(Arc::default());
+    let topics = AsyncTopicRegistry::<Counted, u32>::new();
+    topics.register(key.clone(), |_| async {});
+    key.0.store(0, Ordering::Relaxed);
+    assert_eq!(now(topics.notify_with(&key, || 1_u32)).called(), 1);
+    assert_eq!(key.0.swap(0, Ordering::Relaxed), 1);
+    assert_eq!(
+        now(topics.notify_sequential_with(&key, || 1_u32)).called(),
+        1
+    );
+    assert_eq!(key.0.swap(0, Ordering::Relaxed), 1);
 }

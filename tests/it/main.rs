@@ -28,5 +28,6 @@ mod support;
 mod telemetry;
 mod topics;
 mod until;
+mod unwind;
 mod wait;
 mod weak;

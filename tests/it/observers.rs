@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
-use topic_registry::{Flavor, Handle, Interest, ObserverGuard, Topics};
+use topic_registry::{Flavor, Handle, Interest, ObserverGuard, SyncFlavor, Topics};
 
 use crate::support::{Bomb, Log, OnDrop, Subject, gate, within};
 
@@ -429,4 +429,16 @@ fn one_may_own_the_guards_of_itself_and_of_another<S: Subject, W: What<S::Flavor
 fn a_guard_can_be_kept_anywhere() {
     fn check<T: Send + Sync + UnwindSafe + RefUnwindSafe + 'static>() {}
     check::<ObserverGuard>();
+}
+
+/// Each of them with a limit of its own: linear, or this would take minutes.
+#[test]
+fn many_observers_end_one_after_the_other() {
+    within("the ends of many observers", || {
+        let topics = Topics::<SyncFlavor, u32, u32>::new();
+        let guards: Vec<_> = (1..=40_000)
+            .map(|limit| topics.observe_handler_limit(limit, |_, _| {}))
+            .collect();
+        drop(guards);
+    });
 }

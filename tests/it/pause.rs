@@ -1,14 +1,15 @@
 //! Handlers that are not called for a while.
 
+use std::cell::RefCell;
 use std::mem;
 use std::ops::ControlFlow::Break;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use topic_registry::{HandlerId, JoinGuard, Paused, SyncRegistry, TopicRegistry};
 
-use crate::support::{Log, Subject, for_each_subject};
+use crate::support::{Log, Subject, for_each_subject, within};
 
 for_each_subject! {
     a_paused_handler_is_not_called_and_keeps_its_place
@@ -286,6 +287,32 @@ fn too_many_pauses_panic_and_change_nothing() {
     drop(last);
     assert_eq!(registry.notify(&0).called(), 1);
     assert!(registry.unregister(id));
+}
+
+/// A panic hook runs where the panic happens: no lock is held there.
+#[test]
+fn a_panic_hook_may_look_at_what_is_paused_too_often() {
+    thread_local! {
+        static SEEN: RefCell<Option<SyncRegistry<u32>>> = const { RefCell::new(None) };
+    }
+    let other = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let registry = SEEN.with(RefCell::take);
+        if let Some(registry) = registry {
+            assert!(registry.handlers()[0].paused);
+        }
+        other(info);
+    }));
+    within("a panic hook that looks at the registry", || {
+        let registry = SyncRegistry::<u32>::new();
+        let id = registry.register(|_| {});
+        let pauses: Vec<_> = (0..32_767).map(|_| registry.pause(id)).collect();
+        SEEN.with(|seen| seen.replace(Some(registry.clone())));
+        assert!(catch_unwind(AssertUnwindSafe(|| registry.pause(id))).is_err());
+        assert!(SEEN.with(RefCell::take).is_none(), "the hook has run");
+        drop(pauses);
+        assert_eq!(registry.notify(&0).called(), 1);
+    });
 }
 
 #[cfg(feature = "async")]

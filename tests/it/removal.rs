@@ -3,7 +3,7 @@
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
-use topic_registry::{HandlerGuard, HandlerId, TopicRegistry};
+use topic_registry::{HandlerGuard, HandlerId, SyncRegistry, TopicRegistry};
 
 use crate::support::{Log, OnDrop, Subject, for_each_subject, gate, owning, within};
 
@@ -205,4 +205,34 @@ fn removing_a_topic_reaches_a_dispatch_that_runs() {
     assert_eq!((delivery.called(), delivery.panicked()), (1, 0));
     assert!(topics.is_empty());
     assert!(!topics.remove("a"));
+}
+
+/// The stack of a thread is small, and a closure may not be: it is dropped where it is.
+#[test]
+fn a_large_closure_is_not_moved_on_the_stack() {
+    const SIZE: usize = 640 * 1024;
+    let on_thread = |stack, work: Box<dyn FnOnce() + Send>| {
+        thread::Builder::new().stack_size(stack).spawn(work).unwrap().join().unwrap();
+    };
+    let (registry, alive) = (SyncRegistry::<u32>::new(), Arc::new(()));
+    let (target, owned) = (registry.clone(), Arc::clone(&alive));
+    on_thread(
+        32 * SIZE,
+        Box::new(move || {
+            #[expect(clippy::large_stack_arrays, reason = "on a stack that is large enough")]
+            let large = [7_u8; SIZE];
+            target.register(move |event| {
+                let _ = &owned;
+                assert_eq!(u32::from(large[SIZE - 1]), *event);
+            });
+        }),
+    );
+    on_thread(
+        512 * 1024,
+        Box::new(move || {
+            assert_eq!(registry.notify(&7).panicked(), 0);
+            registry.clear();
+        }),
+    );
+    assert_eq!(Arc::strong_count(&alive), 1);
 }

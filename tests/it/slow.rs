@@ -3,9 +3,10 @@
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use topic_registry::{HandlerId, HandlerInfo, TopicRegistry, Topics};
+use topic_registry::{HandlerId, HandlerInfo, Registry, TopicRegistry, Topics};
 
 use crate::support::{
     Bomb, KEY, Log, OnDrop, PROBE, Subject, for_each_subject, log_of_panics, owning, within,
@@ -18,6 +19,7 @@ for_each_subject! {
     a_call_that_is_skipped_is_not_reported
     a_call_that_panics_is_reported_too
     every_kind_of_handler_is_timed
+    nothing_but_the_users_code_is_timed
     a_callback_that_panics_is_counted
     a_callback_that_notifies_is_not_called_again
     a_panic_of_what_a_callback_notifies_is_reported
@@ -156,6 +158,52 @@ fn every_kind_of_handler_is_timed<S: Subject>() {
     assert!(subject.notify(&1).stopped());
     assert!(log.take().contains(&veto));
     drop((joinable, guard, recorder));
+    subject.clear();
+}
+
+/// What observers and callbacks take is not the time of the handler beside which they run.
+fn nothing_but_the_users_code_is_timed<S: Subject>() {
+    use std::ops::ControlFlow::Break;
+
+    let (times, others) = (Log::new(), Log::new());
+    let time_of_calls = times.clone();
+    let topics: Topics<S::Flavor, String, u32> = Topics::builder()
+        .on_slow(Duration::ZERO, move |_, _, time| time_of_calls.push(time))
+        .build();
+    let subject = S::of(topics.clone());
+    // By key, a topic exists only as long as it has a handler, and else the registry below.
+    let registry = subject.registry();
+    let sleeps = move |others: &Log<Duration>| {
+        let start = Instant::now();
+        thread::sleep(Duration::from_millis(20));
+        others.push(start.elapsed());
+    };
+    let of_observer = others.clone();
+    let _observer = topics.observe_interest(move |_, _| sleeps(&of_observer));
+    let of_callback = others.clone();
+    topics.on_panic(move |_, _| sleeps(&of_callback));
+    let waits = |registry: &Registry<S::Flavor, u32>| registry.wait_for(|_| Some(()));
+
+    let mut waiting = None;
+    let kinds: [&mut dyn FnMut(); 4] = [
+        &mut || _ = subject.once(|_| {}),
+        &mut || _ = subject.until(|_| Break(())),
+        &mut || waiting = Some(waits(&registry)),
+        &mut || _ = subject.register(0, |_| panic!("a call")),
+    ];
+    for register in kinds {
+        register();
+        others.take();
+        let start = Instant::now();
+        assert_eq!(subject.notify(&0).called(), 1);
+        // Parts of the whole that do not overlap.
+        let whole = start.elapsed();
+        let [call, other] = [times.take(), others.take()].map(|times| {
+            assert_eq!(times.len(), 1);
+            times[0]
+        });
+        assert!(call + other <= whole, "{call:?} and {other:?} of {whole:?}");
+    }
     subject.clear();
 }
 

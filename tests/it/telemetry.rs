@@ -180,6 +180,42 @@ mod events {
     }
 
     /// It is the user's, and its panic goes no further.
+    /// Else it would hear of its own topics, without end.
+    #[test]
+    fn a_subscriber_may_use_the_topics_that_it_hears_of() {
+        struct Busy(Topics, Log<String>);
+        impl Subscriber for Busy {
+            fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+                metadata.target() == "topic_registry"
+            }
+            fn new_span(&self, _: &Attributes<'_>) -> Id {
+                unreachable!("there are no spans")
+            }
+            fn record(&self, _: &Id, _: &Record<'_>) {}
+            fn record_follows_from(&self, _: &Id, _: &Id) {}
+            fn event(&self, event: &Event<'_>) {
+                let mut fields = Visitor(Fields::new());
+                event.record(&mut fields);
+                self.1.push(format!("{} {}", fields.0["message"], fields.0["key"]));
+                let handle = self.0.handle("another");
+                let _guard = handle.register_guard(|_| {});
+                assert_eq!(handle.notify(&0).called(), 1);
+            }
+            fn enter(&self, _: &Id) {}
+            fn exit(&self, _: &Id) {}
+        }
+        let (topics, log) = (Topics::new(), Log::new());
+        // As the subscriber of a thread, `tracing` itself would keep it from hearing of its own.
+        let busy = tracing::Dispatch::new(Busy(topics.clone(), log.clone()));
+        tracing::dispatcher::with_default(&busy, || {
+            for _ in 0..2 {
+                drop(topics.register_guard("a", |_| {}));
+                assert_eq!(log.take(), ["topic created a", "topic removed a"]);
+            }
+        });
+        assert_eq!((topics.len(), topics.panic_count()), (0, 0));
+    }
+
     #[test]
     fn a_subscriber_may_notify_and_panic() {
         struct Hostile(Option<Topics>);
@@ -223,7 +259,8 @@ mod numbers {
     #![expect(clippy::float_cmp, reason = "they are whole numbers")]
 
     use std::hash::{Hash, Hasher};
-    use std::sync::{Arc, Barrier, Mutex};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Barrier, Mutex, OnceLock};
     use std::thread;
     use std::time::Duration;
 
@@ -235,7 +272,7 @@ mod numbers {
     use topic_registry::{Interest, Key};
 
     use super::*;
-    use crate::support::{Bomb, Log};
+    use crate::support::{Bomb, Log, OnDrop, within};
 
     /// What the recorder was told of topics, handlers and panics of the registry "bus".
     struct Numbers(Snapshotter, [f64; 3]);
@@ -284,6 +321,155 @@ mod numbers {
             TopicRegistry::builder().name("bus").build()
         });
         (topics, Numbers(snapshotter, [0.0; 3]))
+    }
+
+    /// They may do anything, so the numbers are right before they run.
+    #[test]
+    fn destructors_find_what_is_removed_in_the_numbers() {
+        let (topics, numbers) = measured::<String>();
+        let (handle, log, numbers) = (
+            topics.handle("a"),
+            Log::new(),
+            Arc::new(Mutex::new(numbers)),
+        );
+        let (told, read, weak) = (log.clone(), Arc::clone(&numbers), handle.downgrade());
+        let on_drop = Mutex::new(OnDrop(move || {
+            told.push(read.lock().unwrap().read()[1]);
+            weak.upgrade().expect("it is there").clear();
+            told.push(read.lock().unwrap().read()[1]);
+        }));
+        let old = handle.register(move |_| _ = &on_drop);
+        handle.update(|batch| {
+            batch.unregister(old);
+            (0..5).for_each(|_| _ = batch.register(|_| {}));
+        });
+        assert_eq!(log.take(), [5.0, 0.0]);
+        assert_eq!(numbers.lock().unwrap().read(), [1.0, 0.0, 0.0]);
+    }
+
+    /// A recorder that changes what it is told of, each time.
+    struct Busy {
+        sums: Arc<[Mutex<f64>; 3]>,
+        topics: OnceLock<Topics>,
+        changes: AtomicUsize,
+    }
+
+    struct BusyNumber(Arc<Busy>, usize);
+
+    impl BusyNumber {
+        fn add(&self, change: f64) {
+            let Self(busy, at) = self;
+            *busy.sums[*at].lock().unwrap() += change;
+            let topics = busy.topics.get().expect("it is set");
+            let n = busy.changes.fetch_add(1, Ordering::Relaxed);
+            // Comes and goes, always; and the first ten times, something stays.
+            drop(topics.register_guard("comes and goes", |_| {}));
+            if n < 10 {
+                topics.register(n.to_string(), |_| panic!("counted"));
+                assert_eq!(topics.notify(&n.to_string(), &0).panicked(), 1);
+            }
+        }
+    }
+
+    impl GaugeFn for BusyNumber {
+        fn increment(&self, change: f64) {
+            self.add(change);
+        }
+
+        fn decrement(&self, change: f64) {
+            self.add(-change);
+        }
+
+        fn set(&self, _: f64) {
+            unreachable!("differences are told")
+        }
+    }
+
+    impl CounterFn for BusyNumber {
+        fn increment(&self, change: u64) {
+            self.add(f64::from(u32::try_from(change).unwrap()));
+        }
+
+        fn absolute(&self, _: u64) {
+            unreachable!("differences are told")
+        }
+    }
+
+    struct BusyRecorder(Arc<Busy>);
+
+    impl Recorder for BusyRecorder {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, _: &metrics::Key, _: &Metadata<'_>) -> Counter {
+            Counter::from_arc(Arc::new(BusyNumber(Arc::clone(&self.0), 2)))
+        }
+
+        fn register_gauge(&self, key: &metrics::Key, _: &Metadata<'_>) -> Gauge {
+            let at = usize::from(key.name() == "topic_registry_handlers");
+            Gauge::from_arc(Arc::new(BusyNumber(Arc::clone(&self.0), at)))
+        }
+
+        fn register_histogram(&self, _: &metrics::Key, _: &Metadata<'_>) -> Histogram {
+            unreachable!("there is no histogram")
+        }
+    }
+
+    #[test]
+    fn a_recorder_may_use_the_topics_that_it_is_told_of() {
+        let busy = Arc::new(Busy {
+            sums: Arc::default(),
+            topics: OnceLock::new(),
+            changes: AtomicUsize::new(0),
+        });
+        let topics = metrics::with_local_recorder(&BusyRecorder(Arc::clone(&busy)), || {
+            Topics::builder().name("bus").build()
+        });
+        assert!(busy.topics.set(topics.clone()).is_ok());
+        drop(topics.register_guard("a", |_| {}));
+        assert_eq!((topics.len(), topics.panic_count()), (10, 10));
+        let sums = busy.sums.each_ref().map(|sum| *sum.lock().unwrap());
+        assert_eq!(sums, [10.0, 10.0, 10.0], "topics, handlers, panics");
+    }
+
+    /// A recorder that changes something each time that it is told of a change is left alone.
+    #[test]
+    fn a_recorder_that_never_comes_to_an_end_does_not_hold_up_the_caller() {
+        struct Endless(Arc<OnceLock<Topics>>);
+        impl GaugeFn for Endless {
+            fn increment(&self, _: f64) {
+                self.0.get().expect("it is set").register("more", |_| {});
+            }
+            fn decrement(&self, _: f64) {}
+            fn set(&self, _: f64) {}
+        }
+        struct Records(Arc<OnceLock<Topics>>);
+        impl Recorder for Records {
+            fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+            fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+            fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+            fn register_counter(&self, _: &metrics::Key, _: &Metadata<'_>) -> Counter {
+                Counter::noop()
+            }
+            fn register_gauge(&self, _: &metrics::Key, _: &Metadata<'_>) -> Gauge {
+                Gauge::from_arc(Arc::new(Endless(Arc::clone(&self.0))))
+            }
+            fn register_histogram(&self, _: &metrics::Key, _: &Metadata<'_>) -> Histogram {
+                Histogram::noop()
+            }
+        }
+        within("a recorder that never comes to an end", || {
+            let slot = Arc::new(OnceLock::new());
+            let topics = metrics::with_local_recorder(&Records(Arc::clone(&slot)), || {
+                Topics::builder().name("bus").build()
+            });
+            assert!(slot.set(topics.clone()).is_ok());
+            topics.register("a", |_| {});
+            topics.clear();
+        });
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ for_each_subject! {
     a_task_that_waits_no_longer_is_not_woken
     it_is_removed_when_the_value_is_given_out
     a_waker_that_panics_goes_no_further
+    a_waker_whose_destructor_panics_loses_no_event
     a_waker_that_is_replaced_may_notify
     a_closure_that_panics_waits_on
     of_several_values_one_is_given_out
@@ -327,6 +329,41 @@ fn a_waker_that_panics_goes_no_further<S: Subject>() {
     assert_eq!(subject.panic_count(), 2, "each is counted once");
 }
 
+/// It may be the last owner of another task, so it may run that task's destructors.
+fn a_waker_whose_destructor_panics_loses_no_event<S: Subject>() {
+    struct Bad;
+    impl Wake for Bad {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            panic!("a bad waker");
+        }
+    }
+    let subject = S::fresh();
+    let log = log_of_panics(&subject);
+    let mut waiting = subject.registry().wait_for(even);
+    let task = Arc::default();
+    for polls in 1..3 {
+        // All that is left of it is the clone in the wait.
+        let bad = Waker::from(Arc::new(Bad));
+        let pending = Pin::new(&mut waiting).poll(&mut Context::from_waker(&bad));
+        assert_eq!(pending, Poll::Pending);
+        drop(bad);
+        assert_eq!(poll(Pin::new(&mut waiting), &task), Poll::Pending);
+        assert_eq!(log.take(), ["a bad waker"]);
+        assert_eq!(subject.panic_count(), polls);
+    }
+    let bad = Waker::from(Arc::new(Bad));
+    let pending = Pin::new(&mut waiting).poll(&mut Context::from_waker(&bad));
+    assert_eq!(pending, Poll::Pending);
+    drop(bad);
+    let delivery = subject.notify(&2);
+    assert_eq!((delivery.called(), delivery.panicked()), (1, 0));
+    assert_eq!(subject.panic_count(), 3, "the waker goes when it has woken");
+    assert_eq!(poll(Pin::new(&mut waiting), &task), Poll::Ready(Some(2)));
+}
+
 /// It is dropped with no lock held.
 fn a_waker_that_is_replaced_may_notify<S: Subject>() {
     struct Notifies<S: Subject>(S);
@@ -522,4 +559,48 @@ fn errors_are_for_people() {
         let error: Box<dyn std::error::Error> = Box::new(error);
         assert!(error.to_string().contains("event"));
     }
+}
+
+/// Each clone is dropped with a panic: so is the one that a poll makes and does not need.
+#[test]
+fn a_waker_all_of_whose_clones_panic_when_dropped_loses_no_event() {
+    static BAD: RawWakerVTable = RawWakerVTable::new(
+        |data| RawWaker::new(data, &BAD),
+        |_| {},
+        |_| {},
+        |_| panic!("a bad waker"),
+    );
+    // SAFETY: the data is not used.
+    let bad = ManuallyDrop::new(unsafe { Waker::new(std::ptr::null(), &BAD) });
+    let mut context = Context::from_waker(&bad);
+    let registry = SyncRegistry::<u32>::new();
+    let mut waiting = registry.wait_for(even);
+    assert_eq!(Pin::new(&mut waiting).poll(&mut context), Poll::Pending);
+    registry.notify(&2);
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        Pin::new(&mut waiting).poll(&mut context)
+    }));
+    assert_eq!(polled.ok(), Some(Poll::Ready(Some(2))));
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(waiting))).is_ok());
+}
+
+/// The panic is the executor's, and unwinds to it.
+#[test]
+fn a_waker_that_panics_when_it_is_cloned_changes_nothing() {
+    static BAD: RawWakerVTable =
+        RawWakerVTable::new(|_| panic!("a bad waker"), |_| {}, |_| {}, |_| {});
+    // SAFETY: the data is not used.
+    let bad = unsafe { Waker::new(std::ptr::null(), &BAD) };
+    let mut context = Context::from_waker(&bad);
+    let registry = SyncRegistry::<u32>::new();
+    let mut waiting = registry.wait_for(even);
+    let polled = catch_unwind(AssertUnwindSafe(|| {
+        Pin::new(&mut waiting).poll(&mut context)
+    }));
+    assert!(polled.is_err());
+    assert_eq!(registry.notify(&2).called(), 1);
+    assert_eq!(
+        Pin::new(&mut waiting).poll(&mut context),
+        Poll::Ready(Some(2))
+    );
 }
