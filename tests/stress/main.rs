@@ -4,6 +4,7 @@
 //! `cargo test --release --test stress -- --ignored`.
 
 mod growth;
+mod hostile;
 mod lanes;
 mod observers;
 mod progress;
