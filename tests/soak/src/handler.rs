@@ -2,6 +2,8 @@
 //! at times, whatever a worker does.
 
 use std::cell::Cell;
+use std::ops::ControlFlow;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 
 use crate::life::{Owned, look_around};
@@ -48,6 +50,18 @@ impl Handler {
         look_around();
     }
 
+    /// The call of an interceptor, which also stops the dispatch if it throws.
+    pub(crate) fn intercept(&self) -> ControlFlow<()> {
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| self.call()));
+        let stops = outcome.is_err() || fastrand::u8(..4) == 0;
+        self.world.ledger.stopped.add(stops.into());
+        match outcome {
+            Ok(()) if stops => ControlFlow::Break(()),
+            Ok(()) => ControlFlow::Continue(()),
+            Err(payload) => panic::resume_unwind(payload),
+        }
+    }
+
     /// The only call of a handler that is dropped in it.
     pub(crate) fn call_once(self, counts: u64) {
         let ledger = &self.world.ledger;
@@ -80,7 +94,7 @@ impl World {
         }
         DEPTH.set(depth + 1);
         let (any, wild) = (fastrand::usize(..WILD), fastrand::usize(MEETING..WILD));
-        match fastrand::u8(..16) {
+        match fastrand::u8(..20) {
             0..4 => drop(self.notify(any)),
             4..6 => self.end(self.register(any)),
             6..10 => self.leave(self.register(any)),
@@ -95,6 +109,10 @@ impl World {
                     batch.register(move |_| handler.call());
                 });
             }
+            15 => self.pause(any),
+            16 => self.upgrade(fastrand::usize(..MEETING)),
+            17 => self.end_topics(),
+            18 => self.leave(self.observe()),
             _ => drop(topics.prune()),
         }
         DEPTH.set(depth);

@@ -32,6 +32,8 @@ pub(crate) struct Ledger {
     pub(crate) created: Count,
     pub(crate) dropped: Count,
     pub(crate) thrown: Count,
+    /// Of these, the ones that callbacks threw, which are counted only.
+    pub(crate) unreported: Count,
     /// To `on_panic`.
     pub(crate) reported: Count,
     /// Calls of sync handlers, as the handlers and as the dispatches count them.
@@ -40,6 +42,13 @@ pub(crate) struct Ledger {
     /// Of these, the ones that threw.
     pub(crate) called_in_vain: Count,
     pub(crate) delivered_in_vain: Count,
+    /// Dispatches that an interceptor stopped, as they and as interceptors count them.
+    pub(crate) stopped: Count,
+    pub(crate) delivered_stopped: Count,
+    /// Calls of timed handlers, as they, the dispatches and `on_slow` count them.
+    pub(crate) slow_called: Count,
+    pub(crate) timed_delivered: Count,
+    pub(crate) slow_reported: Count,
     /// Sync handlers for once, where nobody clears.
     pub(crate) once: Count,
     pub(crate) once_called: Count,

@@ -43,6 +43,16 @@ impl Life {
         self.removed.store(removals, SeqCst);
     }
 
+    /// It is paused: until it goes on, as if it were removed.
+    pub(crate) fn is_stopped(&self) {
+        self.is_removed();
+    }
+
+    /// It is about to be resumed.
+    pub(crate) fn goes_on(&self) {
+        self.removed.store(0, SeqCst);
+    }
+
     /// Not even a dispatch that had come to it may start it any more.
     pub(crate) fn is_over(&self) {
         self.removed.store(1, SeqCst);

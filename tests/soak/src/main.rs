@@ -1,11 +1,17 @@
 //! Everything that the crate can do, at random and all at once, for as long as you like; and
 //! whether all of it adds up in the end.
 
+mod gauges;
 mod handler;
 mod ledger;
 mod life;
+mod mailboxes;
+mod observers;
+mod pauses;
 mod registered;
 mod tasks;
+mod timed;
+mod weak;
 mod workers;
 mod world;
 
@@ -52,6 +58,7 @@ fn main() -> ExitCode {
         }
     };
     ledger::silence_planned_panics();
+    gauges::listen();
     println!("warming up for {} s", WARM_UP.as_secs());
     run(WARM_UP, |_, _| {});
     let before = HEAP.current_usage();
@@ -59,6 +66,7 @@ fn main() -> ExitCode {
     let growth = HEAP.current_usage().saturating_sub(before);
     let excess = growth.saturating_sub(TOLERANCE);
     expect("bytes by which the heap grew too much", 0, excess);
+    gauges::settle();
     let violations = violations();
     println!("soak: {seconds} s, {ledger}, heap grew by {growth} B, {violations} violations");
     ExitCode::from(u8::from(violations != 0))

@@ -1,14 +1,15 @@
 //! Registrations of every kind on the sync topics, and their ends.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use topic_registry::{HandlerGuard, HandlerId, JoinGuard};
+use topic_registry::{HandlerGuard, HandlerId, JoinGuard, ObserverGuard};
 
 use crate::handler::Handler;
 use crate::ledger::expect;
 use crate::life::Life;
-use crate::world::{World, is_wild};
+use crate::world::{FIXED, WILD, World, is_wild};
 
 /// A registration and how it ends.
 pub(crate) struct Registered {
@@ -22,12 +23,23 @@ enum By {
     Once(HandlerId),
     Guard(HandlerGuard),
     JoinGuard(JoinGuard),
+    Observer(ObserverGuard),
+}
+
+impl Registered {
+    pub(crate) fn of_observer(life: Arc<Life>, guard: ObserverGuard) -> Self {
+        Self {
+            life,
+            key: WILD,
+            by: By::Observer(guard),
+        }
+    }
 }
 
 impl World {
     /// Registers in any way.
     pub(crate) fn register(self: &Arc<Self>, key: usize) -> Registered {
-        let how = fastrand::u8(..5);
+        let how = fastrand::u8(..7);
         let handler = Handler::new(self, how == 0);
         let (topics, life) = (&self.topics, Arc::clone(&handler.owned.life));
         let priority = fastrand::i32(-1..=1);
@@ -42,6 +54,22 @@ impl World {
             3 => {
                 let call = move |_: &usize| handler.call();
                 By::Guard(topics.handle(key).options().priority(priority).guard().register(call))
+            }
+            4 => {
+                let until = move |_: &usize| {
+                    handler.call();
+                    match fastrand::u8(..4) {
+                        0 => ControlFlow::Break(()),
+                        _ => ControlFlow::Continue(()),
+                    }
+                };
+                By::Guard(topics.handle(key).options().guard().register_until(until))
+            }
+            // It would keep dispatches from handlers that stay.
+            5 if key >= FIXED => {
+                let call = move |_: &usize| handler.intercept();
+                let topic = topics.handle(key);
+                By::Guard(topic.options().priority(priority).guard().register_interceptor(call))
             }
             _ => {
                 let call = move |_: &usize| handler.call();
@@ -69,6 +97,7 @@ impl World {
                 return;
             }
             By::Guard(guard) => drop(guard),
+            By::Observer(guard) => drop(guard),
             By::JoinGuard(joinable) => {
                 let outcome = match fastrand::u8(..4) {
                     0 => joinable.join_timeout(Duration::from_micros(50)),

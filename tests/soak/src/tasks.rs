@@ -33,6 +33,8 @@ pub(crate) fn run(world: &Arc<World>) {
                 while !world.is_over() {
                     notify(&world, fastrand::usize(..FIXED)).await;
                     churn(&world, fastrand::usize(..=LOOSE)).await;
+                    join(&world).await;
+                    wait(&world).await;
                 }
             });
         }
@@ -121,6 +123,44 @@ async fn churn(world: &Arc<World>, key: usize) {
             life.is_removed();
         }
     }
+}
+
+/// Waits for the end of a handler, beside a dispatch that ends or is dropped.
+async fn join(world: &Arc<World>) {
+    let (life, handler) = handler(world, false);
+    let (key, topics) = (world.own_key(), &world.async_topics);
+    let topic = topics.handle(key);
+    let joinable = topic.options().joinable().register(handler);
+    let dispatch = tokio::spawn(async move { cancelled(topic.notify(&key)).await });
+    if fastrand::bool() {
+        yield_now().await;
+    }
+    joinable.join().await;
+    life.is_joined();
+    world.ledger.notifications.add(1);
+    expect("a dispatch ends", true, dispatch.await.is_ok());
+    expect(
+        "a topic that was joined is there",
+        false,
+        topics.contains_key(&key),
+    );
+}
+
+/// Waits for an event of another task.
+async fn wait(world: &Arc<World>) {
+    let ledger = Arc::clone(&world.ledger);
+    let topic = world.async_topics.handle(world.own_key());
+    let waiting = topic.wait_for(move |event| Some((*event, Owned::new(&ledger, true).harmless())));
+    let told = topic.clone();
+    let dispatch = tokio::spawn(async move { told.notify(told.key()).await.called() });
+    let found = waiting.await.map(|(event, _)| event);
+    expect("the event that a task waits for", Some(*topic.key()), found);
+    world.ledger.notifications.add(1);
+    expect(
+        "the handler that waits is called",
+        Some(1),
+        dispatch.await.ok(),
+    );
 }
 
 type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use topic_registry::{Pinned, TopicHandle};
 
 use crate::ledger::expect;
+use crate::mailboxes;
 use crate::tasks;
+use crate::timed;
 use crate::world::{FIXED, MEETING, PRIORITIES, WILD, World};
 
 type Work = fn(&Arc<World>);
 
-pub(crate) const WORKERS: [(&str, Work); 7] = [
+pub(crate) const WORKERS: [(&str, Work); 9] = [
     ("the notifier by handle", notify_by_handle),
     ("the notifier by pin", notify_by_pin),
     ("the notifier by key", notify_by_key),
@@ -18,6 +20,8 @@ pub(crate) const WORKERS: [(&str, Work); 7] = [
     ("the second disturber", disturb),
     ("the visitor", visit),
     ("the tasks", tasks::run),
+    ("who waits and records", mailboxes::run),
+    ("who is timed", timed::run),
 ];
 
 /// Notifies the topics in turn; there are handlers that are always called.

@@ -4,12 +4,15 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use topic_registry::{AsyncTopicRegistry, Delivery, HandlerGuard, TopicRegistry};
+use topic_registry::{AsyncTopicRegistry, Delivery, HandlerGuard, PanicInfo, TopicRegistry};
 
+use crate::gauges::Gauges;
 use crate::handler::Handler;
 use crate::ledger::{Count, Ledger, expect};
 use crate::life::look_around;
+use crate::observers::Watch;
 use crate::registered::Registered;
+use crate::timed::{self, Timed};
 
 /// Topics of handlers that stay, beside others that come and go.
 pub(crate) const FIXED: usize = 4;
@@ -27,10 +30,13 @@ pub(crate) struct Fixed {
     pub(crate) called: [Count; PRIORITIES.len()],
 }
 
-#[derive(Default)]
 pub(crate) struct World {
     pub(crate) topics: TopicRegistry<usize, usize>,
     pub(crate) async_topics: AsyncTopicRegistry<usize, usize>,
+    pub(crate) timed: Timed,
+    /// Of the topics, their async kind, and those that are timed, together.
+    gauges: Gauges,
+    watch: Arc<Watch>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) fixed: [Fixed; FIXED],
     pub(crate) async_fixed: [Fixed; FIXED],
@@ -52,11 +58,30 @@ pub(crate) fn is_wild(key: usize) -> bool {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let world = Self::default();
-        let [sync_ledger, async_ledger] = [&world.ledger; 2].map(Arc::clone);
-        let (topics, async_topics) = (&world.topics, &world.async_topics);
-        topics.on_panic(move |_, _| _ = sync_ledger.reported.add(1));
-        async_topics.on_panic(move |_, _| _ = async_ledger.reported.add(1));
+        let (ledger, gauges) = (Arc::new(Ledger::default()), Gauges::default());
+        let world = gauges.receive(|| Self {
+            topics: TopicRegistry::builder().name("sync").build(),
+            async_topics: AsyncTopicRegistry::builder().name("async").build(),
+            timed: timed::topics(&ledger),
+            gauges: gauges.clone(),
+            watch: Arc::default(),
+            ledger,
+            fixed: Default::default(),
+            async_fixed: Default::default(),
+            is_over: AtomicBool::new(false),
+            own_keys: AtomicUsize::new(0),
+            left: Mutex::default(),
+        });
+        let report = || {
+            let ledger = Arc::clone(&world.ledger);
+            move |_: &usize, _: &PanicInfo<'_>| _ = ledger.reported.add(1)
+        };
+        world.topics.on_panic(report());
+        world.async_topics.on_panic(report());
+        world.timed.on_panic(report());
+        let watch = Arc::clone(&world.watch);
+        let observe = move |key: &usize, interest| watch.tell(*key, interest, || {});
+        world.topics.observe_interest(observe).forget();
         world
     }
 
@@ -87,17 +112,30 @@ impl World {
         let (topics, ledger) = (&self.topics, Arc::clone(&self.ledger));
         expect("sync topics that are left", 0, topics.len());
         expect("async topics that are left", 0, self.async_topics.len());
+        expect("timed topics that are left", 0, self.timed.len());
+        expect("topics of interest that are left", 0, self.watch.len());
         let panics = topics.panic_count() + self.async_topics.panic_count();
+        let panics = panics + self.timed.panic_count();
+        self.gauges.settle(&ledger);
         let once = ledger.once_called.get() + ledger.once_removed.get();
+        let reported = ledger.reported.get() + ledger.unreported.get();
+        let slow = [&ledger.timed_delivered, &ledger.slow_reported].map(Count::get);
         let owners = Arc::strong_count(&self);
         expect("owners of the world", 1, owners);
         let called = [&ledger.delivered, &ledger.delivered_in_vain].map(Count::get);
         for (what, expected, found) in [
             ("panics, as topics count", &ledger.thrown, panics),
-            ("panics, as reported", &ledger.thrown, ledger.reported.get()),
+            ("panics, as reported", &ledger.thrown, reported),
             ("drops", &ledger.created, ledger.dropped.get()),
             ("calls, as delivered", &ledger.called, called[0]),
             ("panics, as delivered", &ledger.called_in_vain, called[1]),
+            (
+                "stops, as delivered",
+                &ledger.stopped,
+                ledger.delivered_stopped.get(),
+            ),
+            ("timed calls, as delivered", &ledger.slow_called, slow[0]),
+            ("timed calls, as reported", &ledger.slow_called, slow[1]),
             ("calls and removals of once handlers", &ledger.once, once),
         ] {
             expect(what, expected.get(), found);
@@ -133,6 +171,7 @@ impl World {
         }
         self.ledger.notifications.add(1);
         self.ledger.delivered.add(delivery.called() as u64);
+        self.ledger.delivered_stopped.add(delivery.stopped().into());
         self.ledger.delivered_in_vain.add(delivery.panicked() as u64);
         delivery
     }
