@@ -9,17 +9,26 @@
 mod model;
 mod serials;
 
+/// The atomics that are not explored. `std` has none of 64 bits on some 32-bit targets.
+mod plain {
+    #[cfg(not(target_has_atomic = "64"))]
+    pub(crate) use portable_atomic as atomic;
+    #[cfg(target_has_atomic = "64")]
+    pub(crate) use std::sync::atomic;
+}
+
 #[cfg(not(any(loom, shuttle)))]
 #[expect(
     clippy::disallowed_types,
     reason = "handed on to `snapshot/cell.rs` and `topics/table.rs`"
 )]
 mod imports {
-    pub(crate) use std::sync::atomic;
     pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
 
     pub(crate) use arc_swap::{ArcSwapAny, Cache, Guard};
     pub(crate) use dashmap::{DashMap, SharedValue};
+
+    pub(crate) use super::plain::atomic;
 }
 
 #[cfg(loom)]

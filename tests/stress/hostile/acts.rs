@@ -283,14 +283,14 @@ fn make_topics(world: &Arc<World>) {
     let observed = [&first, &second].map(|owned| Arc::clone(&owned.life));
     topics.observe_interest(move |_, _| first.be_called_back()).forget();
     topics.observe_handler_limit(1, move |_, _| second.be_called_back()).forget();
-    let handle = topics.handle(world.key(0));
+    let handle = topics.handle(world.strange_key(0));
     handle.register(move |_| third.be_called());
     let recorder = handle.record(move |_| fourth.be_called());
     deliver(world, || handle.notify(&0));
     let belongings: [Box<dyn Any + Send>; 4] = [
         Box::new(recorder),
-        Box::new(topics.handle(world.key(1))),
-        Box::new(topics.handle(world.key(2))),
+        Box::new(topics.handle(world.strange_key(1))),
+        Box::new(topics.handle(world.strange_key(2))),
         Box::new(handle),
     ];
     let mut kept = Vec::new();

@@ -7,7 +7,7 @@ use super::owned::Owned;
 
 pub(super) struct Key {
     pub(super) number: usize,
-    pub(super) _owned: Option<Owned>,
+    pub(super) owned: Option<Owned>,
 }
 
 /// A clone is for the caller's own frames: it means no harm.
@@ -15,7 +15,7 @@ impl Clone for Key {
     fn clone(&self) -> Self {
         Self {
             number: self.number,
-            _owned: None,
+            owned: None,
         }
     }
 }
