@@ -235,6 +235,26 @@ fn what_is_upgraded_is_the_live_topic_of_its_key() {
 }
 
 #[test]
+fn topics_end_with_their_last_clone() {
+    explore(
+        "the last clone and a prune",
+        weak::the_last_clone_beside_a_prune,
+    );
+    explore_up_to(
+        Some(3),
+        "upgrade and the last topics",
+        weak::upgrade_beside_the_last_topics,
+    );
+}
+
+#[test]
+fn a_call_that_lost_its_race_is_not_slow() {
+    explore_up_to(Some(3), "a single call, timed", || {
+        stops::a_single_call_that_is_timed(2);
+    });
+}
+
+#[test]
 fn a_handler_that_ends_itself_is_not_started_again() {
     explore_up_to(Some(3), "until, two notifiers", || {
         stops::until_beside_notifiers(2);

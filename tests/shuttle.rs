@@ -120,6 +120,17 @@ fn what_is_upgraded_is_the_live_topic_of_its_key() {
 }
 
 #[test]
+fn topics_end_with_their_last_clone() {
+    explore(weak::the_last_clone_beside_a_prune);
+    explore(weak::upgrade_beside_the_last_topics);
+}
+
+#[test]
+fn a_call_that_lost_its_race_is_not_slow() {
+    explore(|| stops::a_single_call_that_is_timed(3));
+}
+
+#[test]
 fn a_handler_that_ends_itself_is_not_started_again() {
     explore(|| stops::until_beside_notifiers(3));
     explore(stops::until_beside_its_removal);

@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use topic_registry::{HandlerId, Paused, RegisterOptions, SyncFlavor, SyncRegistry};
 
@@ -254,4 +255,21 @@ pub(crate) fn resume_beside_the_end_of_a_topic() {
     ]);
     assert_eq!(topics.len(), 0, "a topic was left");
     assert!(weak.upgrade().is_none(), "it came back");
+}
+
+/// A call that two threads race for is reported as slow once: the loser called nothing.
+pub(crate) fn a_single_call_that_is_timed(notifiers: usize) {
+    let reports = Count::default();
+    let own = reports.clone();
+    let topics: Topics = Topics::builder().on_slow(Duration::ZERO, move |_, _, _| own.up()).build();
+    let calls = Count::default();
+    let called = calls.clone();
+    let topic = topics.handle(0);
+    topic.register_once(move |_| called.up());
+    let work = (0..notifiers).map(|_| -> Work {
+        let topic = topic.clone();
+        Box::new(move || _ = topic.notify(&0))
+    });
+    together(work.collect());
+    assert_eq!((calls.get(), reports.get()), (1, 1));
 }

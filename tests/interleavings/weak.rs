@@ -1,6 +1,12 @@
 //! Weak registries: what one gives out is the key's one live topic, whatever ends the topic meanwhile.
 
+#[cfg(loom)]
+use loom::sync::atomic::AtomicBool;
+#[cfg(shuttle)]
+use shuttle::sync::atomic::AtomicBool;
+
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use topic_registry::{SyncRegistry, TopicHandle};
 
@@ -92,4 +98,63 @@ pub(crate) fn upgrade_beside_the_last_clone() {
     ]);
     assert!(weak.upgrade().is_none(), "it came back");
     assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+/// A value that counts its drop.
+struct Owned(Count);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        self.0.up();
+    }
+}
+
+/// The last clone of topics is dropped beside a thread that prunes one of them, which owns the map
+/// for a moment: the observers have ended when that drop returns, and no upgrade succeeds.
+pub(crate) fn the_last_clone_beside_a_prune() {
+    let (topics, drops) = (Topics::new(), Count::default());
+    let owned = Owned(drops.clone());
+    topics.observe_interest(move |_, _| _ = &owned).forget();
+    let (handle, weak) = (topics.handle(0), topics.downgrade());
+    // `loom` explores the orders of steps on the same object, and knows nothing of `Arc`: without an
+    // object of both, it would see no reason to let the other thread begin.
+    let [both, too] = [(); 2].map({
+        let object = Arc::new(AtomicBool::new(false));
+        move |()| Arc::clone(&object)
+    });
+    together(vec![
+        Box::new(move || {
+            both.store(true, Ordering::SeqCst);
+            drop(handle);
+        }),
+        Box::new(move || {
+            too.load(Ordering::SeqCst);
+            drop(topics);
+            assert_eq!(drops.get(), 1, "an observer outlived the topics");
+            assert!(weak.upgrade().is_none(), "they came back");
+        }),
+    ]);
+}
+
+/// The last clone of topics is dropped beside an upgrade: one of the two ends the observers, once.
+pub(crate) fn upgrade_beside_the_last_topics() {
+    let (topics, drops) = (Topics::new(), Count::default());
+    let owned = Owned(drops.clone());
+    topics.observe_interest(move |_, _| _ = &owned).forget();
+    let (weak, same, ended) = (topics.downgrade(), topics.downgrade(), drops.clone());
+    together(vec![
+        Box::new(move || drop(topics)),
+        Box::new(move || {
+            if let Some(topics) = same.upgrade() {
+                assert_eq!(ended.get(), 0, "its observers are gone");
+                let calls = Count::default();
+                let own = calls.clone();
+                topics.register(0, move |_| own.up());
+                topics.notify(&0, &0);
+                assert_eq!(calls.get(), 1, "its topics are gone");
+            }
+        }),
+    ]);
+    assert_eq!(drops.get(), 1);
+    assert!(weak.upgrade().is_none(), "they came back");
 }
