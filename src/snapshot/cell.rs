@@ -299,3 +299,16 @@ impl<O: HasCell> Deref for CellRef<O> {
         &self.0.cell().list
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+impl<T: Send + Sync + 'static> ListCell<T> {
+    /// Counts as many owners as there may be, without making them.
+    pub(crate) fn fill(&self) {
+        self.counts.fetch_add(ENDED / 2, Ordering::SeqCst);
+    }
+
+    /// Takes back what [`fill`](Self::fill) has counted.
+    pub(crate) fn unfill(&self) {
+        self.counts.fetch_sub(ENDED / 2, Ordering::SeqCst);
+    }
+}

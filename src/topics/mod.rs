@@ -551,3 +551,63 @@ impl<F: Flavor<E>, K: Key + fmt::Debug, E: ?Sized> fmt::Debug for Handle<F, K, E
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use std::panic;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::panic::catch;
+    use crate::{SyncFlavor, TopicRegistry};
+
+    type Owner = Handle<SyncFlavor, u8, u32>;
+
+    /// The panic runs the panic hook, and so no lock may be held; and no owner may be left behind.
+    #[test]
+    fn a_handle_too_many_panics_outside_of_locks_and_leaves_nothing_behind() {
+        let topics = TopicRegistry::<u8, u32>::new();
+        let (used, previous) = (topics.clone(), panic::take_hook());
+        // Takes all locks, one after the other.
+        panic::set_hook(Box::new(move |_| _ = used.prune()));
+        let (ended, ends) = mpsc::channel();
+        let test = thread::spawn(move || {
+            have_a_handle_too_many(&topics);
+            let _ = ended.send(());
+        });
+        let outcome = ends.recv_timeout(Duration::from_secs(60));
+        panic::set_hook(previous);
+        let hangs = outcome == Err(mpsc::RecvTimeoutError::Timeout);
+        assert!(!hangs, "hung: a panic hook that uses the topics");
+        test.join().expect("it holds");
+    }
+
+    fn have_a_handle_too_many(topics: &TopicRegistry<u8, u32>) {
+        let handle = topics.handle(1);
+        handle.cell().fill();
+        let before = handle.cell().counts();
+        let ways: [&dyn Fn() -> Option<Owner>; 4] = [
+            &|| topics.get(&1),
+            &|| Some(topics.handle(1)),
+            &|| Some(handle.clone()),
+            &|| topics.handles().next(),
+        ];
+        for way in ways {
+            let payload = catch(way).expect_err("there are too many");
+            let message = *payload.downcast::<String>().expect("a text");
+            assert!(
+                message.contains("2^30 handles of one registry"),
+                "{message}"
+            );
+            assert_eq!((topics.len(), handle.cell().counts()), (1, before));
+        }
+        let weak = handle.downgrade();
+        assert!(catch(|| weak.upgrade()).is_err());
+        handle.cell().unfill();
+        assert_eq!(handle.cell().counts(), (1, 0));
+        drop(handle);
+        assert!(topics.is_empty(), "a phantom owner keeps it");
+    }
+}

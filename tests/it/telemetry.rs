@@ -6,6 +6,7 @@ type Topics = TopicRegistry<String, u32>;
 
 #[cfg(feature = "tracing")]
 mod events {
+    use std::cell::RefCell;
     use std::collections::BTreeMap;
     use std::fmt::Debug;
     use std::panic::Location;
@@ -14,6 +15,7 @@ mod events {
     use topic_registry::SyncRegistry;
     use tracing::field::{Field, Visit};
     use tracing::span::{Attributes, Id, Record};
+    use tracing::subscriber::Interest;
     use tracing::{Event, Level, Metadata, Subscriber, subscriber};
 
     use super::*;
@@ -180,39 +182,58 @@ mod events {
     }
 
     /// It is the user's, and its panic goes no further.
-    /// Else it would hear of its own topics, without end.
+    /// Uses the topics that it hears of, and logs what it hears.
+    struct Busy;
+
+    thread_local! {
+        // The subscriber is the program's: it only acts on the thread of its test.
+        static BUSY: RefCell<Option<(Topics, Log<String>)>> = const { RefCell::new(None) };
+    }
+
+    impl Subscriber for Busy {
+        fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
+            Interest::sometimes()
+        }
+
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target() == "topic_registry" && BUSY.with_borrow(Option::is_some)
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            unreachable!("there are no spans")
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            let (topics, log) = BUSY.with_borrow(Clone::clone).expect("it is enabled");
+            let mut fields = Visitor(Fields::new());
+            event.record(&mut fields);
+            log.push(format!("{} {}", fields.0["message"], fields.0["key"]));
+            let handle = topics.handle("another");
+            let _guard = handle.register_guard(|_| {});
+            assert_eq!(handle.notify(&0).called(), 1);
+        }
+
+        fn enter(&self, _: &Id) {}
+
+        fn exit(&self, _: &Id) {}
+    }
+
+    /// It does not hear of its own topics, or that would never end. Only the subscriber of the whole
+    /// program can: `tracing` keeps that of a thread from it.
     #[test]
     fn a_subscriber_may_use_the_topics_that_it_hears_of() {
-        struct Busy(Topics, Log<String>);
-        impl Subscriber for Busy {
-            fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-                metadata.target() == "topic_registry"
-            }
-            fn new_span(&self, _: &Attributes<'_>) -> Id {
-                unreachable!("there are no spans")
-            }
-            fn record(&self, _: &Id, _: &Record<'_>) {}
-            fn record_follows_from(&self, _: &Id, _: &Id) {}
-            fn event(&self, event: &Event<'_>) {
-                let mut fields = Visitor(Fields::new());
-                event.record(&mut fields);
-                self.1.push(format!("{} {}", fields.0["message"], fields.0["key"]));
-                let handle = self.0.handle("another");
-                let _guard = handle.register_guard(|_| {});
-                assert_eq!(handle.notify(&0).called(), 1);
-            }
-            fn enter(&self, _: &Id) {}
-            fn exit(&self, _: &Id) {}
-        }
+        subscriber::set_global_default(Busy).expect("there is no other");
         let (topics, log) = (Topics::new(), Log::new());
-        // As the subscriber of a thread, `tracing` itself would keep it from hearing of its own.
-        let busy = tracing::Dispatch::new(Busy(topics.clone(), log.clone()));
-        tracing::dispatcher::with_default(&busy, || {
-            for _ in 0..2 {
-                drop(topics.register_guard("a", |_| {}));
-                assert_eq!(log.take(), ["topic created a", "topic removed a"]);
-            }
-        });
+        BUSY.set(Some((topics.clone(), log.clone())));
+        for _ in 0..2 {
+            drop(topics.register_guard("a", |_| {}));
+            assert_eq!(log.take(), ["topic created a", "topic removed a"]);
+        }
+        BUSY.take();
         assert_eq!((topics.len(), topics.panic_count()), (0, 0));
     }
 
