@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use crate::counted::Counted;
 use crate::delivery::Outcome;
 use crate::guard::Registration;
 use crate::id::{HandlerId, Rank};
@@ -283,7 +284,7 @@ impl<C: Stored> Drop for Slot<C> {
     }
 }
 
-impl<H: Handler + ?Sized> Ranked for Arc<H> {
+impl<H: Handler + ?Sized> Ranked for Counted<H> {
     fn rank(&self) -> Rank {
         self.header().id().rank()
     }

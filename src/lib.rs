@@ -68,6 +68,7 @@ pub mod design {}
 mod awaited;
 mod batch;
 mod callback;
+mod counted;
 mod delivery;
 mod flavor;
 mod guard;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use std::{error, fmt};
 
 use crate::awaited::Awaited;
+use crate::counted::Counted;
 use crate::delivery::Outcome;
 use crate::handler::Handler;
 use crate::panic::PanicOrigin;
@@ -92,7 +93,7 @@ impl<T> Drop for Receiver<T> {
 /// A handler with a mailbox, which ends when the handler is removed. Its drop would be too late: a
 /// dispatch or a pin may keep the handler while a thread or a task waits.
 struct Sender<H: ?Sized, T> {
-    handler: Arc<H>,
+    handler: Counted<H>,
     mailbox: Arc<Mailbox<T>>,
 }
 
@@ -102,10 +103,10 @@ where
     T: Send + 'static,
 {
     type Handler = H;
-    type Call = Arc<H>;
+    type Call = Counted<H>;
 
-    fn begin(&self) -> Option<Arc<H>> {
-        Some(Arc::clone(&self.handler))
+    fn begin(&self) -> Option<Counted<H>> {
+        Some(Counted::clone(&self.handler))
     }
 
     fn removed(&self) {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 
+use crate::counted::Counted;
 use crate::flavor::{Flavor, HandlerArc};
 use crate::guard::{Registration, Remove, Resume};
 use crate::handler::{Handler, Header};
@@ -87,7 +88,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     pub fn unregister(&self, id: HandlerId) -> bool {
         let removed = self.change(|list| {
             let (rest, handler) = list.remove(id.rank())?;
-            Some((rest, [Arc::clone(handler)]))
+            Some((rest, [Counted::clone(handler)]))
         });
         removed.is_some()
     }
@@ -288,7 +289,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         for handler in handlers {
             handler.removed();
         }
-        if handlers.iter().any(|handler| Arc::strong_count(handler) > 1) {
+        if handlers.iter().any(|handler| Counted::strong_count(handler) > 1) {
             scope.wait_for_lookups();
         }
         drop(removed);

@@ -1,8 +1,7 @@
 //! Handlers that wrap other handlers, to do something around each of their calls. Other handlers
 //! pay nothing, because a dispatch does not know about wrappers.
 
-use std::sync::Arc;
-
+use crate::counted::Counted;
 use crate::handler::{Handler, Header};
 
 /// A handler that takes the place of another one in lists, with the same id and priority.
@@ -40,7 +39,7 @@ pub trait Call<H: ?Sized>: Unpin + Send + 'static {
 }
 
 /// A call with nothing done around it.
-impl<H: Handler + ?Sized + 'static> Call<H> for Arc<H> {
+impl<H: Handler + ?Sized + 'static> Call<H> for Counted<H> {
     fn handler(&self) -> &H {
         self
     }

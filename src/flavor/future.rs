@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use super::poll::{AsyncHandler, Handlers, MakeFuture, Source, concurrently, in_sequence};
 use super::{HandlerArc, sealed};
+use crate::counted::counted;
 use crate::delivery::Outcome;
 use crate::guard::Registration;
 use crate::handler::{Boxed, Header, Once, Slot};
@@ -103,7 +104,7 @@ impl<E: ?Sized + 'static> Flavor<E> for AsyncFlavor {
     where
         W: Wrapper<Handler = dyn AsyncHandler<E>>,
     {
-        Arc::new(wrapped)
+        counted(Arc::new(wrapped))
     }
 }
 
@@ -464,9 +465,9 @@ where
     F: MakeFuture<E> + 'static,
 {
     if Boxed::<F>::is_for() {
-        Arc::new(Slot::new(header, Boxed(Some(Box::new(closure)))))
+        counted(Arc::new(Slot::new(header, Boxed(Some(Box::new(closure))))))
     } else {
-        Arc::new(Slot::new(header, Some(closure)))
+        counted(Arc::new(Slot::new(header, Some(closure))))
     }
 }
 

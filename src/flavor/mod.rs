@@ -12,8 +12,7 @@ pub(crate) mod pin;
 mod poll;
 pub(crate) mod sync;
 
-use std::sync::Arc;
-
+use crate::counted::Counted;
 use crate::delivery::Outcome;
 use crate::handler::{Handler, Header};
 use crate::join::Gateway;
@@ -31,19 +30,19 @@ pub trait Flavor<E: ?Sized>: sealed::Sealed + Sized + 'static {
     /// Makes a handler whose call does all its work before it returns. The call receives the header
     /// of its own handler.
     #[doc(hidden)]
-    fn inline<C>(header: Header, call: C) -> Arc<Self::Handler>
+    fn inline<C>(header: Header, call: C) -> HandlerArc<Self, E>
     where
         C: Fn(&E, &Header) -> Outcome + Send + Sync + 'static;
 
     /// Makes a handler whose calls are made by a wrapper.
     #[doc(hidden)]
-    fn wrap<W>(wrapped: Wrapped<W>) -> Arc<Self::Handler>
+    fn wrap<W>(wrapped: Wrapped<W>) -> HandlerArc<Self, E>
     where
         W: Wrapper<Handler = Self::Handler>;
 }
 
 /// A handler of a flavor, shared by the lists that contain it.
-pub(crate) type HandlerArc<F, E> = Arc<<F as Flavor<E>>::Handler>;
+pub(crate) type HandlerArc<F, E> = Counted<<F as Flavor<E>>::Handler>;
 
 pub(crate) mod sealed {
     /// A supertrait that other crates cannot implement.

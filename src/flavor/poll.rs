@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::Delivery;
+use crate::counted::Counted;
 use crate::delivery::{Outcome, Sum};
 use crate::handler::{Handler, Slot, Stored};
 use crate::panic::{Held, catch};
@@ -146,15 +147,15 @@ fn poll<F: Future<Output = ()> + ?Sized>(
 
 /// A future that was pending, with its handler. It does not keep other handlers alive.
 struct Running<'e, E: ?Sized + 'static> {
-    handler: Arc<dyn AsyncHandler<E>>,
+    handler: Counted<dyn AsyncHandler<E>>,
     // `None` once it has ended.
     future: Option<Pending<'e>>,
 }
 
 impl<'e, E: ?Sized> Running<'e, E> {
-    fn new(handler: &Arc<dyn AsyncHandler<E>>, future: Pending<'e>) -> Self {
+    fn new(handler: &Counted<dyn AsyncHandler<E>>, future: Pending<'e>) -> Self {
         Self {
-            handler: Arc::clone(handler),
+            handler: Counted::clone(handler),
             future: Some(future),
         }
     }
@@ -184,7 +185,7 @@ impl<E: ?Sized> Drop for Running<'_, E> {
     }
 }
 
-pub(super) type Handlers<E> = Arc<List<Arc<dyn AsyncHandler<E>>>>;
+pub(super) type Handlers<E> = Arc<List<Counted<dyn AsyncHandler<E>>>>;
 
 /// The source of a dispatch's handlers.
 pub(super) trait Source<E: ?Sized + 'static> {
@@ -288,7 +289,7 @@ impl<E: ?Sized> Future for InTurn<'_, E> {
 
 /// Calls every handler, and polls its future once. Returns the futures that are pending then.
 fn start_all<'e, E: ?Sized + 'static>(
-    list: &List<Arc<dyn AsyncHandler<E>>>,
+    list: &List<Counted<dyn AsyncHandler<E>>>,
     event: &'e E,
     context: &mut Context<'_>,
     turn: &'e Turn,
@@ -373,7 +374,7 @@ pub(super) async fn in_sequence<E: ?Sized + 'static, T: Borrow<E>>(
 /// Runs the handlers from a position on, one after the other, until one is pending or stops the
 /// dispatch.
 fn go_on<'e, E: ?Sized + 'static>(
-    list: &List<Arc<dyn AsyncHandler<E>>>,
+    list: &List<Counted<dyn AsyncHandler<E>>>,
     at: &mut Position,
     event: &'e E,
     context: &mut Context<'_>,
@@ -387,7 +388,7 @@ fn go_on<'e, E: ?Sized + 'static>(
 /// pending one.
 #[inline]
 fn run_until_pending<'h, 'e, E: ?Sized + 'static>(
-    handlers: &mut impl Iterator<Item = &'h Arc<dyn AsyncHandler<E>>>,
+    handlers: &mut impl Iterator<Item = &'h Counted<dyn AsyncHandler<E>>>,
     event: &'e E,
     context: &mut Context<'_>,
     sum: &mut Sum,

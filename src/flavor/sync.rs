@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::{HandlerArc, sealed};
+use crate::counted::counted;
 use crate::delivery::{Outcome, Sum};
 use crate::handler::{self, Boxed, Header, NeedsNoDrop, Once, Slot, Stored};
 use crate::options::Returns;
@@ -86,11 +87,11 @@ impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
         C: Fn(&E, &Header) -> Outcome + Send + Sync + 'static,
     {
         if !mem::needs_drop::<C>() {
-            Arc::new(Slot::new(header, NeedsNoDrop(call)))
+            counted(Arc::new(Slot::new(header, NeedsNoDrop(call))))
         } else if Boxed::<C>::is_for() {
-            Arc::new(Slot::new(header, Boxed(Some(Box::new(call)))))
+            counted(Arc::new(Slot::new(header, Boxed(Some(Box::new(call))))))
         } else {
-            Arc::new(Slot::new(header, Some(call)))
+            counted(Arc::new(Slot::new(header, Some(call))))
         }
     }
 
@@ -98,7 +99,7 @@ impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
     where
         W: Wrapper<Handler = dyn SyncHandler<E>>,
     {
-        Arc::new(wrapped)
+        counted(Arc::new(wrapped))
     }
 }
 

@@ -10,6 +10,7 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use crate::awaited::Awaited;
+use crate::counted::Counted;
 use crate::handler::Handler;
 use crate::join::ThreadId;
 use crate::primitive::atomic::{Ordering, fence};
@@ -40,7 +41,7 @@ pub(crate) struct Gate<H: ?Sized> {
 
 struct State<H: ?Sized> {
     /// `None` once the gate is closed.
-    handler: Option<Arc<H>>,
+    handler: Option<Counted<H>>,
     /// For each call that is inside, the thread on which it began; likewise for a call that drops
     /// the handler.
     inside: Vec<ThreadId>,
@@ -85,7 +86,7 @@ pub(crate) fn close(gate: &Weak<dyn Gated>) -> Option<Arc<dyn Gated>> {
 }
 
 impl<H: Handler + ?Sized> Gate<H> {
-    pub(crate) fn new(handler: Arc<H>) -> Self {
+    pub(crate) fn new(handler: Counted<H>) -> Self {
         let reporter = handler.header().reporter();
         let state = State {
             handler: Some(handler),
@@ -99,7 +100,7 @@ impl<H: Handler + ?Sized> Gate<H> {
 
     fn enter(
         self: &Arc<Self>,
-        share: impl FnOnce(&mut Option<Arc<H>>) -> Option<Arc<H>>,
+        share: impl FnOnce(&mut Option<Counted<H>>) -> Option<Counted<H>>,
     ) -> Option<Inside<H>> {
         let visitor = ThreadId::current();
         let handler = self.state.with(|state| {
@@ -147,7 +148,7 @@ impl<H: ?Sized> State<H> {
 pub(crate) struct Inside<H: Handler + ?Sized> {
     gate: Arc<Gate<H>>,
     // `None` only while it is dropped.
-    handler: Option<Arc<H>>,
+    handler: Option<Counted<H>>,
     visitor: ThreadId,
 }
 
