@@ -1,11 +1,12 @@
 //! A registered handler: its id, where it was registered, whether it was removed, and the closure,
 //! all in one allocation.
 
+use std::any::TypeId;
 use std::panic::Location;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use crate::counted::Counted;
+use crate::counted::{self, Counted};
 use crate::delivery::Outcome;
 use crate::guard::Registration;
 use crate::id::{HandlerId, Rank};
@@ -108,9 +109,14 @@ impl<F> Stored for NeedsNoDrop<F> {
     private_interfaces,
     reason = "sealed: outside the crate nobody can name it"
 )]
-pub trait Handler: Send + Sync {
+pub trait Handler: Send + Sync + 'static {
     /// Returns the part that does not depend on the closure.
     fn header(&self) -> &Header;
+
+    /// Returns the concrete type of the handler.
+    fn kind(&self) -> TypeId {
+        TypeId::of::<Self>()
+    }
 
     /// Handles the removal of the handler. Called by the thread that removed it, with no lock held.
     fn removed(&self) {}
@@ -138,7 +144,7 @@ fn not_started<T>() -> Option<T> {
     None
 }
 
-impl<C: Stored + Send + Sync> Handler for Slot<C> {
+impl<C: Stored + Send + Sync + 'static> Handler for Slot<C> {
     fn header(&self) -> &Header {
         &self.header
     }
@@ -291,6 +297,10 @@ impl<H: Handler + ?Sized> Ranked for Counted<H> {
 
     fn is_interceptor(&self) -> bool {
         self.header().is_interceptor
+    }
+
+    fn is_alike(&self, other: &Self) -> bool {
+        counted::are_alike(&**self, &**other)
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) trait MakeFuture<E: ?Sized>: Send + Sync {
 impl<E, C> AsyncHandler<E> for Slot<C>
 where
     E: ?Sized,
-    C: Stored<Closure: MakeFuture<E>> + Send + Sync,
+    C: Stored<Closure: MakeFuture<E>> + Send + Sync + 'static,
 {
     fn start<'e>(&self, event: &'e E, context: &mut Context<'_>) -> Result<Outcome, Pending<'e>> {
         let Some(closure) = self.live() else {

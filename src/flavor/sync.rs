@@ -7,13 +7,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::{HandlerArc, sealed};
-use crate::counted::counted;
+use crate::counted::{counted, in_run};
 use crate::delivery::{Outcome, Sum};
 use crate::handler::{self, Boxed, Header, NeedsNoDrop, Once, Slot, Stored};
 use crate::options::Returns;
 use crate::panic::{Held, catch};
 use crate::snapshot::cell::HasCell;
-use crate::snapshot::list::List;
+use crate::snapshot::list::{Chunk, List, Run};
 use crate::topics::{Handle, Key, Topics};
 use crate::wrapper::{Call, Wrapped, Wrapper};
 use crate::{
@@ -104,17 +104,21 @@ impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
 }
 
 /// A handler that a dispatch can call.
-pub trait SyncHandler<E: ?Sized>: handler::Handler {
+pub trait SyncHandler<E: ?Sized + 'static>: handler::Handler {
     /// Calls the closure unless the handler was removed or is paused, and reports its panic.
     /// Returns the sum with the outcome added: passed from call to call, the sum occupies no
     /// register of the dispatch.
     fn call(&self, event: &E, sum: Sum) -> Sum;
+
+    /// Calls all handlers of a run, of which this is the first, in order. This is a single call
+    /// because the compiler knows the closure's type here, and inlines the closure into the loop.
+    fn call_run(&self, run: Run<'_, Handler<E>>, event: &E, sum: Sum) -> Sum;
 }
 
 impl<E, C> SyncHandler<E> for Slot<C>
 where
-    E: ?Sized,
-    C: Stored<Closure: Fn(&E, &Header) -> Outcome> + Send + Sync,
+    E: ?Sized + 'static,
+    C: Stored<Closure: Fn(&E, &Header) -> Outcome> + Send + Sync + 'static,
 {
     #[inline]
     fn call(&self, event: &E, sum: Sum) -> Sum {
@@ -125,6 +129,10 @@ where
             Ok(outcome) => outcome,
             Err(payload) => self.header.panicked(payload),
         })
+    }
+
+    fn call_run(&self, run: Run<'_, Handler<E>>, event: &E, sum: Sum) -> Sum {
+        in_run(self, run).fold(sum, |sum, handler| handler.call(event, sum))
     }
 }
 
@@ -138,6 +146,10 @@ where
             Some(call) => call.handler().call(event, sum),
             None => sum.and(Outcome::Skipped),
         }
+    }
+
+    fn call_run(&self, run: Run<'_, Handler<E>>, event: &E, sum: Sum) -> Sum {
+        in_run(self, run).fold(sum, |sum, handler| handler.call(event, sum))
     }
 }
 
@@ -344,6 +356,7 @@ type Handler<E> = HandlerArc<SyncFlavor, E>;
 pub(super) fn dispatch<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) -> Delivery {
     Delivery::from(match list {
         List::One(handler) => handler.call(event, Sum::default()),
+        List::Alike(alike) => call_run(alike.run(), event, Sum::default()),
         list => call_many(list, event),
     })
 }
@@ -362,16 +375,18 @@ where
     delivery
 }
 
-/// Calls the handlers of a list that is not `One`. A separate function, so that [`dispatch`] is
-/// inlined into its caller.
+#[inline(always)]
+fn call_run<E: ?Sized + 'static>(run: Run<'_, Handler<E>>, event: &E, sum: Sum) -> Sum {
+    run.items().first().map_or(sum, |first| first.call_run(run, event, sum))
+}
+
+/// Calls the handlers of a list that is neither `One` nor `Alike`. A separate function, so that
+/// [`dispatch`] is inlined into its caller.
 #[inline(never)]
 fn call_many<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) -> Sum {
     match list {
-        List::Short {
-            items,
-            interceptors: 0,
-        } => call_each(items, event, Sum::default()),
-        List::Long {
+        List::Mixed(handlers) => call_each(handlers, event, Sum::default()),
+        List::Chunked {
             chunks,
             interceptors: 0,
         } => call_chunks(chunks, event),
@@ -394,12 +409,12 @@ fn call_each<E: ?Sized + 'static>(handlers: &[Handler<E>], event: &E, mut sum: S
     rest.fold(sum, |sum, handler| handler.call(event, sum))
 }
 
-/// Calls the handlers of a long list. A separate function, so that the nested loop costs short
-/// lists no registers.
+/// Calls the handlers of chunks, run by run. A separate function, so that the nested loop costs
+/// short lists no registers.
 #[inline(never)]
-fn call_chunks<E: ?Sized + 'static>(chunks: &[Arc<[Handler<E>]>], event: &E) -> Sum {
-    let chunks = chunks.iter();
-    chunks.fold(Sum::default(), |sum, chunk| call_each(chunk, event, sum))
+fn call_chunks<E: ?Sized + 'static>(chunks: &[Chunk<Handler<E>>], event: &E) -> Sum {
+    let runs = chunks.iter().flat_map(Chunk::runs);
+    runs.fold(Sum::default(), |sum, run| call_run(run, event, sum))
 }
 
 /// Calls the handlers in order, up to the first that stops the dispatch.

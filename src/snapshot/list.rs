@@ -1,12 +1,16 @@
 //! The immutable handler list, ordered by rank: a change makes a new list.
 //!
-//! A short list is one slice. A longer one is a slice of bounded chunks, so that a change copies
-//! one chunk and the references to the others. Each list knows how many of its items can stop a
-//! dispatch. If there are none, a dispatch need not check for it after each call.
+//! A list knows its runs: items next to each other that are alike, which a dispatch can call by one
+//! call. A change keeps them up to date by a comparison where it joins two parts.
+//!
+//! A short list is one slice, if it is one run or has no two items in a run. Any other list is a
+//! slice of bounded chunks, so that a change copies one chunk and the references to the others.
+//! Each list knows how many of its items can stop a dispatch. If there are none, a dispatch need
+//! not check for it after each call.
 
 use std::ops::Range;
-use std::slice;
 use std::sync::Arc;
+use std::{iter, slice};
 
 use crate::id::Rank;
 
@@ -16,24 +20,43 @@ pub(crate) trait Ranked: Clone {
 
     /// Returns whether the item can stop a dispatch.
     fn is_interceptor(&self) -> bool;
+
+    /// Returns whether the items belong to one run if they are neighbours. An equivalence.
+    fn is_alike(&self, other: &Self) -> bool;
 }
 
 /// The maximum number of items in one slice. A change to a list of `n` items copies up to `CHUNK`
 /// of them and `n / CHUNK` references to chunks, each at the cost of a reference count. 64 keeps
-/// the sum low for lists of up to some 10,000 items.
+/// the sum low for lists of up to some 10,000 items, and is the number of bits in [`Chunk::starts`].
 const CHUNK: usize = 64;
 
 pub(crate) enum List<T> {
     /// The most common case, reached without another allocation. The item cannot stop a dispatch.
     One(T),
-    /// No item, or up to [`CHUNK`].
-    Short { items: Box<[T]>, interceptors: u32 },
-    /// Two chunks or more, none of them empty.
-    Long {
-        chunks: Box<[Arc<[T]>]>,
+    /// Up to [`CHUNK`] items that are alike. None of them can stop a dispatch.
+    Alike(Alike<T>),
+    /// No item, or up to [`CHUNK`] without two neighbours that are alike. None of them can stop a
+    /// dispatch.
+    Mixed(Box<[T]>),
+    /// All other lists: a chunk or more.
+    Chunked {
+        chunks: Box<[Chunk<T>]>,
         interceptors: u32,
     },
 }
+
+/// Items of which each is alike to the others; at least two.
+pub(crate) struct Alike<T>(Box<[T]>);
+
+/// Up to [`CHUNK`] items, at least one, shared by the lists that contain them.
+pub(crate) struct Chunk<T> {
+    items: Arc<[T]>,
+    /// Bit `n` is set if item `n` is the first of a run.
+    starts: u64,
+}
+
+/// Items that are neighbours in a list and alike; at least one. Only lists make runs.
+pub(crate) struct Run<'l, T>(&'l [T]);
 
 /// A position in a list, for an iteration that does not borrow the list between its steps.
 #[cfg(feature = "async")]
@@ -45,34 +68,30 @@ pub(crate) struct Position {
 
 impl<T> Default for List<T> {
     fn default() -> Self {
-        let items = Box::default();
-        Self::Short {
-            items,
-            interceptors: 0,
-        }
+        Self::Mixed(Box::default())
     }
 }
 
 impl<T> List<T> {
     /// Returns the number of items; in a long list, by adding up the chunks.
     pub(crate) fn len(&self) -> usize {
-        let (short, long) = self.slices();
-        short.len() + long.iter().map(|chunk| chunk.len()).sum::<usize>()
+        let (short, chunks) = self.slices();
+        short.len() + chunks.iter().map(|chunk| chunk.items.len()).sum::<usize>()
     }
 
     /// Returns the items in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        let (short, long) = self.slices();
-        short.iter().chain(long.iter().flat_map(|chunk| chunk.iter()))
+        let (short, chunks) = self.slices();
+        short.iter().chain(chunks.iter().flat_map(|chunk| chunk.items.iter()))
     }
 
     /// Returns the items in order: as one slice, or as chunks; the other part is empty.
     #[inline]
-    pub(crate) fn slices(&self) -> (&[T], &[Arc<[T]>]) {
+    fn slices(&self) -> (&[T], &[Chunk<T>]) {
         match self {
             Self::One(item) => (slice::from_ref(item), &[]),
-            Self::Short { items, .. } => (items, &[]),
-            Self::Long { chunks, .. } => (&[], chunks),
+            Self::Alike(Alike(items)) | Self::Mixed(items) => (items, &[]),
+            Self::Chunked { chunks, .. } => (&[], chunks),
         }
     }
 
@@ -81,7 +100,7 @@ impl<T> List<T> {
     pub(crate) fn next(&self, position: &mut Position) -> Option<&T> {
         let slice = match self.slices() {
             (short, []) => Some(short).filter(|_| position.slice == 0),
-            (_, long) => long.get(position.slice).map(|chunk| &**chunk),
+            (_, chunks) => chunks.get(position.slice).map(|chunk| &*chunk.items),
         }?;
         if let Some(item) = slice.get(position.at) {
             position.at += 1;
@@ -97,9 +116,47 @@ impl<T> List<T> {
     /// Returns how many items can stop a dispatch.
     pub(crate) fn interceptor_count(&self) -> u32 {
         match self {
-            Self::One(_) => 0,
-            Self::Short { interceptors, .. } | Self::Long { interceptors, .. } => *interceptors,
+            Self::Chunked { interceptors, .. } => *interceptors,
+            _ => 0,
         }
+    }
+}
+
+impl<T> Alike<T> {
+    #[inline(always)]
+    pub(crate) fn run(&self) -> Run<'_, T> {
+        Run(&self.0)
+    }
+}
+
+impl<T> Chunk<T> {
+    /// Returns the runs in order.
+    #[inline]
+    pub(crate) fn runs(&self) -> impl Iterator<Item = Run<'_, T>> {
+        let (items, mut starts) = (&*self.items, self.starts);
+        iter::from_fn(move || {
+            let start = starts.trailing_zeros() as usize;
+            // Clears the lowest bit.
+            starts &= starts.wrapping_sub(1);
+            let end = items.len().min(starts.trailing_zeros() as usize);
+            items.get(start..end).filter(|run| !run.is_empty()).map(Run)
+        })
+    }
+}
+
+impl<T> Clone for Run<'_, T> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Run<'_, T> {}
+
+impl<'l, T> Run<'l, T> {
+    #[inline(always)]
+    pub(crate) fn items(self) -> &'l [T] {
+        self.0
     }
 }
 
@@ -108,14 +165,13 @@ impl<T: Ranked> List<T> {
     pub(crate) fn from_sorted(items: Vec<T>) -> Self {
         let interceptors = items.iter().map(|item| u32::from(item.is_interceptor())).sum();
         if items.len() <= CHUNK {
-            return Self::short(items, interceptors);
+            return Self::short(items.into_iter().collect(), interceptors);
         }
         let chunks = 0..items.len().div_ceil(CHUNK);
         let mut items = items.into_iter();
-        let chunks = chunks.map(|_| items.by_ref().take(CHUNK).collect());
-        let chunks = chunks.collect();
-        Self::Long {
-            chunks,
+        let chunks = chunks.map(|_| items.by_ref().take(CHUNK).collect::<Joined<T>>().into());
+        Self::Chunked {
+            chunks: chunks.collect(),
             interceptors,
         }
     }
@@ -124,103 +180,228 @@ impl<T: Ranked> List<T> {
     pub(crate) fn insert(&self, item: T) -> Self {
         let rank = item.rank();
         let interceptors = self.interceptor_count() + u32::from(item.is_interceptor());
-        let (place, chunk) = self.chunk_of(rank);
-        if chunk.is_empty() {
-            return Self::short(vec![item], interceptors);
-        }
-        let at = match chunk.last() {
-            Some(last) if last.rank() > rank => chunk.partition_point(|other| other.rank() < rank),
+        let (place, part) = self.part_of(rank);
+        let at = match part.items.last() {
+            Some(last) if last.rank() > rank => {
+                part.items.partition_point(|other| other.rank() < rank)
+            }
             // Usually, a new item is the last one.
-            _ => chunk.len(),
+            _ => part.items.len(),
         };
-        let mut items = Vec::with_capacity(chunk.len() + 1);
-        items.extend_from_slice(&chunk[..at]);
-        items.push(item);
-        items.extend_from_slice(&chunk[at..]);
-        if items.len() <= CHUNK {
-            return match self {
-                Self::Long { .. } => self.replace(place, [items.into()], interceptors),
-                _ => Self::short(items, interceptors),
-            };
-        }
-        // A list that grows at its end leaves full chunks behind.
-        let right = items.split_off(if at == CHUNK { CHUNK } else { CHUNK / 2 });
-        self.replace(place, [items.into(), right.into()], interceptors)
+        let (before, after) = part.split_at(at);
+        let mut left = Joined::with_capacity(part.items.len() + 1);
+        left.append(before);
+        left.push(item);
+        left.append(after);
+        let right = (left.items.len() > CHUNK)
+            // A list that grows at its end leaves full chunks behind.
+            .then(|| left.split_off(if at == CHUNK { CHUNK } else { CHUNK / 2 }));
+        self.replace(place, [Some(left), right], interceptors)
     }
 
     /// Returns the list without the item of this rank, and that item; `None` if there is no such
     /// item.
     pub(crate) fn remove(&self, rank: Rank) -> Option<(Self, &T)> {
-        let (Range { start, end }, chunk) = self.chunk_of(rank);
+        let (place, part) = self.part_of(rank);
         // 1. Find it. The newest item is often the first to be removed.
-        let at = match chunk.last() {
-            Some(last) if last.rank() == rank => chunk.len() - 1,
-            _ => chunk.binary_search_by_key(&rank, T::rank).ok()?,
+        let at = match part.items.last() {
+            Some(last) if last.rank() == rank => part.items.len() - 1,
+            _ => part.items.binary_search_by_key(&rank, T::rank).ok()?,
         };
-        let (before, item, after) = (&chunk[..at], &chunk[at], &chunk[at + 1..]);
+        let (before, rest) = part.split_at(at);
+        let (removed, after) = rest.split_at(1);
+        let item = &removed.items[0];
         let interceptors = self.interceptor_count() - u32::from(item.is_interceptor());
-        // 2. A short list is copied without it.
-        let Self::Long { chunks, .. } = self else {
-            return Some((Self::short([before, after].concat(), interceptors), item));
-        };
-        // 3. In a long one, the chunk is merged with a neighbour, preferably the left one, if the
+        // 2. The chunk, if it is one, is merged with a neighbour, preferably the left one, if the
         //    two have become small. So there are few chunks.
-        let joins = |other: &&Arc<[T]>| chunk.len() + other.len() <= CHUNK / 2;
+        let Range { start, end } = place;
+        let (_, chunks) = self.slices();
+        let joins = |other: &&Chunk<T>| part.items.len() + other.items.len() <= CHUNK / 2;
         let left = chunks[..start].last().filter(joins);
         let right = chunks[end..].first().filter(|_| left.is_none()).filter(joins);
         let place = start - usize::from(left.is_some())..end + usize::from(right.is_some());
-        let [left, right] = [left, right].map(|chunk| chunk.map_or(&[] as &[T], |chunk| chunk));
-        // 4. The remaining items, if any, replace these chunks.
-        let joined = [left, before, after, right].concat();
-        let joined = (!joined.is_empty()).then(|| joined.into());
-        Some((self.replace(place, joined, interceptors), item))
+        let [left, right] = [left, right].map(|chunk| chunk.map_or_else(Part::empty, Chunk::part));
+        // 3. The remaining items, if any, replace all that.
+        let parts = [left, before, after, right];
+        let mut joined = Joined::with_capacity(parts.iter().map(|part| part.items.len()).sum());
+        for part in parts {
+            joined.append(part);
+        }
+        let joined = (!joined.items.is_empty()).then_some(joined);
+        Some((self.replace(place, [joined, None], interceptors), item))
     }
 
     /// Returns the item of this rank.
     pub(crate) fn get(&self, rank: Rank) -> Option<&T> {
-        let (_, chunk) = self.chunk_of(rank);
-        let at = chunk.binary_search_by_key(&rank, T::rank).ok()?;
-        Some(&chunk[at])
+        let (_, Part { items, .. }) = self.part_of(rank);
+        let at = items.binary_search_by_key(&rank, T::rank).ok()?;
+        Some(&items[at])
     }
 
-    /// Returns the chunk where an item of this rank is or would be, and the chunk's place.
-    fn chunk_of(&self, rank: Rank) -> (Range<usize>, &[T]) {
-        let (short, long) = self.slices();
-        let Some(last) = long.len().checked_sub(1) else {
-            return (0..0, short);
+    /// Returns the slice where an item of this rank is or would be, and its place if it is a chunk.
+    fn part_of(&self, rank: Rank) -> (Range<usize>, Part<'_, T>) {
+        let (items, chunks) = self.slices();
+        let Some(last) = chunks.len().checked_sub(1) else {
+            let is_mixed = matches!(self, Self::Mixed(_));
+            let starts = if is_mixed { Bits::MAX } else { 1 };
+            return (0..0, Part { items, starts });
         };
-        let at = long[..last].partition_point(|chunk| chunk[chunk.len() - 1].rank() < rank);
-        (at..at + 1, &long[at])
+        let ends_before = |chunk: &Chunk<T>| chunk.items[chunk.items.len() - 1].rank() < rank;
+        let at = chunks[..last].partition_point(ends_before);
+        (at..at + 1, chunks[at].part())
     }
 
-    /// Returns the list with the chunks at `place` replaced.
-    fn replace(
-        &self,
-        place: Range<usize>,
-        by: impl IntoIterator<Item = Arc<[T]>>,
-        interceptors: u32,
-    ) -> Self {
-        let (_, long) = self.slices();
-        let (before, after) = (&long[..place.start], &long[place.end..]);
-        let chunks = before.iter().cloned().chain(by);
-        let chunks: Box<[Arc<[T]>]> = chunks.chain(after.iter().cloned()).collect();
-        match &*chunks {
-            [only] => Self::short(only.to_vec(), interceptors),
-            _ => Self::Long {
-                chunks,
-                interceptors,
-            },
+    /// Returns the list with the chunks at `place`, or all of a list that has no chunks, replaced.
+    fn replace(&self, place: Range<usize>, by: [Option<Joined<T>>; 2], interceptors: u32) -> Self {
+        let (_, chunks) = self.slices();
+        let rest = (&chunks[..place.start], &chunks[place.end..]);
+        match (rest, by) {
+            (([], []), [by, None]) => {
+                Self::short(by.unwrap_or_else(|| Joined::with_capacity(0)), interceptors)
+            }
+            (([only], []) | ([], [only]), [None, None]) => {
+                let mut joined = Joined::with_capacity(only.items.len());
+                joined.append(only.part());
+                Self::short(joined, interceptors)
+            }
+            ((before, after), by) => {
+                let by = by.into_iter().flatten().map(Chunk::from);
+                let chunks = before.iter().cloned().chain(by).chain(after.iter().cloned());
+                Self::Chunked {
+                    chunks: chunks.collect(),
+                    interceptors,
+                }
+            }
         }
     }
 
     /// Makes a list of items that fit into one slice.
-    fn short(mut items: Vec<T>, interceptors: u32) -> Self {
+    fn short(joined: Joined<T>, interceptors: u32) -> Self {
+        let Joined { mut items, starts } = joined;
+        let all = below(items.len());
         match (items.len(), interceptors) {
             (1, 0) => items.pop().map_or_else(Self::default, Self::One),
-            _ => Self::Short {
-                items: items.into(),
+            (_, 0) if starts == all => Self::Mixed(items.into()),
+            (_, 0) if starts == 1 => Self::Alike(Alike(items.into())),
+            _ => Self::Chunked {
+                chunks: [Chunk::from(Joined { items, starts })].into(),
                 interceptors,
             },
+        }
+    }
+}
+
+/// As [`Chunk::starts`], of up to `CHUNK + 1` items.
+type Bits = u128;
+
+/// Returns the bits below bit `n`.
+fn below(n: usize) -> Bits {
+    (1 << n) - 1
+}
+
+/// Items of a list, to be copied.
+struct Part<'l, T> {
+    items: &'l [T],
+    /// What is set for the first item, or behind the last one, does not matter.
+    starts: Bits,
+}
+
+/// Items of a new list.
+struct Joined<T> {
+    items: Vec<T>,
+    starts: Bits,
+}
+
+impl<T> Part<'_, T> {
+    fn empty() -> Self {
+        let (items, starts) = (&[] as &[T], 0);
+        Self { items, starts }
+    }
+
+    fn split_at(&self, at: usize) -> (Self, Self) {
+        let part = |items, starts| Self { items, starts };
+        let (left, right) = self.items.split_at(at);
+        (part(left, self.starts), part(right, self.starts >> at))
+    }
+}
+
+impl<T: Ranked> Joined<T> {
+    fn with_capacity(len: usize) -> Self {
+        let (items, starts) = (Vec::with_capacity(len), 0);
+        Self { items, starts }
+    }
+
+    /// Copies a part to the end.
+    fn append(&mut self, Part { items, starts }: Part<'_, T>) {
+        let Some(first) = items.first() else { return };
+        let starts = starts & below(items.len()) & !1 | self.starts_with(first);
+        self.starts |= starts << self.items.len();
+        self.items.extend_from_slice(items);
+    }
+
+    /// Adds an item to the end.
+    fn push(&mut self, item: T) {
+        self.starts |= self.starts_with(&item) << self.items.len();
+        self.items.push(item);
+    }
+
+    /// Returns 1 if a run would start with this item at the end, or 0.
+    fn starts_with(&self, item: &T) -> Bits {
+        let continues = self.items.last().is_some_and(|last| last.is_alike(item));
+        Bits::from(!continues)
+    }
+
+    /// Splits the items at a position, behind which there are some, and returns those.
+    fn split_off(&mut self, at: usize) -> Self {
+        let right = Self {
+            items: self.items.split_off(at),
+            starts: self.starts >> at | 1,
+        };
+        self.starts &= below(at);
+        right
+    }
+}
+
+impl<T: Ranked> FromIterator<T> for Joined<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
+        let items = items.into_iter();
+        let mut joined = Self::with_capacity(items.size_hint().0);
+        for item in items {
+            joined.push(item);
+        }
+        joined
+    }
+}
+
+impl<T> Chunk<T> {
+    fn part(&self) -> Part<'_, T> {
+        Part {
+            items: &self.items,
+            starts: self.starts.into(),
+        }
+    }
+}
+
+impl<T> Clone for Chunk<T> {
+    fn clone(&self) -> Self {
+        Self {
+            items: Arc::clone(&self.items),
+            starts: self.starts,
+        }
+    }
+}
+
+/// Of items that fit into a chunk.
+impl<T> From<Joined<T>> for Chunk<T> {
+    fn from(joined: Joined<T>) -> Self {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "no more bits than items, which fit into a chunk"
+        )]
+        let starts = joined.starts as u64;
+        Self {
+            items: joined.items.into(),
+            starts,
         }
     }
 }
@@ -233,49 +414,90 @@ mod tests {
 
     use super::*;
 
-    impl Ranked for (i32, u64) {
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    struct Item {
+        priority: i32,
+        serial: u64,
+        kind: u8,
+        is_interceptor: bool,
+    }
+
+    impl Ranked for Item {
         fn rank(&self) -> Rank {
-            (Reverse(self.0), self.1)
+            (Reverse(self.priority), self.serial)
         }
 
         fn is_interceptor(&self) -> bool {
-            self.1 % 5 == 0
+            self.is_interceptor
+        }
+
+        fn is_alike(&self, other: &Self) -> bool {
+            self.kind == other.kind
         }
     }
 
-    fn check(list: &List<(i32, u64)>, model: &[(i32, u64)]) {
+    /// Items of one priority, in order, whose kinds are these.
+    fn items(kinds: impl IntoIterator<Item = u8>) -> Vec<Item> {
+        let item = |(kind, serial)| Item {
+            priority: 0,
+            serial,
+            kind,
+            is_interceptor: false,
+        };
+        kinds.into_iter().zip(0..).map(item).collect()
+    }
+
+    fn check(list: &List<Item>, model: &[Item]) {
         assert!(list.iter().eq(model), "{:?}", model.len());
         assert_eq!(list.len(), model.len());
-        let interceptors = model.iter().filter(|item| item.is_interceptor()).count();
+        let interceptors = model.iter().filter(|item| item.is_interceptor).count();
         assert_eq!(list.interceptor_count() as usize, interceptors);
+        let mut runs = model.chunk_by(Ranked::is_alike);
         match list {
             List::One(_) => assert_eq!(model.len(), 1),
-            List::Short { items, .. } => {
-                assert!(items.len() <= CHUNK && (items.len() != 1 || interceptors == 1));
+            List::Alike(alike) => {
+                assert!((2..=CHUNK).contains(&model.len()));
+                assert_eq!(alike.run().items(), runs.next().expect("there is one"));
+                assert_eq!(runs.next(), None);
             }
-            List::Long { chunks, .. } => {
-                assert!(chunks.len() > 1);
-                let lens: Vec<usize> = chunks.iter().map(|chunk| chunk.len()).collect();
+            List::Mixed(_) => {
+                assert!(model.len() <= CHUNK && model.len() != 1);
+                assert_eq!(runs.count(), model.len());
+            }
+            List::Chunked { chunks, .. } => {
+                let lens: Vec<usize> = chunks.iter().map(|chunk| chunk.items.len()).collect();
                 assert!(lens.iter().all(|len| (1..=CHUNK).contains(len)), "{lens:?}");
+                if lens.len() == 1 && interceptors == 0 {
+                    assert!((2..model.len()).contains(&runs.count()));
+                }
+                for chunk in chunks {
+                    let runs = chunk.items.chunk_by(Ranked::is_alike);
+                    assert!(chunk.runs().map(Run::items).eq(runs));
+                }
             }
         }
     }
 
     proptest! {
-        /// In lists that grow and shrink, so that chunks split and join.
+        /// In lists that grow and shrink, so that chunks split and join, with runs of all lengths.
         #[test]
         fn it_does_what_a_sorted_vec_does(
-            grow in prop::collection::vec(-3..3, 0..300),
+            grow in prop::collection::vec((-3..3, any::<u8>(), any::<u8>()), 0..300),
             removals in prop::collection::vec(any::<prop::sample::Index>(), 0..300),
+            kinds in 1..5_u8,
+            interceptors in prop::sample::select(&[0_u8, 1, 50]),
         ) {
             let (mut list, mut model) = (List::default(), Vec::new());
-            for item in grow.into_iter().zip(0..) {
+            for ((priority, kind, stops), serial) in grow.into_iter().zip(0..) {
+                let (kind, is_interceptor) = (kind % kinds, stops < interceptors);
+                let item = Item { priority, serial, kind, is_interceptor };
                 list = list.insert(item);
                 model.push(item);
                 model.sort_by_key(Ranked::rank);
                 check(&list, &model);
                 prop_assert_eq!(list.get(item.rank()), Some(&item));
             }
+            check(&List::from_sorted(model.clone()), &model);
             for at in removals {
                 let Some(at) = (!model.is_empty()).then(|| at.index(model.len())) else { break };
                 let item = model.remove(at);
@@ -291,28 +513,76 @@ mod tests {
     #[test]
     fn a_list_is_made_of_sorted_items_of_any_number() {
         for len in [0, 1, 2, CHUNK, CHUNK + 1, 3 * CHUNK, 1000] {
-            let items: Vec<(i32, u64)> = (0..len as u64).map(|serial| (0, serial)).collect();
-            check(&List::from_sorted(items.clone()), &items);
+            for kinds in [1, 2, 10, 1000] {
+                let items = items((0..len).map(|n| u8::try_from(n * kinds / 1000 % 256).unwrap()));
+                check(&List::from_sorted(items.clone()), &items);
+            }
         }
     }
 
     #[test]
     fn a_list_that_grows_at_its_end_has_full_chunks() {
-        let items = (0..1000).map(|serial| (0, serial));
-        let list = items.fold(List::default(), |list, item| list.insert(item));
+        let items = items([0; 1000]);
+        let list = items.into_iter().fold(List::default(), |list, item| list.insert(item));
         let (_, chunks) = list.slices();
         assert_eq!(chunks.len(), 1000_usize.div_ceil(CHUNK));
     }
 
     #[test]
     fn a_list_that_shrinks_everywhere_has_few_chunks() {
-        let items = (0..1000).map(|serial| (0, serial));
-        let mut list = items.fold(List::default(), |list, item| list.insert(item));
-        for serial in (0..1000).filter(|serial| serial % 20 != 0) {
-            list = list.remove((0, serial).rank()).expect("it is there").0;
-        }
+        let items = items([0; 1000]);
+        let grown = items.iter().fold(List::default(), |list, item| list.insert(*item));
+        let goes = |item: &&Item| item.serial % 20 != 0;
+        let list = items.iter().filter(goes).fold(grown, |list, item| {
+            list.remove(item.rank()).expect("it is there").0
+        });
         assert_eq!(list.len(), 50);
         let (_, chunks) = list.slices();
         assert!(chunks.len() <= 4);
+    }
+
+    /// How often a change compares, whatever the length of the list.
+    #[test]
+    fn a_change_compares_only_where_it_joins() {
+        use std::cell::Cell;
+
+        thread_local!(static COMPARED: Cell<usize> = const { Cell::new(0) });
+
+        #[derive(Clone)]
+        struct Counting(Item);
+
+        impl Ranked for Counting {
+            fn rank(&self) -> Rank {
+                self.0.rank()
+            }
+
+            fn is_interceptor(&self) -> bool {
+                false
+            }
+
+            fn is_alike(&self, other: &Self) -> bool {
+                COMPARED.set(COMPARED.get() + 1);
+                self.0.is_alike(&other.0)
+            }
+        }
+
+        for len in [60, 1000] {
+            let list = List::from_sorted(items(vec![0; len]).into_iter().map(Counting).collect());
+            let first = items([0]).remove(0);
+            COMPARED.set(0);
+            let new = Item {
+                priority: -1,
+                ..first
+            };
+            let grown = list.insert(Counting(new));
+            assert!(grown.remove(new.rank()).is_some());
+            assert!(grown.remove(first.rank()).is_some());
+            let in_the_middle = Item {
+                serial: len as u64 / 2,
+                ..first
+            };
+            assert!(grown.remove(in_the_middle.rank()).is_some());
+            assert!(COMPARED.get() <= 4, "{} of {len}", COMPARED.get());
+        }
     }
 }
