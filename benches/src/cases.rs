@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::measure::{self, Make, Plan, median};
+use crate::mix::{self, Mix, Mixed};
 use crate::protocol::{Pair, row_name};
 use crate::work::{changing, churning, notifying};
 use crate::{Churn, Place, Subject, Work};
@@ -100,6 +101,21 @@ impl Cases {
             against,
             move || notifying::<O>(handlers),
             move || notifying::<T>(handlers),
+        )
+    }
+
+    /// Adds one that notifies so many handlers, of these types.
+    pub fn mixed<O: Mixed, T: Mixed>(
+        &mut self,
+        way: &str,
+        (mix, handlers): (Mix, u64),
+        against: &'static str,
+    ) -> &mut Case {
+        self.add(
+            format!("{way}, {}", mix.describe(handlers)),
+            against,
+            move || mix::notifying::<O>(mix, handlers),
+            move || mix::notifying::<T>(mix, handlers),
         )
     }
 

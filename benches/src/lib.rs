@@ -9,6 +9,7 @@ pub mod futures;
 pub mod instrumented;
 pub mod keys;
 pub mod measure;
+pub mod mix;
 pub mod ours;
 pub mod peers;
 pub mod protocol;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use topic_registry::{Delivery, Pinned, SyncRegistry, TopicHandle, TopicRegistry};
 
 use crate::keys::{self, Keyed};
-use crate::{Churn, Notify, Shared, Subject, Work, fill, handler, notify_once};
+use crate::mix::{Mix, Mixed, Register};
+use crate::{Churn, Notify, Shared, Subject, Work, handler, notify_once};
 
 /// A registry without a key.
 #[derive(Clone, Debug)]
@@ -110,9 +111,9 @@ impl Subject for Registry {
 }
 
 impl Handle {
-    fn of(topics: TopicRegistry<String, u64>, handlers: u64) -> Self {
+    fn of(topics: TopicRegistry<String, u64>, mix: Mix, handlers: u64) -> Self {
         let handle = topics.handle(keys::name(0));
-        fill_ours(&handle, handlers);
+        mix.fill(handlers, &mut &*handle);
         Self {
             handle,
             _topics: topics,
@@ -120,9 +121,27 @@ impl Handle {
     }
 }
 
+impl Register for &SyncRegistry<u64> {
+    fn register(&mut self, priority: i32, handler: impl Fn(&u64) + Send + Sync + 'static) {
+        self.register_with_priority(priority, handler);
+    }
+}
+
+impl Mixed for Handle {
+    fn mixed(mix: Mix, handlers: u64) -> Self {
+        Self::of(TopicRegistry::new(), mix, handlers)
+    }
+}
+
+impl Mixed for Pin {
+    fn mixed(mix: Mix, handlers: u64) -> Self {
+        Handle::mixed(mix, handlers).pin()
+    }
+}
+
 impl Subject for Handle {
     fn with_handlers(handlers: u64) -> Self {
-        Self::of(TopicRegistry::new(), handlers)
+        Self::mixed(Mix::OneType, handlers)
     }
 }
 
@@ -130,7 +149,7 @@ impl Subject for Timed {
     fn with_handlers(handlers: u64) -> Self {
         const NEVER: Duration = Duration::from_secs(3600);
         let topics = TopicRegistry::builder().on_slow(NEVER, |_, _, _| {}).build();
-        Self(Handle::of(topics, handlers))
+        Self(Handle::of(topics, Mix::OneType, handlers))
     }
 }
 
@@ -180,8 +199,6 @@ pub fn handles_in_turn(count: u64) -> Work {
     })
 }
 
-fn fill_ours(registry: &SyncRegistry<u64>, handlers: u64) {
-    fill(handlers, |priority, n| {
-        registry.register_with_priority(priority, handler(n));
-    });
+fn fill_ours(mut registry: &SyncRegistry<u64>, handlers: u64) {
+    Mix::OneType.fill(handlers, &mut registry);
 }

@@ -9,6 +9,7 @@ use signals2::{Connect1, Emit1, Signal};
 use tokio::sync::broadcast;
 
 use crate::keys::{self, Keyed};
+use crate::mix::{Mix, Mixed, Register};
 use crate::{Churn, Notify, Shared, Subject, fill, handler};
 
 /// `registry-io`, not behind the `Arc` that sharing it takes: at its best.
@@ -54,8 +55,20 @@ impl Shared for RegistryIo {
 
 impl Subject for RegistryIo {
     fn with_handlers(handlers: u64) -> Self {
+        Self::mixed(Mix::OneType, handlers)
+    }
+}
+
+impl Register for &RegistryIo {
+    fn register(&mut self, priority: i32, handler: impl Fn(&u64) + Send + Sync + 'static) {
+        self.register_with_priority(priority, handler);
+    }
+}
+
+impl Mixed for RegistryIo {
+    fn mixed(mix: Mix, handlers: u64) -> Self {
         let registry = Self::new();
-        fill_theirs(&registry, handlers);
+        mix.fill(handlers, &mut &registry);
         registry
     }
 }
@@ -73,7 +86,7 @@ impl<S: BuildHasher + Clone + Default + Send + Sync + 'static> Keyed for HandMad
 
     fn add(&self, key: String, handlers: u64) -> Self::Handle {
         let handle = Arc::clone(&self.0.entry(key).or_default());
-        fill_theirs(&handle, handlers);
+        Mix::OneType.fill(handlers, &mut &*handle);
         handle
     }
 
@@ -88,12 +101,6 @@ impl<S: BuildHasher + Clone + Default + Send + Sync + 'static> Keyed for HandMad
     fn remove(&self, key: &str) {
         self.0.remove(key);
     }
-}
-
-fn fill_theirs(registry: &RegistryIo, handlers: u64) {
-    fill(handlers, |priority, n| {
-        registry.register_with_priority(priority, handler(n));
-    });
 }
 
 impl Shared for Signals {
@@ -134,7 +141,7 @@ impl Notify for Broadcast {
 impl Subject for Broadcast {
     fn with_handlers(handlers: u64) -> Self {
         let sender = broadcast::Sender::new(16);
-        let receivers = closures(handlers).into_iter();
+        let receivers = closures(Mix::OneType, handlers).into_iter();
         Self {
             receivers: receivers.map(|f| (sender.subscribe(), f)).collect(),
             sender,
@@ -155,7 +162,7 @@ impl Shared for LockedVec {
 
 impl Subject for LockedVec {
     fn with_handlers(handlers: u64) -> Self {
-        Self(RwLock::new(closures(handlers)))
+        Self(RwLock::new(closures(Mix::OneType, handlers)))
     }
 }
 
@@ -170,15 +177,25 @@ impl Shared for BareVec {
 
 impl Subject for BareVec {
     fn with_handlers(handlers: u64) -> Self {
-        Self(closures(handlers))
+        Self::mixed(Mix::OneType, handlers)
     }
 }
 
-fn closures(handlers: u64) -> Vec<Closure> {
+impl Register for Vec<Closure> {
+    fn register(&mut self, _: i32, handler: impl Fn(&u64) + Send + Sync + 'static) {
+        self.push(Box::new(handler));
+    }
+}
+
+impl Mixed for BareVec {
+    fn mixed(mix: Mix, handlers: u64) -> Self {
+        Self(closures(mix, handlers))
+    }
+}
+
+fn closures(mix: Mix, handlers: u64) -> Vec<Closure> {
     let mut closures = Vec::new();
-    fill(handlers, |_, n| {
-        closures.push(Box::new(handler(n)) as Closure);
-    });
+    mix.fill(handlers, &mut closures);
     closures
 }
 

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use benches::cases::{Cases, REGISTRY_IO};
 use benches::futures::{self, ready, sequential, woken};
 use benches::keys::{coming_and_going, in_turn};
+use benches::mix::Mix;
 use benches::protocol::Request;
 use benches::threads::sharing;
 use benches::{Place, instrumented, ours, peers, worker};
@@ -51,12 +52,12 @@ fn notifications(cases: &mut Cases) {
     use peers::RegistryIo;
     let targets = [
         (0, 0.3),
-        (1, 0.55),
-        (4, 0.8),
-        (16, 0.95),
-        (64, 0.92),
-        (1_000, 1.0),
-        (10_000, 1.1),
+        (1, 0.63),
+        (4, 0.75),
+        (16, 0.55),
+        (64, 0.45),
+        (1_000, 0.62),
+        (10_000, 0.85),
     ];
     for (handlers, ratio) in targets {
         let case = cases.notify::<Handle, RegistryIo>("handle", handlers, REGISTRY_IO);
@@ -70,6 +71,17 @@ fn notifications(cases: &mut Cases) {
         if handlers > 1_000 {
             case.costly();
         }
+    }
+    let mixes = [
+        (Mix::FourTypes, 4, 0.82),
+        (Mix::FourTypes, 16, 0.7),
+        (Mix::FourTypes, 64, 0.67),
+        (Mix::OneBefore, 64, 0.5),
+        (Mix::Owning, 16, 0.65),
+    ];
+    for (mix, handlers, ratio) in mixes {
+        let mix = (mix, handlers);
+        cases.mixed::<Handle, RegistryIo>("handle", mix, REGISTRY_IO).at_most(ratio);
     }
     let without = "handle without these";
     let case =
@@ -87,9 +99,12 @@ fn pins(cases: &mut Cases) {
         let case = cases.notify::<Pin, RegistryIo>("pin", handlers, REGISTRY_IO);
         case.at_most(ratio);
     }
-    for (handlers, ratio) in [(1, 1.4), (4, 0.95), (16, 0.95)] {
+    for (handlers, ratio) in [(1, 1.4), (4, 0.85), (16, 0.6)] {
         let case = cases.notify::<Pin, BareVec>("pin", handlers, VEC);
         case.at_most(ratio);
+    }
+    for handlers in [4, 16] {
+        cases.mixed::<Pin, BareVec>("pin", (Mix::FourTypes, handlers), VEC);
     }
 }
 
@@ -174,7 +189,13 @@ fn several_threads(cases: &mut Cases) {
     let both = || sharing::<ours::Handle>(2);
     let what = "two threads on one handle, 4 handlers";
     let theirs = || sharing::<peers::RegistryIo>(2);
-    cases.add(what, REGISTRY_IO, both, theirs).at_most(0.95);
+    cases.add(what, REGISTRY_IO, both, theirs).at_most(0.8);
+    cases.add(
+        "16 threads on one handle, 4 handlers",
+        REGISTRY_IO,
+        || sharing::<ours::Handle>(16),
+        || sharing::<peers::RegistryIo>(16),
+    );
     let one = || sharing::<ours::Handle>(1);
     // 1.8 times the notifications.
     cases.add(what, "one thread", both, one).at_most(1.0 / 1.8);
