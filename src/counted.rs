@@ -134,3 +134,74 @@ mod plain {
         run.items().iter().map(|handler| &**handler)
     }
 }
+
+#[cfg(all(test, feature = "fast-lane"))]
+mod tests {
+    use std::sync::Arc;
+
+    use crate::SyncRegistry;
+    use crate::snapshot::cell::HasCell;
+    use crate::snapshot::list::{List, Ranked};
+
+    /// Whether each handler is alike to the one before it.
+    fn alike(registry: &SyncRegistry<u32>) -> Vec<bool> {
+        registry.cell().look(|list| {
+            let handlers: Vec<_> = list.iter().cloned().collect();
+            handlers.windows(2).map(|pair| pair[0].is_alike(&pair[1])).collect()
+        })
+    }
+
+    /// Nothing but the `TypeId` tells them apart: even their vtables may be one.
+    #[test]
+    fn types_with_the_same_code_and_layout_are_told_apart() {
+        let registry = SyncRegistry::new();
+        let (one, other) = (|_: &u32| {}, |_: &u32| {});
+        registry.register(one);
+        registry.register(other);
+        registry.register(other);
+        assert_eq!(alike(&registry), [false, true]);
+        registry.cell().look(|list| assert!(matches!(list, List::Chunked { .. })));
+    }
+
+    #[test]
+    fn types_that_differ_in_a_captured_generic_are_told_apart() {
+        fn register<T: Copy + Send + Sync + 'static>(registry: &SyncRegistry<u32>, captured: T) {
+            registry.register(move |_| _ = captured);
+        }
+        let registry = SyncRegistry::new();
+        register(&registry, 1_i32);
+        register(&registry, 1_u32);
+        register(&registry, 2_u32);
+        assert_eq!(alike(&registry), [false, true]);
+    }
+
+    /// One closure type for each lifetime, as the compiler checks them, and one code.
+    #[test]
+    fn types_that_differ_in_a_lifetime_are_a_run() {
+        fn register<'a: 'a>(registry: &SyncRegistry<u32>, counted: &'a Arc<()>) {
+            let own = Arc::clone(counted);
+            registry.register(move |_| _ = &own);
+        }
+        let (registry, counted) = (SyncRegistry::new(), Arc::new(()));
+        register(&registry, Box::leak(Box::new(Arc::clone(&counted))));
+        register(&registry, &counted);
+        assert_eq!(alike(&registry), [true]);
+        registry.cell().look(|list| assert!(matches!(list, List::Alike(_))));
+        assert_eq!(registry.notify(&0).called(), 2);
+        registry.clear();
+        assert_eq!(Arc::strong_count(&counted), 2, "the closures were dropped");
+    }
+
+    /// A function for all lifetimes is another type than one for `'static`.
+    #[test]
+    fn function_types_that_differ_in_a_lifetime_are_told_apart() {
+        fn name(_: &'static str) {}
+        fn register<T: Copy + Send + Sync + 'static>(registry: &SyncRegistry<u32>, captured: T) {
+            registry.register(move |_| _ = captured);
+        }
+        let registry = SyncRegistry::new();
+        register(&registry, name as fn(&'static str));
+        register(&registry, (|_: &str| {}) as for<'a> fn(&'a str));
+        assert_eq!(alike(&registry), [false]);
+    }
+}

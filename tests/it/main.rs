@@ -22,6 +22,7 @@ mod pins;
 mod record;
 mod registration;
 mod removal;
+mod runs;
 mod slow;
 mod support;
 #[cfg(any(feature = "tracing", feature = "metrics"))]
