@@ -239,7 +239,12 @@ impl<L> Lane<L> {
     }
 
     /// Opens the lane to the list that was published, unless the system has no heavy barriers.
-    pub(crate) fn open(&self, list: Option<&Arc<L>>) {
+    pub(crate) fn open(&self, list: Option<&Arc<L>>)
+    where
+        L: Send + Sync + 'static,
+    {
+        #[cfg(any(loom, shuttle))]
+        list.into_iter().for_each(keep_address);
         let word = match list {
             None => ptr::null_mut(),
             Some(list) if barrier::register() => Arc::as_ptr(list).cast_mut(),
@@ -300,6 +305,18 @@ impl<L: Send + Sync> Share for L {}
 
 fn address(list: &Arc<dyn Share>) -> usize {
     Arc::as_ptr(list).addr()
+}
+
+/// Keeps the list's address from being used again in this run, though not the list. Whether the
+/// allocator uses it again differs from run to run, and dispatches compare addresses; but a run must
+/// be repeatable.
+#[cfg(any(loom, shuttle))]
+fn keep_address<L: Send + Sync + 'static>(list: &Arc<L>) {
+    #[expect(clippy::disallowed_types, reason = "not explored")]
+    type Addresses = std::sync::Mutex<Vec<std::sync::Weak<dyn Share>>>;
+    explored_static!(ADDRESSES: Addresses = Addresses::default());
+    let list: std::sync::Weak<dyn Share> = Arc::<L>::downgrade(list);
+    ADDRESSES.lock().unwrap_or_else(PoisonError::into_inner).push(list);
 }
 
 /// A slot in use. It keeps its own address, because stackful coroutines may leave in any order.
