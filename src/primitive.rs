@@ -26,7 +26,7 @@ mod imports {
     pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
 
     pub(crate) use arc_swap::{ArcSwapAny, Cache, Guard};
-    pub(crate) use dashmap::{DashMap, SharedValue};
+    pub(crate) use dashmap::{DashMap, RwLock as Shard, SharedValue};
 
     pub(crate) use super::plain::atomic;
 }
@@ -35,22 +35,46 @@ mod imports {
 mod imports {
     pub(crate) use loom::sync::atomic;
     pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
+    #[cfg(feature = "fast-lane")]
+    pub(crate) use loom::thread::yield_now;
     pub(crate) use loom::{lazy_static, thread_local};
 
-    pub(crate) use crate::primitive::model::{ArcSwapAny, Cache, DashMap, Guard, SharedValue};
+    pub(crate) use crate::primitive::model::{
+        ArcSwapAny, Cache, DashMap, Guard, Shard, SharedValue,
+    };
 }
 
 #[cfg(all(shuttle, not(loom)))]
 mod imports {
     pub(crate) use shuttle::sync::atomic;
     pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
+    #[cfg(feature = "fast-lane")]
+    pub(crate) use shuttle::thread::yield_now;
     pub(crate) use shuttle::{lazy_static, thread_local};
 
-    pub(crate) use crate::primitive::model::{ArcSwapAny, Cache, DashMap, Guard, SharedValue};
+    pub(crate) use crate::primitive::model::{
+        ArcSwapAny, Cache, DashMap, Guard, Shard, SharedValue,
+    };
 }
 
 pub(crate) use imports::*;
 pub(crate) use serials::Serials;
+
+/// Gives other threads time, in a loop that waits for one of them: at first a moment, then more and
+/// more, because it may not run, and may have a lower priority.
+#[cfg(all(feature = "fast-lane", not(any(loom, shuttle))))]
+pub(crate) fn give_time(turn: u32) {
+    match turn {
+        0..128 => std::hint::spin_loop(),
+        128..144 => std::thread::yield_now(),
+        _ => std::thread::sleep(std::time::Duration::from_micros(16 << (turn - 144).min(6))),
+    }
+}
+
+#[cfg(all(feature = "fast-lane", any(loom, shuttle)))]
+pub(crate) fn give_time(_turn: u32) {
+    yield_now();
+}
 
 /// Defines a `static`; where runs are explored, each run has its own.
 #[cfg(not(any(loom, shuttle)))]

@@ -15,6 +15,7 @@ use interleavings::lane::{
     self,
     Before::{self, Cold, Hot},
 };
+use interleavings::look_ups::{self, WRITES, Write};
 use interleavings::{stops, waits, weak};
 
 fn explore(name: &str, scenario: impl Fn() + Send + Sync + 'static) {
@@ -41,14 +42,14 @@ fn explore_up_to(
 
 #[test]
 fn a_subscriber_hears_its_own_notification_beside_a_handle() {
-    explore_up_to(Some(4), "subscriber and handle", || {
+    explore_up_to(Some(3), "subscriber and handle", || {
         interleavings::subscribe_beside_handles(1, 1);
     });
 }
 
 #[test]
 fn two_subscribers_hear_their_own_notifications() {
-    explore_up_to(Some(3), "two subscribers", || {
+    explore_up_to(Some(2), "two subscribers", || {
         interleavings::subscribe_beside_handles(2, 0);
     });
     explore_up_to(Some(2), "two subscribers and a handle", || {
@@ -65,7 +66,7 @@ fn handles_that_are_dropped_together_leave_no_topic() {
 #[test]
 fn a_topic_that_goes_takes_no_new_handler_with_it() {
     explore_up_to(
-        Some(5),
+        Some(3),
         "register and last removal",
         interleavings::register_beside_the_last_removal,
     );
@@ -73,7 +74,7 @@ fn a_topic_that_goes_takes_no_new_handler_with_it() {
 
 #[test]
 fn once_is_once() {
-    explore_up_to(Some(5), "once", || interleavings::once_beside_notifiers(2));
+    explore_up_to(Some(3), "once", || interleavings::once_beside_notifiers(2));
     explore_up_to(Some(2), "once, three notifiers", || {
         interleavings::once_beside_notifiers(3);
     });
@@ -147,7 +148,7 @@ fn no_destructor_runs_under_a_lock() {
 
 #[test]
 fn interest_is_told_in_order_and_ends_with_what_is() {
-    explore_up_to(Some(5), "two subscribers' edges", || {
+    explore_up_to(Some(3), "two subscribers' edges", || {
         interleavings::edges_beside_edges(2);
     });
     explore_up_to(Some(4), "edge beside an edge", || {
@@ -165,7 +166,7 @@ fn interest_is_told_in_order_and_ends_with_what_is() {
 
 #[test]
 fn each_observer_hears_its_own_edges() {
-    explore_up_to(Some(4), "two observers", || {
+    explore_up_to(Some(3), "two observers", || {
         interleavings::two_observers_beside_edges(2);
     });
 }
@@ -173,7 +174,7 @@ fn each_observer_hears_its_own_edges() {
 #[test]
 fn an_observer_that_has_ended_is_not_called() {
     explore_up_to(
-        Some(4),
+        Some(3),
         "end beside edges",
         interleavings::end_an_observer_beside_edges,
     );
@@ -474,5 +475,78 @@ fn who_registers_and_who_notifies_do_not_miss_each_other() {
                 lane::register_and_look_beside_set_and_notify(before, others);
             },
         );
+    }
+}
+
+const BIAS: [look_ups::Before; 2] = [look_ups::Before::Open, look_ups::Before::Biased];
+
+#[test]
+fn no_look_up_reads_beside_a_writer() {
+    for bias in BIAS {
+        for write in WRITES {
+            let explore = |preemptions, look_ups: &'static [usize]| {
+                let name = format!("{bias:?}, {look_ups:?} look-ups, {write:?}");
+                explore_up_to(Some(preemptions), &name, move || {
+                    look_ups::look_up_beside(bias, look_ups, &[write]);
+                });
+            };
+            explore(4, &[1]);
+            explore(3, &[2]);
+            explore(2, &[1, 1]);
+        }
+        for write in [Write::Create, Write::Remove] {
+            let name = format!("{bias:?}, a dispatch, {write:?}");
+            explore_up_to(Some(3), &name, move || {
+                look_ups::notify_beside(bias, write);
+            });
+        }
+    }
+}
+
+#[test]
+fn no_look_up_reads_beside_two_writers() {
+    for bias in BIAS {
+        for other in [Write::Create, Write::Elsewhere] {
+            let name = format!("{bias:?}, two writers, {other:?}");
+            explore_up_to(Some(2), &name, move || {
+                look_ups::look_up_beside(bias, &[2], &[other, Write::Create]);
+            });
+        }
+    }
+}
+
+#[test]
+fn who_writes_to_the_map_finds_it_by_key() {
+    for bias in BIAS {
+        for times in [1, 2] {
+            let name = format!("{bias:?}, a writer that looks up, {times} look-ups");
+            explore_up_to(Some(3), &name, move || {
+                look_ups::write_and_look_up_beside(bias, times);
+            });
+        }
+    }
+}
+
+#[test]
+fn look_ups_of_threads_that_end() {
+    for bias in BIAS {
+        for write in [Write::Create, Write::Remove] {
+            let name = format!("{bias:?}, threads that end, {write:?}");
+            explore_up_to(Some(2), &name, move || {
+                look_ups::look_up_on_threads_that_end(bias, write);
+            });
+        }
+    }
+}
+
+#[test]
+fn look_ups_in_look_ups() {
+    for bias in BIAS {
+        for is_outer in [true, false] {
+            let name = format!("{bias:?}, nested, outer {is_outer}");
+            explore_up_to(Some(3), &name, move || {
+                look_ups::look_up_in_a_look_up(bias, is_outer);
+            });
+        }
     }
 }

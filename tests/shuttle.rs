@@ -11,6 +11,11 @@ use interleavings::lane::{
     self,
     Before::{Cold, Hot},
 };
+use interleavings::look_ups::{
+    self,
+    Before::{Biased, Open},
+    WRITES, Write,
+};
 use interleavings::{stops, waits, weak};
 
 const RUNS: usize = 50_000;
@@ -214,5 +219,34 @@ fn without_barriers_all_goes_on() {
 fn who_registers_and_who_notifies_do_not_miss_each_other() {
     for (before, others) in [(Cold, 0), (Cold, 1), (Hot, 1)] {
         explore(move || lane::register_and_look_beside_set_and_notify(before, others));
+    }
+}
+
+#[test]
+fn no_look_up_reads_beside_a_writer() {
+    for bias in [Open, Biased] {
+        for write in WRITES {
+            explore(move || look_ups::look_up_beside(bias, &[2, 2], &[write]));
+        }
+        explore(move || look_ups::notify_beside(bias, Write::Remove));
+        explore(move || look_ups::look_up_on_threads_that_end(bias, Write::CreateThree));
+    }
+}
+
+#[test]
+fn no_look_up_reads_beside_writers() {
+    for bias in [Open, Biased] {
+        let writes = &[Write::Create, Write::Elsewhere, Write::Remove];
+        explore(move || look_ups::look_up_beside(bias, &[2], &writes[..2]));
+        explore(move || look_ups::look_up_beside(bias, &[2, 2], writes));
+        explore(move || look_ups::write_and_look_up_beside(bias, 4));
+    }
+}
+
+#[test]
+fn look_ups_in_look_ups() {
+    for bias in [Open, Biased] {
+        explore(move || look_ups::look_up_in_a_look_up(bias, true));
+        explore(move || look_ups::look_up_in_a_look_up(bias, false));
     }
 }

@@ -7,11 +7,13 @@
 
 #![expect(clippy::ref_option, reason = "as the originals have it")]
 
+use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 
+use self::accesses::{Accesses, Reading, Writing};
 use crate::primitive::atomic::{AtomicUsize, Ordering};
 use crate::primitive::{Mutex, RwLock, RwLockWriteGuard};
 
@@ -89,13 +91,31 @@ where
     }
 }
 
-/// A map of one shard.
+/// A map of two shards: one for even and one for odd keys, as far as they are numbers.
 pub(crate) struct DashMap<K, V, S> {
-    shards: [Shard<K, V>; 1],
+    shards: [Shard<Items<K, V>>; 2],
     hasher: PhantomData<S>,
 }
 
-pub(crate) struct Shard<K, V>(RwLock<Items<K, V>>);
+/// A lock, and what it protects; it can also be read without the lock. Fails if a writer is beside
+/// anyone else, or if it is not known which of the two came first.
+pub(crate) struct Shard<T> {
+    lock: RwLock<()>,
+    accesses: Accesses,
+    #[cfg_attr(loom, expect(clippy::disallowed_types, reason = "never waited for"))]
+    contents: std::sync::RwLock<T>,
+}
+
+/// Access to what a shard contains. The fields end in this order.
+pub(crate) struct Access<C, A, L> {
+    contents: C,
+    _access: A,
+    _lock: L,
+}
+
+type Locked<'s> = RwLockWriteGuard<'s, ()>;
+type Reader<'s, T, L> = Access<std::sync::RwLockReadGuard<'s, T>, Reading, L>;
+type Writer<'s, T> = Access<std::sync::RwLockWriteGuard<'s, T>, Writing, Locked<'s>>;
 
 /// A stand-in for the type in which `dashmap` wraps values.
 pub(crate) struct SharedValue<V>(V);
@@ -121,35 +141,39 @@ impl<K, V> IntoIterator for Items<K, V> {
 impl<K, V, S> Default for DashMap<K, V, S> {
     fn default() -> Self {
         Self {
-            shards: [Shard(RwLock::new(Items::default()))],
+            shards: [(); 2].map(|()| Shard::new(Items::default())),
             hasher: PhantomData,
         }
     }
 }
 
 impl<K, V, S> DashMap<K, V, S> {
-    pub(crate) fn shards(&self) -> &[Shard<K, V>] {
+    pub(crate) fn shards(&self) -> &[Shard<Items<K, V>>] {
         &self.shards
     }
 
-    pub(crate) fn hash_usize<Q>(&self, _key: &Q) -> usize {
-        0
+    pub(crate) fn hash_usize<Q: Hash>(&self, key: &Q) -> usize {
+        let mut sum = Sum(0);
+        key.hash(&mut sum);
+        sum.0
     }
 
-    pub(crate) fn determine_shard(&self, _hash: usize) -> usize {
-        0
+    pub(crate) fn determine_shard(&self, hash: usize) -> usize {
+        hash % self.shards.len()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Item<'_, K, V>> {
-        let items = Rc::new(self.shards[0].write());
-        (0..items.0.len()).map(move |at| {
-            let items = Rc::clone(&items);
-            Item { items, at }
+        self.shards.iter().flat_map(|shard| {
+            let items = Rc::new(shard.read());
+            (0..items.0.len()).map(move |at| {
+                let items = Rc::clone(&items);
+                Item { items, at }
+            })
         })
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.shards[0].read().0.len()
+        self.shards.iter().map(|shard| shard.read().0.len()).sum()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -157,23 +181,140 @@ impl<K, V, S> DashMap<K, V, S> {
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.shards[0].read().0.capacity()
+        self.shards.iter().map(|shard| shard.read().0.capacity()).sum()
     }
 
     pub(crate) fn shrink_to_fit(&self) {
-        self.shards[0].write().0.shrink_to_fit();
+        for shard in &self.shards {
+            shard.write().0.shrink_to_fit();
+        }
     }
 }
 
-impl<K, V> Shard<K, V> {
-    /// Locks like a writer: there is less to explore, and a thread that would wait for itself is
-    /// found more often.
-    pub(crate) fn read(&self) -> RwLockWriteGuard<'_, Items<K, V>> {
-        self.write()
+/// Adds up what is hashed.
+struct Sum(usize);
+
+impl Hasher for Sum {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 += bytes.iter().map(|byte| usize::from(*byte)).sum::<usize>();
     }
 
-    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, Items<K, V>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    fn finish(&self) -> u64 {
+        self.0 as u64
+    }
+}
+
+impl<T> Shard<T> {
+    fn new(contents: T) -> Self {
+        Self {
+            lock: RwLock::new(()),
+            accesses: Accesses::default(),
+            contents: std::sync::RwLock::new(contents),
+        }
+    }
+
+    /// Locks like a writer: there is less to explore, and a thread that would wait for itself is
+    /// found more often.
+    pub(crate) fn read(&self) -> Reader<'_, T, Locked<'_>> {
+        self.reader(self.locked())
+    }
+
+    #[cfg(feature = "fast-lane")]
+    pub(crate) fn read_unlocked<R>(&self, read: impl FnOnce(&T) -> R) -> R {
+        read(&self.reader(()))
+    }
+
+    pub(crate) fn write(&self) -> Writer<'_, T> {
+        let lock = self.locked();
+        Access {
+            contents: self.contents.try_write().expect("nobody is beside a writer"),
+            _access: self.accesses.write(),
+            _lock: lock,
+        }
+    }
+
+    /// Locks like a writer, and does not write.
+    pub(crate) fn try_write(&self) -> Option<Locked<'_>> {
+        self.lock.try_write().ok()
+    }
+
+    fn locked(&self) -> Locked<'_> {
+        self.lock.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reader<L>(&self, lock: L) -> Reader<'_, T, L> {
+        Access {
+            contents: self.contents.try_read().expect("no writer is beside a reader"),
+            _access: self.accesses.read(),
+            _lock: lock,
+        }
+    }
+}
+
+impl<C: Deref, A, L> Deref for Access<C, A, L> {
+    type Target = C::Target;
+
+    fn deref(&self) -> &C::Target {
+        &self.contents
+    }
+}
+
+impl<C: DerefMut, A, L> DerefMut for Access<C, A, L> {
+    fn deref_mut(&mut self) -> &mut C::Target {
+        &mut self.contents
+    }
+}
+
+/// `loom` also finds accesses that do not overlap, but of which neither happens before the other.
+#[cfg(all(loom, feature = "fast-lane"))]
+#[allow(
+    unsafe_code,
+    reason = "nothing is accessed; `loom` checks that it could be"
+)]
+mod accesses {
+    use loom::cell::{ConstPtr, MutPtr, UnsafeCell};
+
+    pub(crate) type Reading = ConstPtr<()>;
+    pub(crate) type Writing = MutPtr<()>;
+
+    #[derive(Default)]
+    pub(super) struct Accesses(UnsafeCell<()>);
+
+    // SAFETY: no pointer to it is followed.
+    unsafe impl Sync for Accesses {}
+
+    impl Accesses {
+        pub(super) fn read(&self) -> Reading {
+            self.0.get()
+        }
+
+        pub(super) fn write(&self) -> Writing {
+            self.0.get_mut()
+        }
+    }
+}
+
+/// `shuttle` lets others run during an access, so that they overlap.
+#[cfg(not(all(loom, feature = "fast-lane")))]
+mod accesses {
+    use crate::primitive::atomic::{AtomicUsize, Ordering};
+
+    pub(crate) struct Reading;
+    pub(crate) struct Writing;
+
+    #[derive(Default)]
+    pub(super) struct Accesses(AtomicUsize);
+
+    impl Accesses {
+        pub(super) fn read(&self) -> Reading {
+            self.0.load(Ordering::Relaxed);
+            Reading
+        }
+
+        pub(super) fn write(&self) -> Writing {
+            self.0.load(Ordering::Relaxed);
+            Writing
+        }
     }
 }
 
@@ -191,6 +332,14 @@ impl<K, V> Items<K, V> {
     ) -> Option<&(K, SharedValue<V>)> {
         let at = self.0.iter().position(is_it)?;
         self.0.get(at)
+    }
+
+    pub(crate) fn reserve(
+        &mut self,
+        additional: usize,
+        _rehash: impl Fn(&(K, SharedValue<V>)) -> u64,
+    ) {
+        self.0.reserve(additional);
     }
 
     pub(crate) fn insert(
@@ -214,7 +363,7 @@ impl<K, V> Items<K, V> {
 
 /// An item of the map, and the lock on all of them.
 pub(crate) struct Item<'m, K, V> {
-    items: Rc<RwLockWriteGuard<'m, Items<K, V>>>,
+    items: Rc<Reader<'m, Items<K, V>, Locked<'m>>>,
     at: usize,
 }
 

@@ -42,11 +42,11 @@
 //!
 //! `arc_swap` may hand the last reference to a list to a load: a writer counts a reference for each
 //! reader that it finds on its way to the old list, even for a reader that then takes the new list
-//! and gives that reference back. A look-up by key loads under the lock of its shard, and must not
-//! drop an item there. So if its removed items are shared after it has released its own lists, a
+//! and gives that reference back. A look-up by key loads where writers wait for it, and must not drop
+//! an item there. So if its removed items are shared after it has released its own lists, a
 //! writer waits for the look-ups that have begun (`Scope::wait_for_lookups`) before it drops its
 //! references to those items. Look-ups that begin later find no list that contains them. A look-up
-//! that was not let into a lane collects what it is owed after it has unlocked the shard.
+//! that was not let into a lane collects what it is owed after it has ended.
 #![cfg_attr(
     not(any(loom, shuttle)),
     expect(clippy::disallowed_types, reason = "the only user of `arc_swap`")

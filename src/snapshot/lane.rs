@@ -342,12 +342,15 @@ impl Drop for Announced {
     }
 }
 
-/// The lists that a thread announces, and the lists that it is owed.
+/// What a thread announces, and the lists that it is owed.
 // Aligned so that no two records share a cache line, nor a pair of lines that is fetched together.
 #[repr(C, align(128))]
-struct Record {
+pub(crate) struct Record {
     /// The addresses of lists in use; 0 if free.
     slots: [AtomicUsize; SLOTS],
+    /// The gate behind which a look-up of the record's thread reads; 0 if none. See
+    /// `topics/look_up.rs`.
+    pub(crate) gate: AtomicUsize,
     /// Whether `owed` is not empty.
     owes: AtomicBool,
     /// Whether a thread holds the record.
@@ -363,6 +366,7 @@ impl Record {
     fn new() -> Self {
         Self {
             slots: std::array::from_fn(|_| AtomicUsize::new(0)),
+            gate: AtomicUsize::new(0),
             owes: AtomicBool::new(false),
             is_used: AtomicBool::new(true),
             entered: AtomicU32::new(0),
@@ -495,8 +499,10 @@ impl Drop for Claimed {
     }
 }
 
-#[inline]
-fn record_of_thread() -> Option<&'static Record> {
+/// Returns the record of this thread, if it has one: it gets one where a lock may be taken (see
+/// [`attach`]). Where runs are explored, it gets one here, so that all code paths are explored.
+#[inline(always)]
+pub(crate) fn record_of_thread() -> Option<&'static Record> {
     if cfg!(any(loom, shuttle)) {
         attach();
     }
@@ -526,8 +532,8 @@ pub(crate) fn attach_and_collect() {
 
 /// Gives this thread a record, if it has none. A thread that is ending gets none if it has given
 /// its own back.
-fn attach() {
-    if own_record().is_none() && barrier::is_registered() {
+pub(crate) fn attach() {
+    if own_record().is_none() {
         let _ = CLAIMED.try_with(|claimed| {
             let new = Claimed::new(claim());
             if RECORD.try_with(|own| own.set(Some(new.record))).is_ok() {
@@ -560,7 +566,9 @@ fn claim() -> &'static Record {
     }
 }
 
-fn records() -> impl Iterator<Item = &'static Record> {
+/// Returns the records of all threads. A thread whose record is not among them has announced nothing
+/// by then, in the single total order of sequentially consistent steps.
+pub(crate) fn records() -> impl Iterator<Item = &'static Record> {
     let newest = RECORDS.0.load(Ordering::SeqCst);
     // SAFETY: an address in the chain is null, or that of a record that was leaked.
     let record = |address: *mut Record| unsafe { address.as_ref() };

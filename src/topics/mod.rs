@@ -3,6 +3,8 @@
 pub(crate) mod builder;
 pub(crate) mod interest;
 mod limit;
+#[cfg_attr(not(feature = "fast-lane"), path = "no_look_up.rs")]
+mod look_up;
 mod map;
 pub(crate) mod observers;
 mod table;
@@ -52,11 +54,12 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Key for K {}
 /// # Cost
 ///
 /// Keys are hashed by `ahash` with random seeds, so they may be untrusted input. Calls by key hold
-/// the lock of the key's shard during the look-up. `K`'s own `Eq` and `Borrow` run under that lock,
-/// and so does `Hash` when the table of keys grows or shrinks. They also run when a handle or a
-/// guard is dropped, and when a handler is removed through a handle while a dispatch or a pin still
-/// holds it. They must not call back into the same topics, must not wait for a thread that does,
-/// and must not panic: if `Hash` panics while the table grows or shrinks, topics are lost. All
+/// the lock of the key's shard during the look-up, or announce the look-up instead, and writers wait
+/// for it: with the feature `fast-lane`, most of the time. `K`'s own `Eq` and `Borrow` run there, and
+/// `Hash` when the table of keys grows or shrinks. They also run when a handle or a guard is
+/// dropped, and when a handler is removed through a handle while a dispatch or a pin still holds it.
+/// They must not call back into the same topics, must not wait for a thread that does (both are
+/// deadlocks), and must not panic: if `Hash` panics while the table grows or shrinks, topics are lost. All
 /// other user code runs, and all other user values are dropped, with no lock held. Panics of a
 /// key's destructor are caught and counted.
 ///
@@ -442,7 +445,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     }
 
     /// Calls `read` with the handlers of the key's topic, if it has any. Does not own the topic,
-    /// and has released the lock of its shard by then.
+    /// and the look-up has ended by then.
     #[inline]
     pub(crate) fn read<Q, R: Default>(
         &self,

@@ -3,8 +3,9 @@
 //! It uses the shards of the `DashMap` directly. So a look-up hashes once, and the hash also gives
 //! the shard, which the turnstile needs; and the borrowed key is compared with the key in the item.
 //!
-//! The closures passed to its functions run under the lock of a shard. So do `Eq` and `Borrow` of
-//! the key, and `Hash` when the table grows or shrinks. No user value is dropped under that lock.
+//! The closures passed to its functions run under the lock of a shard, or inside of a look-up for
+//! which writers wait. So do `Eq` and `Borrow` of the key, and `Hash` when the table grows or shrinks.
+//! No user value is dropped there.
 #![cfg_attr(
     not(any(loom, shuttle)),
     expect(clippy::disallowed_types, reason = "the only user of `dashmap`")
@@ -46,9 +47,16 @@ impl<T: Keyed> Table<T> {
         T::Key: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
+        // Hashed first: `Hash` may take its time.
         let Bucket { hash, shard } = self.bucket_of(key);
-        self.turnstile.before_look_up(shard);
-        let shard = self.items.shards()[shard].read();
+        let lock = &self.items.shards()[shard];
+        if let Some(look_up) = self.turnstile.enter(shard) {
+            return look_up.read(lock, |shard| {
+                let item = shard.get(hash, |item| item.0.is(key));
+                item.map(|item| found(&item.0.0))
+            });
+        }
+        let shard = lock.read();
         let item = shard.get(hash, |item| item.0.is(key));
         item.map(|item| found(&item.0.0))
     }
@@ -66,12 +74,14 @@ impl<T: Keyed> Table<T> {
             if let Some(item) = shard.get(hash, |item| item.0.is(key)) {
                 return found(&item.0.0);
             }
+            // Before anything is made: if `Hash` panicked while the table grows, it would be dropped
+            // under the lock, and its destructor might need that lock.
             let rehash = |item: &(KeyedItem<T>, _)| self.bucket_of(item.0.0.key()).hash;
-            shard.insert(hash, (KeyedItem(make()), SharedValue::new(())), rehash);
-            // Only now: if `Hash` panicked while the table grows, what `found` returned would be
-            // dropped under the lock, and its destructor might need that lock.
-            let item = shard.get(hash, |item| item.0.is(key));
-            found(&item.expect("it was inserted just now").0.0)
+            shard.reserve(1, rehash);
+            let item = make();
+            let found = found(&item);
+            shard.insert(hash, (KeyedItem(item), SharedValue::new(())), rehash);
+            found
         })
     }
 
@@ -88,9 +98,12 @@ impl<T: Keyed> Table<T> {
     /// Waits until all look-ups of this key that have begun have ended.
     pub(crate) fn wait_for_lookups(&self, key: &T::Key) {
         let Bucket { shard, .. } = self.bucket_of(key);
-        // Look-ups hold the lock, so it is enough to acquire it once.
-        let wait = || drop(self.items.shards()[shard].write());
-        self.turnstile.with_shard(shard, wait);
+        let lock = &self.items.shards()[shard];
+        // Look-ups are announced or hold the lock. So it is enough to see each of the former end,
+        // and to acquire the lock once.
+        if !(self.turnstile.look_ups_end_soon(shard) && lock.try_write().is_some()) {
+            self.turnstile.with_shard(shard, || drop(lock.write()));
+        }
     }
 
     /// Takes out all items, shard by shard.

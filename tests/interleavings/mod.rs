@@ -2,6 +2,7 @@
 //! random. A thread that waits for a lock that it holds itself is found by both.
 
 pub(crate) mod lane;
+pub(crate) mod look_ups;
 pub(crate) mod stops;
 pub(crate) mod waits;
 pub(crate) mod weak;

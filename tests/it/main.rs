@@ -8,6 +8,7 @@ mod interceptors;
 mod interest;
 mod isolation;
 mod joins;
+mod keys;
 #[cfg(feature = "async")]
 mod lazily;
 mod listings;

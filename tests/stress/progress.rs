@@ -1,11 +1,12 @@
-//! Whoever needs a shard for itself comes through beside look-ups by key, however many there are.
+//! Whoever needs a shard for itself comes through beside look-ups by key, however many there are; and
+//! look-ups come through beside writers.
 //!
-//! What counts is progress: how many look-ups pass while a writer makes one round. That hangs
-//! neither on the speed of the machine nor on how many threads share it.
+//! What counts is progress: how often the others pass during one round. That hangs neither on the
+//! speed of the machine nor on how many threads share it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use topic_registry::TopicRegistry;
 
@@ -13,10 +14,10 @@ use crate::within;
 
 type Topics = TopicRegistry<String, u64>;
 
-/// How many look-ups may pass for each round of a writer, on average.
+/// How often others may pass for each round, on average.
 const PASSES_A_ROUND: u64 = 100_000;
 
-/// How many may pass during the longest: two cores make as many in two to four seconds. A writer
+/// How often during the longest, if they look up: two cores make as many in two to four seconds. A writer
 /// that is not kept waiting may still wait for a core, for a tenth of that.
 const PASSES_OF_THE_LONGEST: u64 = 50_000_000;
 
@@ -46,7 +47,7 @@ const ROUNDS: [Round; 5] = [
     }),
 ];
 
-/// How far a writer has come beside look-ups.
+/// How far one thread has come with its rounds, beside others that pass.
 struct Progress {
     goal: u64,
     rounds: AtomicU64,
@@ -71,14 +72,11 @@ impl Progress {
         self.rounds.load(Ordering::Relaxed) < self.goal && !is_starved
     }
 
-    /// Looks keys up until the writer is done, or has starved.
-    fn look_up(&self, topics: &Topics) {
+    /// Does this, which passes so often, until the rounds are done, or their thread has starved.
+    fn pass(&self, times: u64, pass: impl Fn(u64)) {
         while self.goes_on() {
-            for _ in 0..128 {
-                topics.notify("key", &0);
-                topics.notify("lonely", &0);
-            }
-            let passes = self.passes.fetch_add(256, Ordering::Relaxed) + 256;
+            pass(self.passes.load(Ordering::Relaxed));
+            let passes = self.passes.fetch_add(times, Ordering::Relaxed) + times;
             let of_this_round = passes.saturating_sub(self.at_last_round.load(Ordering::Relaxed));
             if passes > self.goal * PASSES_A_ROUND || of_this_round > PASSES_OF_THE_LONGEST {
                 self.is_starved.store(true, Ordering::Relaxed);
@@ -86,8 +84,8 @@ impl Progress {
         }
     }
 
-    /// Makes the rounds; how many look-ups passed during the longest.
-    fn write(&self, topics: &Topics, round: fn(&Topics, u64)) -> u64 {
+    /// Makes the rounds; how often others passed during the longest.
+    fn make(&self, topics: &Topics, round: fn(&Topics, u64)) -> u64 {
         let mut longest = 0;
         for n in (0..self.goal).take_while(|_| self.goes_on()) {
             round(topics, n);
@@ -98,6 +96,22 @@ impl Progress {
         }
         longest
     }
+
+    /// Fails, naming the case, if the thread has starved.
+    fn check(self, case: &str, longest: u64, took: Duration) {
+        let (rounds, passes) = (self.rounds.into_inner(), self.passes.into_inner());
+        let so_far = format!("{rounds} rounds in {took:.1?}, {passes} passes");
+        let so_far = format!("{so_far}, {longest} during the longest");
+        assert_eq!(rounds, self.goal, "starved: {case}: {so_far}");
+        println!("{case}: {so_far}");
+    }
+}
+
+fn look_up(topics: &Topics) {
+    for _ in 0..128 {
+        topics.notify("key", &0);
+        topics.notify("lonely", &0);
+    }
 }
 
 /// Has one thread make each kind of round beside threads that look keys up, and `churners` that
@@ -105,12 +119,12 @@ impl Progress {
 fn writers_come_through(rounds: u64, look_ups: usize, churners: usize) {
     for (what, round) in ROUNDS {
         let case = format!("{what}, beside {look_ups} look-ups and {churners} writers");
-        let (progress, longest) = within(&case, move || {
+        let (progress, longest, took) = within(&case, move || {
             let (topics, progress) = (Topics::new(), Progress::of(rounds));
             topics.register("key", |_| {});
-            let longest = thread::scope(|scope| {
+            let (longest, took) = thread::scope(|scope| {
                 for _ in 0..look_ups {
-                    scope.spawn(|| progress.look_up(&topics));
+                    scope.spawn(|| progress.pass(256, |_| look_up(&topics)));
                 }
                 for _ in 0..churners {
                     scope.spawn(|| {
@@ -123,15 +137,39 @@ fn writers_come_through(rounds: u64, look_ups: usize, churners: usize) {
                 while progress.passes.load(Ordering::Relaxed) < 100_000 {
                     thread::yield_now();
                 }
-                progress.write(&topics, round)
+                let start = Instant::now();
+                (progress.make(&topics, round), start.elapsed())
             });
-            (progress, longest)
+            (progress, longest, took)
         });
-        let (rounds, passes) = (progress.rounds.into_inner(), progress.passes.into_inner());
-        let so_far = format!("{rounds} rounds, {passes} passes, {longest} during the longest");
-        assert_eq!(rounds, progress.goal, "starved: {case}: {so_far}");
-        println!("{case}: {so_far}");
+        progress.check(&case, longest, took);
     }
+}
+
+/// Has one thread look up beside so many that make and drop topics without a pause.
+fn look_ups_come_through(rounds: u64, writers: usize) {
+    const ROUND: fn(&Topics, u64) = |topics, _| look_up(topics);
+    let case = format!("look-ups beside {writers} writers");
+    let (progress, longest, took) = within(&case, move || {
+        let (topics, progress) = (Topics::new(), Progress::of(rounds));
+        topics.register("key", |_| {});
+        let (longest, took) = thread::scope(|scope| {
+            for writer in 0..writers {
+                let (topics, progress) = (&topics, &progress);
+                let churn = move |n| {
+                    drop(topics.register_guard(format!("churn {writer} {}", n % 64), |_| {}));
+                };
+                scope.spawn(move || progress.pass(1, churn));
+            }
+            while progress.passes.load(Ordering::Relaxed) < 1_000 {
+                thread::yield_now();
+            }
+            let start = Instant::now();
+            (progress.make(&topics, ROUND), start.elapsed())
+        });
+        (progress, longest, took)
+    });
+    progress.check(&case, longest, took);
 }
 
 const FEW: u64 = 1_000;
@@ -156,6 +194,12 @@ fn a_writer_comes_through_beside_thirty_two_look_ups() {
 fn a_writer_comes_through_beside_look_ups_and_another_writer() {
     writers_come_through(FEW, 4, 1);
     writers_come_through(FEW, 16, 1);
+}
+
+#[test]
+fn look_ups_come_through_beside_writers() {
+    look_ups_come_through(FEW, 1);
+    look_ups_come_through(FEW, 4);
 }
 
 #[test]

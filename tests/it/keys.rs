@@ -1,0 +1,210 @@
+//! Keys whose own code panics, or looks other keys up: `Hash`, `Eq` and `Borrow` are the only code
+//! of the user that runs inside of a look-up, or under a lock. Nothing of it is left behind.
+
+use std::borrow::Borrow;
+use std::cell::Cell;
+use std::hash::{Hash, Hasher};
+use std::panic::{self, AssertUnwindSafe};
+use std::thread;
+
+use topic_registry::TopicRegistry;
+
+use crate::support::within;
+
+type Topics = TopicRegistry<Key, u64>;
+
+/// What panics.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    Hash,
+    Eq,
+    Borrow,
+}
+
+thread_local! {
+    /// What panics on this thread, and at which of its calls from now on.
+    static PANICS: Cell<Option<(Place, u32)>> = const { Cell::new(None) };
+}
+
+fn pass(place: Place) {
+    match PANICS.get() {
+        Some((which, 0)) if which == place => {
+            PANICS.set(None);
+            panic!("{place:?} of a key");
+        }
+        Some((which, calls)) if which == place => PANICS.set(Some((which, calls - 1))),
+        _ => {}
+    }
+}
+
+/// What keys are looked up by.
+#[derive(Clone, Copy)]
+struct Number(u64);
+
+#[derive(Clone)]
+struct Key(Number);
+
+impl Borrow<Number> for Key {
+    fn borrow(&self) -> &Number {
+        pass(Place::Borrow);
+        &self.0
+    }
+}
+
+impl Hash for Number {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        pass(Place::Hash);
+        self.0.hash(state);
+    }
+}
+
+impl PartialEq for Number {
+    fn eq(&self, other: &Self) -> bool {
+        pass(Place::Eq);
+        self.0 == other.0
+    }
+}
+
+impl Eq for Number {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Key {}
+
+/// A number that is there.
+const IS: Number = Number(7);
+
+type Use = (&'static str, fn(&Topics));
+
+const USES: [Use; 9] = [
+    ("contains_key", |topics| assert!(topics.contains_key(&IS))),
+    ("get", |topics| assert!(topics.get(&IS).is_some())),
+    ("notify", |topics| {
+        assert!(topics.notify(&IS, &0).called() > 0);
+    }),
+    ("unregister", |topics| {
+        let id = topics.handle(Key(IS)).register(|_| {});
+        assert!(topics.unregister(&IS, id));
+    }),
+    ("remove", |topics| assert!(topics.remove(&IS))),
+    ("handle", |topics| drop(topics.handle(Key(IS)))),
+    ("register_guard", |topics| {
+        drop(topics.register_guard(Key(IS), |_| {}));
+    }),
+    ("a handle of another key", |topics| {
+        drop(topics.handle(Key(Number(8))));
+    }),
+    ("prune", |topics| {
+        topics.prune();
+    }),
+];
+
+/// Looks up so often that look-ups need no lock, if they ever do.
+fn look_up_often(topics: &Topics) {
+    for _ in 0..20_000 {
+        assert!(topics.contains_key(&IS));
+    }
+}
+
+/// Needs the shard of the number exclusively: to remove a topic, and to create one.
+fn write(topics: &Topics) {
+    topics.remove(&IS);
+    topics.register(Key(IS), |_| {});
+    assert_eq!(topics.notify(&IS, &0).called(), 1);
+}
+
+#[test]
+fn a_panic_of_a_key_leaves_no_lock_and_no_look_up_behind() {
+    for place in [Place::Hash, Place::Eq, Place::Borrow] {
+        for (name, uses) in USES {
+            let what = format!("a writer, after {place:?} has panicked in {name}");
+            let calls = within(&what, move || {
+                let (topics, mut calls) = (Topics::new(), 0);
+                loop {
+                    write(&topics);
+                    look_up_often(&topics);
+                    PANICS.set(Some((place, calls)));
+                    // Where it panics in a destructor, it is caught there.
+                    let _ = panic::catch_unwind(AssertUnwindSafe(|| uses(&topics)));
+                    if PANICS.take().is_some() {
+                        break;
+                    }
+                    thread::scope(|scope| {
+                        scope.spawn(|| write(&topics));
+                    });
+                    write(&topics);
+                    calls += 1;
+                }
+                calls
+            });
+            // A key that is one already is not borrowed.
+            assert!(
+                calls > 0 || place == Place::Borrow,
+                "it never panics: {what}"
+            );
+        }
+    }
+}
+
+/// A key whose comparison looks something up, and writes, in other topics.
+struct Curious(u64, TopicRegistry<u64, u64>);
+
+impl Clone for Curious {
+    fn clone(&self) -> Self {
+        Self(self.0, self.1.clone())
+    }
+}
+
+impl Hash for Curious {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl PartialEq for Curious {
+    fn eq(&self, other: &Self) -> bool {
+        assert!(self.1.contains_key(&0));
+        assert_eq!(self.1.notify(&0, &0).called(), 1);
+        drop(self.1.register_guard(1_u64, |_| {}));
+        self.0 == other.0
+    }
+}
+
+impl Eq for Curious {}
+
+#[test]
+fn a_key_may_use_other_topics_while_it_is_compared() {
+    within("a look-up inside of a look-up", || {
+        let (others, topics) = (TopicRegistry::new(), TopicRegistry::<Curious, u64>::new());
+        others.register(0_u64, |_| {});
+        let key = Curious(0, others.clone());
+        topics.register(key.clone(), |_| {});
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for _ in 0..5_000 {
+                        assert!(others.contains_key(&0));
+                        assert_eq!(topics.notify(&key, &0).called(), 1);
+                    }
+                });
+            }
+            scope.spawn(|| {
+                for number in 2..500 {
+                    drop(others.handle(number));
+                    drop(topics.handle(Curious(number, others.clone())));
+                }
+            });
+        });
+        assert_eq!((topics.len(), others.len()), (1, 1));
+    });
+}
