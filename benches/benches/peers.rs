@@ -1,7 +1,7 @@
 //! What a notification costs in the peers. `compare` sets them beside ours in one run.
 
 use benches::work::notifying;
-use benches::{Subject, peers};
+use benches::{Subject, maps, peers};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion};
 
@@ -17,7 +17,7 @@ fn bench<S: Subject>(group: &mut BenchmarkGroup<'_, WallTime>, peer: &str) {
 fn peers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("peers");
     bench::<peers::RegistryIo>(&mut group, "registry-io");
-    bench::<peers::ByKey>(&mut group, "map of registry-io");
+    bench::<maps::ByKey>(&mut group, "map of registry-io");
     bench::<peers::Signals>(&mut group, "signals2");
     bench::<peers::Broadcast>(&mut group, "tokio broadcast");
     bench::<peers::LockedVec>(&mut group, "RwLock<Vec>");

@@ -96,10 +96,17 @@ pub fn coming_and_going<M: Keyed>(beside: u64) -> Work {
 /// Topics of one handler, with their keys and handles.
 #[must_use]
 pub fn filled<M: Keyed>(count: u64) -> (M, Vec<String>, Vec<M::Handle>) {
+    filled_with(count, 1)
+}
+
+/// Topics of so many handlers each, with their keys and handles.
+#[must_use]
+pub fn filled_with<M: Keyed>(count: u64, handlers: u64) -> (M, Vec<String>, Vec<M::Handle>) {
     let topics = M::default();
     let keys: Vec<String> = (0..count).map(name).collect();
-    let handles = keys.iter().map(|key| topics.add(key.clone(), 1)).collect();
-    (topics, keys, handles)
+    let add = |key: &String| topics.add(key.clone(), handlers);
+    let kept = keys.iter().map(add).collect();
+    (topics, keys, kept)
 }
 
 /// Mixes them, so that neighbours in memory are not visited one after the other.

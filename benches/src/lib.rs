@@ -8,6 +8,7 @@ pub mod cases;
 pub mod futures;
 pub mod instrumented;
 pub mod keys;
+pub mod maps;
 pub mod measure;
 pub mod mix;
 pub mod ours;

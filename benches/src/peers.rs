@@ -1,30 +1,16 @@
 //! What else one could take, from the closest crate down to a loop over closures.
 
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, RwLock};
+use std::sync::RwLock;
 
-use dashmap::DashMap;
 use signals2::{Connect1, Emit1, Signal};
 use tokio::sync::broadcast;
 
-use crate::keys::{self, Keyed};
 use crate::mix::{Mix, Mixed, Register};
 use crate::{Churn, Notify, Shared, Subject, fill, handler};
 
 /// `registry-io`, not behind the `Arc` that sharing it takes: at its best.
 pub type RegistryIo = registry_io::SyncRegistry<u64>;
-
-/// Topics as one would make them of `registry-io`. The look-up clones the registry out, so
-/// that no lock is held while handlers run.
-#[derive(Debug, Default)]
-pub struct HandMade<S: BuildHasher + Clone>(DashMap<String, Arc<RegistryIo>, S>);
-
-/// One of these topics, by its key each time.
-pub type ByKey = keys::ByKey<HandMade<RandomState>>;
-
-/// The same with the hash that ours uses.
-pub type ByKeyAhash = keys::ByKey<HandMade<ahash::RandomState>>;
 
 /// `signals2`.
 pub struct Signals(Signal<(u64,)>);
@@ -80,27 +66,8 @@ impl Churn for RegistryIo {
     }
 }
 
-impl<S: BuildHasher + Clone + Default + Send + Sync + 'static> Keyed for HandMade<S> {
-    type Handle = Arc<RegistryIo>;
-    type Answer = ();
-
-    fn add(&self, key: String, handlers: u64) -> Self::Handle {
-        let handle = Arc::clone(&self.0.entry(key).or_default());
-        Mix::OneType.fill(handlers, &mut &*handle);
-        handle
-    }
-
-    #[inline(always)]
-    fn notify(&self, key: &str, event: &u64) {
-        let registry = self.0.get(key).map(|entry| Arc::clone(&entry));
-        if let Some(registry) = registry {
-            registry.notify(event);
-        }
-    }
-
-    fn remove(&self, key: &str) {
-        self.0.remove(key);
-    }
+pub(crate) fn fill_theirs(mut registry: &RegistryIo, handlers: u64) {
+    Mix::OneType.fill(handlers, &mut registry);
 }
 
 impl Shared for Signals {

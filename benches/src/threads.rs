@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::keys::{Keyed, filled_with};
 use crate::{Churn, Notify, Place, Shared, Subject, Work, notify_once, ours};
 
 /// How many handlers each of the topics has.
@@ -41,6 +42,38 @@ pub fn with_own_topics(threads: usize) -> Work {
     let topics = (0..threads).map(|_| ours::Handle::with_handlers(HANDLERS));
     let topics: Vec<_> = topics.collect();
     Work::timed(move |times| race(topics.iter().collect(), times))
+}
+
+/// Notifies topics by key, of so many topics at random.
+struct AtRandom<'t, M> {
+    topics: &'t M,
+    keys: &'t [String],
+    random: u32,
+}
+
+impl<M: Keyed> Notify for AtRandom<'_, M> {
+    type Answer = M::Answer;
+
+    #[inline(always)]
+    fn call(&mut self, event: &u64) -> M::Answer {
+        self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let at = (self.random >> 16) as usize % self.keys.len();
+        self.topics.notify(&self.keys[at], event)
+    }
+}
+
+/// Topics of four handlers that all of the threads notify by key, each in its own order.
+#[must_use]
+pub fn by_key<M: Keyed>(threads: usize, topics: u64) -> Work {
+    let (topics, keys, _handles) = filled_with::<M>(topics, HANDLERS);
+    Work::timed(move |times| {
+        let at_random = |random| AtRandom {
+            topics: &topics,
+            keys: &keys,
+            random,
+        };
+        race((0..).take(threads).map(at_random).collect(), times)
+    })
 }
 
 /// One handle that all of the threads notify, while one more registers and removes.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use benches::measure::{Make, Plan, in_turn, median};
 use benches::protocol::{Curve, Point};
-use benches::threads::{sharing, with_own_handles, with_own_pins, with_own_topics};
+use benches::threads::{by_key, sharing, with_own_handles, with_own_pins, with_own_topics};
 use benches::work::{churning, notifying};
-use benches::{Place, Work, ours, peers};
+use benches::{Place, Work, maps, ours, peers};
 
 use crate::bytes::a_topic;
 
@@ -72,11 +72,15 @@ fn threads() -> impl Iterator<Item = Point> {
         ("own handles", |n| with_own_handles(n as usize)),
         ("own pins", |n| with_own_pins(n as usize)),
         ("own topics", |n| with_own_topics(n as usize)),
-        ("by key", |n| sharing::<ours::ByKey>(n as usize)),
+        ("by key", |n| by_key::<ours::Topics>(n as usize, 1)),
+        ("by key, 64 keys", |n| {
+            by_key::<ours::Topics>(n as usize, 64)
+        }),
+        ("papaya, by key", |n| by_key::<maps::Papaya>(n as usize, 1)),
         ("registry-io", |n| sharing::<peers::RegistryIo>(n as usize)),
         ("locked Vec", |n| sharing::<peers::LockedVec>(n as usize)),
     ];
-    timed(WAYS, &[1, 2, 4, 8]).map(|point| Point {
+    timed(WAYS, &[1, 2, 4, 16]).map(|point| Point {
         value: 1e3 / point.value,
         ..point
     })
@@ -86,10 +90,7 @@ fn bytes() -> impl Iterator<Item = Point> {
     type Weigh = fn(u32, u64) -> f64;
     let sides: [(&str, Weigh); 2] = [
         ("ours", a_topic::<ours::Topics>),
-        (
-            "map of registry-io",
-            a_topic::<peers::HandMade<RandomState>>,
-        ),
+        ("map of registry-io", a_topic::<maps::HandMade<RandomState>>),
     ];
     sides.into_iter().flat_map(|(line, weigh)| {
         let point = move |at: u32| Point {

@@ -11,17 +11,19 @@ use benches::futures::{self, ready, sequential, woken};
 use benches::keys::{coming_and_going, in_turn};
 use benches::mix::Mix;
 use benches::protocol::Request;
-use benches::threads::sharing;
-use benches::{Place, instrumented, ours, peers, worker};
+use benches::threads::{self, sharing};
+use benches::{Place, instrumented, maps, ours, peers, worker};
 
 #[global_allocator]
 static ALLOCATOR: bytes::Counting = bytes::Counting;
 
 const MAP: &str = "map of registry-io";
 const MAP_AHASH: &str = "map of registry-io, ahash";
+const PAPAYA: &str = "papaya map of registry-io";
+const SCC: &str = "scc map of registry-io";
 const VEC: &str = "`Vec` of closures";
 
-type HandMade = peers::HandMade<RandomState>;
+type HandMade = maps::HandMade<RandomState>;
 
 fn main() -> ExitCode {
     worker::run(|request, answers| match request {
@@ -109,13 +111,16 @@ fn pins(cases: &mut Cases) {
 }
 
 fn by_key(cases: &mut Cases) {
+    use maps::{ByKeyAhash, ByKeyPapaya, ByKeyScc};
     use ours::{ByKey, Topics};
-    for (handlers, ratio) in [(0, 0.55), (1, 0.88), (4, 0.9)] {
-        let case = cases.notify::<ByKey, peers::ByKeyAhash>("by key", handlers, MAP_AHASH);
+    for (handlers, ratio) in [(0, 0.77), (1, 0.88), (4, 1.0), (16, 0.92)] {
+        let case = cases.notify::<ByKey, ByKeyAhash>("by key", handlers, MAP_AHASH);
         case.at_most(ratio);
     }
+    cases.notify::<ByKey, ByKeyPapaya>("by key", 1, PAPAYA).at_most(0.9);
+    cases.notify::<ByKey, ByKeyScc>("by key", 1, SCC);
     for handlers in [0, 1, 4] {
-        cases.notify::<ByKey, peers::ByKey>("by key", handlers, MAP);
+        cases.notify::<ByKey, maps::ByKey>("by key", handlers, MAP);
     }
     let count = 100_000;
     let topics = cases.add(
@@ -199,10 +204,23 @@ fn several_threads(cases: &mut Cases) {
     let one = || sharing::<ours::Handle>(1);
     // 1.8 times the notifications.
     cases.add(what, "one thread", both, one).at_most(1.0 / 1.8);
-    cases.add(
-        "two threads by key, 4 handlers",
-        MAP_AHASH,
-        || sharing::<ours::ByKey>(2),
-        || sharing::<peers::ByKeyAhash>(2),
-    );
+    for (topics, ratio) in [(1, Some(0.6)), (64, Some(0.6)), (1_000, None)] {
+        let what = match topics {
+            1 => "two threads by key, one key".into(),
+            _ => format!("two threads by key, {topics} keys"),
+        };
+        let both = move || threads::by_key::<ours::Topics>(2, topics);
+        let one = move || threads::by_key::<ours::Topics>(1, topics);
+        let case = cases.add(what.clone(), "one thread", both, one);
+        if let Some(ratio) = ratio {
+            // 1.7 times the notifications.
+            case.at_most(ratio);
+        }
+        cases.add(what.clone(), MAP_AHASH, both, move || {
+            threads::by_key::<maps::HandMade<ahash::RandomState>>(2, topics)
+        });
+        cases.add(what, PAPAYA, both, move || {
+            threads::by_key::<maps::Papaya>(2, topics)
+        });
+    }
 }
