@@ -16,6 +16,10 @@ use crate::HandlerId;
 /// starts the handler afterwards. The drop does not panic, not even while the thread unwinds; but
 /// it owns the topic for a moment, and more than 2^30 owners panic.
 ///
+/// Each drop is a change of its own. To drop the guards of many handlers of one topic, remove the
+/// handlers at once before, by [`update`](crate::Registry::update) or
+/// [`clear`](crate::Registry::clear): see the [guide](crate::guide#guards-and-removal).
+///
 /// ```
 /// use topic_registry::{HandlerGuard, SyncRegistry, TopicRegistry};
 ///

@@ -18,6 +18,9 @@
 //! [`observe_interest`]: Topics::observe_interest
 //! [`observe_handler_limit`]: Topics::observe_handler_limit
 //! [`on_slow`]: Builder::on_slow
+//! [nested]: crate::guide#re-entrancy
+//! [wasm]: crate::guide#compiler-errors
+//! [plugins]: crate::guide#plugins
 //! [Guide]: crate::guide
 //! [Patterns]: crate::patterns
 //! [Reliability]: crate::reliability
@@ -48,6 +51,8 @@ pub mod guide {}
 #[cfg(any(doc, all(doctest, feature = "async")))]
 #[doc = include_str!("../docs/PATTERNS.md")]
 pub mod patterns {}
+/// [plugins]: crate::guide#plugins
+/// [recipes]: crate::guide#recipes
 #[cfg(doc)]
 #[doc = include_str!("../docs/RELIABILITY.md")]
 pub mod reliability {}

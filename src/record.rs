@@ -20,7 +20,8 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// [guide](crate::guide#testing-code-that-uses-it).
     ///
     /// `f` runs inline, even in an async registry, as a handler with priority 0. What it returns is
-    /// kept until it is [taken](Recorder::take): each event takes a lock, and memory.
+    /// kept until it is [taken](Recorder::take), or dropped with the recorder: each event takes a
+    /// lock, and memory. It makes a system call only if a thread waits.
     ///
     /// ```
     /// use topic_registry::SyncRegistry;

@@ -35,8 +35,11 @@ use crate::{HandlerGuard, HandlerId, Paused};
 /// they cannot both miss each other, provided that the flag is accessed with `Ordering::SeqCst`.
 ///
 /// Every method can be called from anywhere: from a handler, from an `on_panic` callback, from the
-/// destructor of a closure or of a thread-local, at any depth. No lock is held while the caller's
-/// code runs or the caller's values are dropped.
+/// destructor of a closure or of a thread-local, as deep as the stack allows. No lock is held while
+/// the caller's code runs or the caller's values are dropped.
+///
+/// Nested events reach later handlers before the event that they are nested in: see the
+/// [guide](crate::guide#re-entrancy).
 ///
 /// # Leaks
 ///
@@ -81,6 +84,8 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// Nothing else delays the drop.
     ///
     /// An id that is unknown, was removed before, or belongs to another registry changes nothing.
+    /// A removal does not cancel a future of an async handler that has begun; the drop of its
+    /// dispatch does.
     ///
     /// Takes the writer lock, and copies up to 64 references to handlers, plus one reference for
     /// each further 64 handlers.
@@ -107,7 +112,9 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     ///
     /// The handler stays registered, at its place, with everything its closure owns. A call that
     /// has begun still runs. [`Delivery`](crate::Delivery) does not count a paused handler, and
-    /// [`handlers`](Self::handlers) shows it as paused. It can be removed meanwhile.
+    /// [`handlers`](Self::handlers) shows it as paused. It can be removed meanwhile. The pause
+    /// holds for all threads: a handler that pauses itself during its call, so as not to be called
+    /// by its own changes, misses what other threads notify meanwhile.
     ///
     /// Costs a binary search under the writer lock; dispatches pay nothing for it.
     ///
@@ -124,7 +131,8 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     ///
     /// # Panics
     ///
-    /// If the handler is already paused 32,767 times.
+    /// If the handler is already paused 32,767 times. Nothing has changed then, and no lock is
+    /// held.
     pub fn pause(&self, id: HandlerId) -> Option<Paused> {
         let is_paused = self.with_handler(id, Header::pause)?;
         assert!(is_paused, "a handler is paused 32,767 times");
@@ -174,13 +182,18 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         self.handler_count() == 0
     }
 
-    /// Sets the callback for panics of handlers and of destructors, and replaces the previous one.
+    /// Sets the callback for panics of handlers, of destructors and of the wakers of waiting tasks
+    /// (see [`PanicOrigin`](crate::PanicOrigin)), and replaces the previous one.
     ///
     /// It is called on the thread of the panic, when the panic happens, with no lock held. If the
-    /// callback itself panics, that is counted and not propagated. Panics that happen on this
-    /// thread while such a callback of any registry runs are counted but not reported, so a callback may
-    /// notify a registry whose handlers panic. The default panic hook still prints; see
-    /// [`std::panic::set_hook`]. See also the [guide](crate::guide#panics).
+    /// callback itself panics, or the destructor of what it throws, that is counted and not
+    /// propagated. Panics that happen on this thread while such a callback of any registry runs are
+    /// counted but not reported, so a callback may notify a registry whose handlers panic. The
+    /// default panic hook still prints; see [`std::panic::set_hook`]. See also the
+    /// [guide](crate::guide#panics).
+    ///
+    /// A call of a joinable handler has not ended while its panic is reported: to join that handler
+    /// in the callback returns [`JoinError::Inside`](crate::JoinError::Inside).
     ///
     /// If this is a topic, the callback is dropped with it.
     ///
@@ -218,7 +231,11 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         }
     }
 
-    /// Returns how many panics were caught: of handlers, of destructors, and of the callback.
+    /// Returns how many panics were caught, each counted once: those that are reported to
+    /// [`on_panic`](Self::on_panic), and those of that callback. Of a registry that is not a topic,
+    /// also those of a `tracing` subscriber that receives the report; of a topic, also those of
+    /// `Hash` and `Eq` of its key when a handler is removed.
+    /// [`Topics::panic_count`](crate::Topics::panic_count) counts all panics of the topics.
     #[must_use]
     pub fn panic_count(&self) -> u64 {
         self.core.scope.monitor.count()
@@ -358,8 +375,8 @@ impl<F: Flavor<E>, E: ?Sized> Core<F, E> {
     }
 }
 
-/// Tells the handlers that are still registered that they are removed: a list that was leaked, because
-/// a barrier was refused, never drops them.
+/// Tells the handlers that are still registered that they are removed: a list that was leaked,
+/// because a barrier was refused, never drops them.
 impl<F: Flavor<E>, E: ?Sized> Drop for Core<F, E> {
     fn drop(&mut self) {
         let Some(list) = self.cell.last() else { return };

@@ -32,6 +32,11 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// them wins, and what `f` returned for the others is dropped. `f` runs inline, even in an
     /// async registry, as a handler with priority 0.
     ///
+    /// The wait ends, without an event, when the handler is removed in some other way, or with the
+    /// registry. It does not keep the registry alive. The waker of a task is the executor's code:
+    /// if it panics when it is woken or dropped, that is counted and reported, and no event is
+    /// lost.
+    ///
     /// ```
     /// use std::thread;
     /// use std::time::Duration;

@@ -49,7 +49,15 @@ impl<F: Flavor<E>, E: ?Sized> WeakRegistry<F, E> {
     /// last handle and its last handler are gone. While a guard of a handler is being dropped, the
     /// guard counts as a clone.
     ///
+    /// A `register_once` handler is removed before its call. If it was the last handler of a topic
+    /// without a handle, the topic is gone by then: such a handler needs a handle that somebody
+    /// keeps, or a [`WeakTopics`](crate::WeakTopics).
+    ///
     /// Takes no lock.
+    ///
+    /// # Panics
+    ///
+    /// If the registry has 2^30 owners.
     #[must_use]
     pub fn upgrade(&self) -> Option<Registry<F, E>> {
         Registry::of_live(self.core.upgrade()?)

@@ -230,14 +230,19 @@ impl<E: ?Sized> AsyncRegistry<E> {
     /// wakers of their own; from then on, each is polled only when it is woken. A panic is reported
     /// when it happens, whatever the other handlers do.
     ///
-    /// Nothing happens before this is first polled; it runs the handlers that are registered at
-    /// that time. Dropping it drops the futures that have not ended. It is `Send` if `E` is `Sync`.
+    /// Nothing happens before this is first polled, and it holds nothing until then; it runs the
+    /// handlers that are registered at that time. After that, it holds the futures that are
+    /// pending, and their handlers: a dispatch that is kept but not polled delays joins and drops.
+    /// Dropping it drops the futures that have not ended; the removal of a handler does not. It is
+    /// `Send` if `E` is `Sync`.
     /// A panic of the task's own waker counts as a panic of the handler that wakes it in its first
     /// poll; after that it is not caught, because it belongs to the executor.
     ///
-    /// Takes no lock, except for calls of handlers that are joinable or for a single call. Allocates
-    /// at most one box per handler (more for a handler that is joinable, timed, or removes itself),
-    /// and what is needed to wait for the futures that are pending after their first poll.
+    /// Takes no lock, except for calls of handlers that are joinable or for a single call.
+    /// Allocates at most one box per handler (more for a handler that is joinable or removes
+    /// itself), and what is needed to wait for the futures that are pending after their first poll.
+    /// After 64 polls in a row that were pending, it wakes itself and returns to the executor,
+    /// because the task may only have used up its turn.
     #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
     pub async fn notify(&self, event: &E) -> Delivery {
         if self.is_empty() {

@@ -297,7 +297,8 @@ where
     ///
     /// No dispatch starts it once it is removed. A dispatch on another thread may have started it
     /// before; that call still runs, and its result is ignored. A handler that panics stays
-    /// registered.
+    /// registered. A handler whose target is gone goes with the next event, not before: a topic
+    /// without events keeps it.
     ///
     /// ```
     /// use std::ops::ControlFlow::{Break, Continue};

@@ -26,6 +26,10 @@ use crate::{HandlerGuard, HandlerId};
 /// A call of a joinable handler briefly takes a lock twice, and allocates if more calls are inside
 /// than ever before; other handlers pay nothing.
 ///
+/// What is gone after a join is the closure. The object around it may still be part of a list that
+/// a dispatch or a pin holds, so the code of the module that *registered* the handler must not be
+/// unloaded: see the [guide](crate::guide#plugins) on plugins.
+///
 /// ```
 /// use topic_registry::SyncRegistry;
 ///
@@ -50,7 +54,8 @@ pub(crate) type Gateway = (HandlerGuard, Weak<dyn Gated>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// The caller is inside the handler, and would wait for its own return.
+    /// The caller is inside the handler, and would wait for its own return. An `on_panic` or
+    /// `on_slow` callback that reports a call of the handler is inside that call.
     Inside,
     /// A thread that is inside the handler waits without a time limit, directly or through other
     /// threads, for a handler that the caller is inside.
@@ -83,6 +88,11 @@ impl JoinGuard {
     /// Blocks the thread: do not call it from async code. It does not wait for anything else: not
     /// for other handlers of the same dispatch, for pins, or for dispatches that begin later. It
     /// makes no difference whether this call removed the handler or it was removed before.
+    ///
+    /// Only threads that wait in `join` are known: it hangs if a call of the handler waits in some
+    /// other way (on a channel, a lock, a thread) for the thread that joins it. It also hangs in
+    /// the child of a fork, if another thread was inside at that moment: that thread is not in the
+    /// child.
     ///
     /// # Errors
     ///

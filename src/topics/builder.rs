@@ -47,8 +47,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Builder<F, K, E> {
 
     /// Sets the name, which events carry as the field `registry`, and metrics as the label
     /// `registry`. Without a name there are no metrics. The metrics go to the recorder that is
-    /// installed when the topics are built. That recorder must not notify registries whose handlers
-    /// panic.
+    /// installed when the topics are built. The recorder may use the topics: what that changes is
+    /// told when it has returned. See the [guide](crate::guide#observability).
     ///
     /// # Panics
     ///
@@ -72,14 +72,19 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Builder<F, K, E> {
         self
     }
 
-    /// Times each call of a handler (of an async handler, each poll of its future), and reports
-    /// those that take `limit` or longer: to `callback`, with the key, the handler and the time; to
-    /// `tracing`, as a warning; and to `metrics`, as a counter and a histogram. See the
-    /// [guide](crate::guide#observability).
+    /// Times each call of a handler (of an async handler, its closure together with the first poll
+    /// of the future, and then each further poll), and reports those that take `limit` or longer:
+    /// to `callback`, with the key, the handler and the time; to `tracing`, as a warning; and to
+    /// `metrics`, as a counter and a histogram. See the [guide](crate::guide#observability).
     ///
-    /// The callback runs after the slow call, on the same thread, with no lock held. If it panics,
-    /// that is [counted](Topics::panic_count) and not propagated. Slow calls are not reported while
-    /// such a callback runs on this thread, so the callback may notify. With a limit of 0, every call is
+    /// Only the handler's closure and the polls are timed: not what the library does for the call,
+    /// such as removing a handler that is called once, nor the callbacks and observers that this
+    /// runs. A call that panics is timed, too. A call that is not made is not reported.
+    ///
+    /// The callback runs after the slow call, on the same thread, with no lock held; to join the
+    /// handler there returns [`JoinError::Inside`](crate::JoinError::Inside). If it panics, that is
+    /// [counted](Topics::panic_count) and not propagated. Slow calls are not reported while such a
+    /// callback runs on this thread, so the callback may notify. With a limit of 0, every call is
     /// slow.
     ///
     /// The clock is read twice for each call: see `docs/PERFORMANCE.md` for the cost. Topics that

@@ -59,9 +59,10 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Key for K {}
 /// `Hash` when the table of keys grows or shrinks. They also run when a handle or a guard is
 /// dropped, and when a handler is removed through a handle while a dispatch or a pin still holds it.
 /// They must not call back into the same topics, must not wait for a thread that does (both are
-/// deadlocks), and must not panic: if `Hash` panics while the table grows or shrinks, topics are lost. All
-/// other user code runs, and all other user values are dropped, with no lock held. Panics of a
-/// key's destructor are caught and counted.
+/// deadlocks), and must not panic: if `Hash` panics while the table grows or shrinks, topics are
+/// lost. (While a topic is removed, the panic is caught and counted, and the topic stays until it is
+/// [pruned](Self::prune).) All other user code runs, and all other user values are dropped, with no
+/// lock held. Panics of a key's destructor are caught and counted.
 ///
 /// Operations on all topics ([`len`](Self::len), [`keys`](Self::keys), [`topics`](Self::topics),
 /// [`clear`](Self::clear), ...) lock one shard after the other, so they are not atomic.
@@ -79,11 +80,13 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Key for K {}
 ///
 /// # Lifetime
 ///
-/// Handles and guards do not keep the topics alive. When the last clone is dropped, each handle
-/// continues as a registry of its own: the `on_panic` callback is still called, `tracing` and
-/// `metrics` still receive events, and the observers are gone. A handler or a callback that owns a
-/// clone of its own topics keeps them alive until it is removed; an observer whose guard was
-/// [forgotten](ObserverGuard::forget) does so forever. An `on_panic` callback, or a
+/// Handles and guards do not keep the topics alive. The topics end when the last clone is dropped,
+/// on that thread and before the drop returns: weak references stay empty, the observers end, and
+/// topics without handles are dropped with their closures, even if another thread is just removing
+/// a topic. Each handle continues as a registry of its own: the `on_panic` callback is still
+/// called, `tracing` and `metrics` still receive events, and the observers are gone. A handler or a
+/// callback that owns a clone of its own topics keeps them alive until it is removed; an observer
+/// whose guard was [forgotten](ObserverGuard::forget) does so forever. An `on_panic` callback, or a
 /// callback of [`on_slow`](Builder::on_slow), must not own a handle either: it would outlive the
 /// topics, and would never be dropped.
 pub struct Topics<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
@@ -311,8 +314,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
 
     /// Sets the callback for panics in any topic, no matter when the topic is created. It is called
     /// after the callback that [`Registry::on_panic`] set on that topic, and with the same
-    /// guarantees. Panics of callbacks of the topics are counted and not reported. See the
-    /// [guide](crate::guide#panics).
+    /// guarantees. Some panics are counted and not reported: see
+    /// [`panic_count`](Self::panic_count), and the [guide](crate::guide#panics).
     ///
     /// Panics are reported to it through remaining handles even after the topics are gone.
     pub fn on_panic(&self, callback: impl Fn(&K, &PanicInfo<'_>) + Send + Sync + 'static) {
@@ -438,7 +441,12 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         })
     }
 
-    /// Returns how many panics were caught, in all topics including removed ones, and in callbacks.
+    /// Returns how many panics were caught, each counted once: those in all topics, including
+    /// removed ones, that are reported to [`on_panic`](Self::on_panic); those of callbacks and
+    /// observers, and of the destructors of what they throw; those of a key's destructor, and of
+    /// its `Hash` and `Eq` while its topic is removed; and those of `tracing` subscribers and
+    /// `metrics` recorders. (These last ones are not part of the metric, whose recorder may be the
+    /// one that panics.)
     #[must_use]
     pub fn panic_count(&self) -> u64 {
         self.map.shared.monitor.count()

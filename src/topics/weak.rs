@@ -39,7 +39,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
 }
 
 impl<F: Flavor<E>, K: Key, E: ?Sized> WeakTopics<F, K, E> {
-    /// Returns the topics, unless the last clone was dropped.
+    /// Returns the topics, unless the last clone was dropped, or is being dropped.
     #[must_use]
     pub fn upgrade(&self) -> Option<Topics<F, K, E>> {
         let map = self.map.upgrade()?;
