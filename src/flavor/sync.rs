@@ -227,8 +227,9 @@ impl<E: ?Sized> SyncRegistry<E> {
     ///
     /// Without handlers, it costs one atomic load. Otherwise, it protects the list of handlers, by
     /// a plain store where the fast lane is hot and by one or two locked instructions elsewhere,
-    /// and makes one indirect call per handler. The call of a `register_once` handler is also a
-    /// removal, and the call of a joinable handler takes a lock of its own.
+    /// and makes one indirect call per handler, or for several: with the feature `fast-lane`,
+    /// neighbours of one closure type are called together. The call of a `register_once` handler is
+    /// also a removal, and the call of a joinable handler takes a lock of its own.
     #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
     #[inline(always)]
     pub fn notify(&self, event: &E) -> Delivery {

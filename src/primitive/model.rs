@@ -102,9 +102,11 @@ pub(crate) struct DashMap<K, V, S> {
 pub(crate) struct Shard<T> {
     lock: RwLock<()>,
     accesses: Accesses,
-    #[cfg_attr(loom, expect(clippy::disallowed_types, reason = "never waited for"))]
-    contents: std::sync::RwLock<T>,
+    contents: Contents<T>,
 }
+
+#[cfg_attr(loom, expect(clippy::disallowed_types, reason = "never waited for"))]
+type Contents<T> = std::sync::RwLock<T>;
 
 /// Access to what a shard contains. The fields end in this order.
 pub(crate) struct Access<C, A, L> {
@@ -209,7 +211,7 @@ impl<T> Shard<T> {
         Self {
             lock: RwLock::new(()),
             accesses: Accesses::default(),
-            contents: std::sync::RwLock::new(contents),
+            contents: Contents::new(contents),
         }
     }
 
