@@ -298,9 +298,10 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
             }
             sizes = (from, to);
             scope.parent.length_changed_locked(from, to);
+            scope.parent.count_handlers(from, to);
         })?;
         // Before any other user code runs.
-        scope.parent.measure_length(sizes.0, sizes.1);
+        scope.parent.tell_numbers();
         let handlers = removed.as_ref();
         let count = handlers.len();
         for handler in handlers {
@@ -380,7 +381,8 @@ impl<F: Flavor<E>, E: ?Sized> Core<F, E> {
 impl<F: Flavor<E>, E: ?Sized> Drop for Core<F, E> {
     fn drop(&mut self) {
         let Some(list) = self.cell.last() else { return };
-        self.scope.parent.measure_length(list.len(), 0);
+        self.scope.parent.count_handlers(list.len(), 0);
+        self.scope.parent.tell_numbers();
         list.iter().for_each(|handler| handler.removed());
         self.scope.parent.length_changed(list.len(), 0);
     }

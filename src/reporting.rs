@@ -13,9 +13,6 @@ pub(crate) enum Report {
     /// An event for `tracing`: a topic was created or removed.
     #[cfg_attr(not(feature = "tracing"), expect(dead_code, reason = "nobody is told"))]
     Topic = 4,
-    /// Numbers for `metrics`.
-    #[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "nobody is told"))]
-    Metrics = 8,
 }
 
 /// A report that this thread makes, until dropped.

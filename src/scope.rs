@@ -76,9 +76,13 @@ pub(crate) trait Parent: Send + Sync {
     /// Records a change of the number of handlers. Called under the writer lock.
     fn length_changed_locked(&self, _from: usize, _to: usize) {}
 
-    /// Updates the metrics after a change of the number of handlers, and when a registry is dropped
-    /// with handlers. Called after the lock was released, before any other user code.
-    fn measure_length(&self, _from: usize, _to: usize) {}
+    /// Counts a change of the number of handlers for the metrics. Called under the writer lock, and
+    /// when a registry is dropped with handlers.
+    fn count_handlers(&self, _from: usize, _to: usize) {}
+
+    /// Reports what was counted for the metrics. Called after the lock was released, before any
+    /// other user code.
+    fn tell_numbers(&self) {}
 
     /// Reports a change of the number of handlers to observers. Called by an owner after the removed
     /// handlers were dropped.

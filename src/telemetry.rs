@@ -48,11 +48,15 @@ impl<K: 'static> Telemetry<K> {
         self.name.as_deref()
     }
 
-    pub(crate) fn topic_created(&self, key: &K, count: Count<'_>) {
+    /// Counts a topic that is being created. Called under a lock.
+    pub(crate) fn count_created(&self) {
         #[cfg(feature = "metrics")]
-        measured::with(self.metrics.as_ref(), |metrics| {
-            metrics.add_topics(1, count);
-        });
+        measured::with(self.metrics.as_ref(), |metrics| metrics.add_topics(1));
+    }
+
+    /// Reports a topic that was created, and counted.
+    pub(crate) fn topic_created(&self, key: &K, count: Count<'_>) {
+        self.tell_numbers(count);
         #[cfg(feature = "tracing")]
         traced::topic(
             "topic created",
@@ -62,11 +66,11 @@ impl<K: 'static> Telemetry<K> {
         );
     }
 
+    /// Counts and reports a topic that was removed.
     pub(crate) fn topic_removed(&self, key: &K, count: Count<'_>) {
         #[cfg(feature = "metrics")]
-        measured::with(self.metrics.as_ref(), |metrics| {
-            metrics.add_topics(-1, count);
-        });
+        measured::with(self.metrics.as_ref(), |metrics| metrics.add_topics(-1));
+        self.tell_numbers(count);
         #[cfg(feature = "tracing")]
         traced::topic(
             "topic removed",
@@ -76,20 +80,25 @@ impl<K: 'static> Telemetry<K> {
         );
     }
 
-    /// Reports a change of a topic's number of handlers.
-    pub(crate) fn topic_resized(&self, from: usize, to: usize, count: Count<'_>) {
+    /// Counts a change of a topic's number of handlers. Called under a lock.
+    pub(crate) fn count_handlers(&self, from: usize, to: usize) {
         #[cfg(feature = "metrics")]
         measured::with(self.metrics.as_ref(), |metrics| {
-            metrics.add_handlers(from, to, count);
+            metrics.add_handlers(from, to);
         });
     }
 
-    /// Counts a panic.
+    /// Counts and reports a panic, as a number.
     pub(crate) fn count_panic(&self, count: Count<'_>) {
         #[cfg(feature = "metrics")]
-        measured::with(self.metrics.as_ref(), |metrics| {
-            metrics.add_panic(count);
-        });
+        measured::with(self.metrics.as_ref(), measured::Metrics::add_panic);
+        self.tell_numbers(count);
+    }
+
+    /// Reports what was counted.
+    pub(crate) fn tell_numbers(&self, count: Count<'_>) {
+        #[cfg(feature = "metrics")]
+        measured::with(self.metrics.as_ref(), |metrics| metrics.tell(count));
     }
 
     /// Reports a panic.
@@ -256,8 +265,7 @@ mod measured {
 
     use super::Count;
     use crate::panic::{DropGuarded, catch, catch_and_count, count_and_drop};
-    use crate::primitive::atomic::{AtomicIsize, AtomicUsize, Ordering};
-    use crate::reporting::{Report, Reporting};
+    use crate::primitive::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 
     const TOPICS: &str = "topic_registry_topics";
     const HANDLERS: &str = "topic_registry_handlers";
@@ -270,12 +278,18 @@ mod measured {
         handlers: DropGuarded<Gauge>,
         panics: DropGuarded<Counter>,
         slow: Option<SlowCalls>,
-        /// What the recorder has not been told yet: the changes of the gauges, as differences
-        /// because topics change concurrently, and the panics.
-        // Relaxed, all of them: they publish nothing.
-        new_topics: AtomicIsize,
-        new_handlers: AtomicIsize,
-        new_panics: AtomicUsize,
+        untold: Untold,
+        /// Whether a thread is telling the recorder, so that it is not told in what it is told.
+        is_telling: AtomicBool,
+    }
+
+    /// What the recorder has not been told yet: the changes of the gauges, as differences because
+    /// topics change concurrently, and the panics.
+    #[derive(Default)]
+    struct Untold {
+        topics: AtomicIsize,
+        handlers: AtomicIsize,
+        panics: AtomicUsize,
     }
 
     struct SlowCalls {
@@ -315,9 +329,8 @@ mod measured {
                     handlers: DropGuarded::new(gauge!(HANDLERS, &labels)),
                     panics: DropGuarded::new(counter!(PANICS, &labels)),
                     slow: times_calls.then(|| SlowCalls::new(name)),
-                    new_topics: AtomicIsize::new(0),
-                    new_handlers: AtomicIsize::new(0),
-                    new_panics: AtomicUsize::new(0),
+                    untold: Untold::default(),
+                    is_telling: AtomicBool::new(false),
                 }
             };
             let registered = catch(register);
@@ -325,21 +338,18 @@ mod measured {
             registered.map_err(|payload| count_and_drop([payload], || {})).ok()
         }
 
-        pub(super) fn add_topics(&self, change: isize, count: Count<'_>) {
-            self.new_topics.fetch_add(change, Ordering::Relaxed);
-            self.tell(count);
+        pub(super) fn add_topics(&self, change: isize) {
+            self.untold.topics.fetch_add(change, Ordering::SeqCst);
         }
 
-        pub(super) fn add_handlers(&self, from: usize, to: usize, count: Count<'_>) {
+        pub(super) fn add_handlers(&self, from: usize, to: usize) {
             #[expect(clippy::cast_possible_wrap, reason = "there are not 2^31 handlers")]
             let change = to as isize - from as isize;
-            self.new_handlers.fetch_add(change, Ordering::Relaxed);
-            self.tell(count);
+            self.untold.handlers.fetch_add(change, Ordering::SeqCst);
         }
 
-        pub(super) fn add_panic(&self, count: Count<'_>) {
-            self.new_panics.fetch_add(1, Ordering::Relaxed);
-            self.tell(count);
+        pub(super) fn add_panic(&self) {
+            self.untold.panics.fetch_add(1, Ordering::SeqCst);
         }
 
         pub(super) fn slow(&self, time: Duration, count: Count<'_>) {
@@ -349,28 +359,45 @@ mod measured {
             }
         }
 
-        /// Tells the recorder what it has not been told yet. The recorder may use the topics: what
-        /// that changes is told when it has returned. If it makes a change each time that it is
-        /// told of one, the last change is told later, with the next one from elsewhere.
-        fn tell(&self, count: Count<'_>) {
+        /// Tells the recorder what it has not been told yet, unless a thread is telling it: that
+        /// thread then goes on with this. So a recorder may use the topics, and hears of each change
+        /// once. If it makes a change each time, the last one is told later, with the next one from
+        /// elsewhere.
+        pub(super) fn tell(&self, count: Count<'_>) {
             const AT_ONCE: usize = 64;
-            if let Some(_reporting) = Reporting::begin(Report::Metrics) {
-                let told = (0..AT_ONCE).map(|_| self.tell_once(count));
-                told.take_while(|told| *told).for_each(drop);
+            for _ in 0..AT_ONCE {
+                // All steps are in one total order. Whoever finds another one telling has added
+                // before, and so the other one sees it when it looks again after it has told.
+                if !self.untold.is_any() || self.is_telling.swap(true, Ordering::SeqCst) {
+                    return;
+                }
+                self.tell_once(count);
+                self.is_telling.store(false, Ordering::SeqCst);
             }
         }
 
-        /// Returns whether there was anything to tell.
-        fn tell_once(&self, count: Count<'_>) -> bool {
-            let topics = self.new_topics.swap(0, Ordering::Relaxed);
-            let handlers = self.new_handlers.swap(0, Ordering::Relaxed);
-            let panics = self.new_panics.swap(0, Ordering::Relaxed);
-            catch_and_count(|| add(&self.topics, topics), count);
-            catch_and_count(|| add(&self.handlers, handlers), count);
+        fn tell_once(&self, count: Count<'_>) {
+            let Untold {
+                topics,
+                handlers,
+                panics,
+            } = &self.untold;
+            let take = |number: &AtomicIsize| number.swap(0, Ordering::SeqCst);
+            catch_and_count(|| add(&self.topics, take(topics)), count);
+            catch_and_count(|| add(&self.handlers, take(handlers)), count);
+            let panics = panics.swap(0, Ordering::SeqCst);
             if panics != 0 {
                 catch_and_count(|| self.panics.increment(panics as u64), count);
             }
-            (topics, handlers, panics) != (0, 0, 0)
+        }
+    }
+
+    impl Untold {
+        fn is_any(&self) -> bool {
+            let changed = |number: &AtomicIsize| number.load(Ordering::SeqCst) != 0;
+            changed(&self.topics)
+                || changed(&self.handlers)
+                || self.panics.load(Ordering::SeqCst) != 0
         }
     }
 

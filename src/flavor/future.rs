@@ -236,7 +236,8 @@ impl<E: ?Sized> AsyncRegistry<E> {
     /// Dropping it drops the futures that have not ended; the removal of a handler does not. It is
     /// `Send` if `E` is `Sync`.
     /// A panic of the task's own waker counts as a panic of the handler that wakes it in its first
-    /// poll; after that it is not caught, because it belongs to the executor.
+    /// poll; after that it is not caught, because it belongs to the executor, and the result of the
+    /// dispatch may be lost with it.
     ///
     /// Takes no lock, except for calls of handlers that are joinable or for a single call.
     /// Allocates at most one box per handler (more for a handler that is joinable or removes
@@ -255,7 +256,8 @@ impl<E: ?Sized> AsyncRegistry<E> {
     /// created only if there are handlers when this is first polled. The event lives as long as the
     /// dispatch.
     ///
-    /// If `event` panics, the panic unwinds out of the poll, and no handler is called.
+    /// If `event` panics, the panic unwinds out of the poll, and no handler is called. A panic of the
+    /// created event's destructor unwinds out of the last poll, or out of the drop of this future.
     pub async fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
         concurrently(self, event).await
     }
@@ -505,6 +507,20 @@ where
     /// Registers a handler for a single call, as [`AsyncRegistry::register_once`] does.
     #[track_caller]
     pub fn register_once<F, Fut>(self, handler: F) -> R::Registered
+    where
+        F: FnOnce(&E) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        if Boxed::<F>::is_for() {
+            // A `FnOnce` is moved to be called, unless it is unsized.
+            let handler: Box<dyn FnOnce(&E) -> Fut + Send> = Box::new(handler);
+            return self.add_once(handler);
+        }
+        self.add_once(handler)
+    }
+
+    #[track_caller]
+    fn add_once<F, Fut>(self, handler: F) -> R::Registered
     where
         F: FnOnce(&E) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,

@@ -205,13 +205,14 @@ pub(super) async fn concurrently<E: ?Sized + 'static, T: Borrow<E>>(
 ) -> Delivery {
     let (mut event, turn) = (Held::<T>::empty(), Turn::default());
     let (mut sum, mut pending) = (Sum::default(), None);
-    let mut first = Some((&mut event, make));
+    // While the key is looked up, which may run its `Hash`, `Eq` and `Borrow`.
+    let mut first = Some((&mut event, Held::new(make)));
     poll_fn(|context| {
         let Some((event, make)) = first.take() else {
             return Poll::Ready(());
         };
         pending = source.read(|list| {
-            let event = event.insert(make()).borrow();
+            let event = event.insert(make.into_inner()()).borrow();
             start_all(list, event, context, &turn, &mut sum)
         });
         // The pending futures have the waker of this task. They are polled again only when it is
@@ -336,13 +337,17 @@ pub(super) async fn in_sequence<E: ?Sized + 'static, T: Borrow<E>>(
     make: impl FnOnce() -> T,
 ) -> Delivery {
     let (mut sum, mut event) = (Sum::default(), Held::<T>::empty());
-    let mut first = Some((&mut event, make));
+    // While the key is looked up, which may run its `Hash`, `Eq` and `Borrow`.
+    let mut first = Some((&mut event, Held::new(make)));
     let mut waiting: Option<Waiting<'_, E>> = None;
     poll_fn(|context| {
         waiting = match first.take() {
             // The first poll: runs from the beginning, over a list that is only protected.
             Some((event, make)) => source.read(|list| {
-                let (event, mut at) = (event.insert(make()).borrow(), Position::default());
+                let (event, mut at) = (
+                    event.insert(make.into_inner()()).borrow(),
+                    Position::default(),
+                );
                 let running = go_on(list, &mut at, event, context, &mut sum)?;
                 let list = Arc::clone(list);
                 Some(Waiting {

@@ -281,6 +281,19 @@ where
     where
         F: FnOnce(&E) + Send + 'static,
     {
+        if Boxed::<F>::is_for() {
+            // A `FnOnce` is moved to be called, unless it is unsized.
+            let handler: Box<dyn FnOnce(&E) + Send> = Box::new(handler);
+            return self.add_once(handler);
+        }
+        self.add_once(handler)
+    }
+
+    #[track_caller]
+    fn add_once<F>(self, handler: F) -> R::Registered
+    where
+        F: FnOnce(&E) + Send + 'static,
+    {
         let header = self.header();
         let once = Once::new(self.registry.registration(header.id()), handler);
         let call = move |event: &E, header: &Header| match once.claim() {
@@ -569,6 +582,8 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
         Q: Hash + Eq + ?Sized,
         T: Borrow<E>,
     {
-        self.read(key, |list| dispatch_created(list, event()))
+        // While the key is looked up, which runs its `Hash`, `Eq` and `Borrow`.
+        let event = Held::new(event);
+        self.read(key, |list| dispatch_created(list, event.into_inner()()))
     }
 }

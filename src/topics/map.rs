@@ -149,11 +149,15 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Parent for Topic<F, K, E> {
         }
     }
 
-    fn measure_length(&self, from: usize, to: usize) {
+    fn count_handlers(&self, from: usize, to: usize) {
+        self.shared.telemetry.count_handlers(from, to);
+    }
+
+    fn tell_numbers(&self) {
         let Shared {
             monitor, telemetry, ..
         } = &*self.shared;
-        telemetry.topic_resized(from, to, &|| monitor.add());
+        telemetry.tell_numbers(&|| monitor.add());
     }
 
     fn length_changed(&self, from: usize, to: usize) {

@@ -154,7 +154,11 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         let topics = &self.map.topics;
         let (handle, is_new) = topics.find_or_insert(
             new.key(),
-            || new.clone(),
+            || {
+                // Here, so that no thread that removes it can count before.
+                self.map.shared.telemetry.count_created();
+                new.clone()
+            },
             |topic| (Handle::try_of(topic), Arc::ptr_eq(&topic.core, &new.core)),
         );
         if is_new {

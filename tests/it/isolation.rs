@@ -333,6 +333,63 @@ fn an_event_of_an_async_dispatch_that_cannot_be_borrowed_does_not_abort() {
     assert_eq!(now(handle.notify(&0)).called(), 1);
 }
 
+/// What a key is looked up by, whose `Hash` panics.
+#[derive(PartialEq, Eq)]
+struct NoHash;
+
+impl Hash for NoHash {
+    fn hash<H: Hasher>(&self, _: &mut H) {
+        panic!("no hash");
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Hashed;
+
+impl Borrow<NoHash> for Hashed {
+    fn borrow(&self) -> &NoHash {
+        &NoHash
+    }
+}
+
+#[test]
+fn what_is_held_while_a_key_is_looked_up_does_not_abort() {
+    let topics = TopicRegistry::<Hashed, u32>::new();
+    topics.register(Hashed, |_| {});
+    let bomb = Bomb("an event to be made");
+    let panics = catch_unwind(AssertUnwindSafe(|| {
+        topics.notify_with(&NoHash, move || {
+            let _ = &bomb;
+            1
+        })
+    }));
+    assert_eq!(panics.unwrap_err().downcast_ref(), Some(&"no hash"));
+    assert_eq!(topics.notify(&Hashed, &0).called(), 1);
+}
+
+#[cfg(feature = "async")]
+#[test]
+fn what_an_async_dispatch_holds_while_a_key_is_looked_up_does_not_abort() {
+    let topics = AsyncTopicRegistry::<Hashed, u32>::new();
+    let bomb = || {
+        let bomb = Bomb("an event to be made");
+        move || {
+            let _ = &bomb;
+            1
+        }
+    };
+    for panics in [
+        catch_unwind(AssertUnwindSafe(
+            || now(topics.notify_with(&NoHash, bomb())),
+        )),
+        catch_unwind(AssertUnwindSafe(|| {
+            now(topics.notify_sequential_with(&NoHash, bomb()))
+        })),
+    ] {
+        assert_eq!(panics.unwrap_err().downcast_ref(), Some(&"no hash"));
+    }
+}
+
 #[test]
 fn a_closure_held_while_a_key_is_made_does_not_abort() {
     let topics = TopicRegistry::<String, u32>::new();

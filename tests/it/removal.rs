@@ -221,16 +221,24 @@ fn a_large_closure_is_not_moved_on_the_stack() {
         Box::new(move || {
             #[expect(clippy::large_stack_arrays, reason = "on a stack that is large enough")]
             let large = [7_u8; SIZE];
-            target.register(move |event| {
+            let checks = move |event: &u32| {
                 let _ = &owned;
                 assert_eq!(u32::from(large[SIZE - 1]), *event);
-            });
+            };
+            target.register_once(checks.clone());
+            target.register_once(checks.clone());
+            target.register(checks);
         }),
     );
     on_thread(
         512 * 1024,
         Box::new(move || {
-            assert_eq!(registry.notify(&7).panicked(), 0);
+            let [_, second, _] = registry.handlers()[..] else {
+                panic!("there are three");
+            };
+            assert!(registry.unregister(second.id));
+            let delivery = registry.notify(&7);
+            assert_eq!((delivery.called(), delivery.panicked()), (2, 0));
             registry.clear();
         }),
     );

@@ -279,6 +279,7 @@ mod events {
 mod numbers {
     #![expect(clippy::float_cmp, reason = "they are whole numbers")]
 
+    use std::collections::HashMap;
     use std::hash::{Hash, Hasher};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::{Arc, Barrier, Mutex, OnceLock};
@@ -293,7 +294,7 @@ mod numbers {
     use topic_registry::{Interest, Key};
 
     use super::*;
-    use crate::support::{Bomb, Log, OnDrop, within};
+    use crate::support::{Bomb, Log, OnDrop, gate, within};
 
     /// What the recorder was told of topics, handlers and panics of the registry "bus".
     struct Numbers(Snapshotter, [f64; 3]);
@@ -454,6 +455,125 @@ mod numbers {
         assert_eq!((topics.len(), topics.panic_count()), (10, 10));
         let sums = busy.sums.each_ref().map(|sum| *sum.lock().unwrap());
         assert_eq!(sums, [10.0, 10.0, 10.0], "topics, handlers, panics");
+    }
+
+    /// Runs a hook when a gauge of the registry of that name is told, and keeps the sums.
+    #[derive(Clone)]
+    struct Hooked {
+        sums: Arc<Mutex<HashMap<String, f64>>>,
+        hook: Arc<dyn Fn(&str, f64) + Send + Sync>,
+    }
+
+    struct HookedGauge(Hooked, String);
+
+    impl HookedGauge {
+        fn add(&self, change: f64) {
+            (self.0.hook)(&self.1, change);
+            *self.0.sums.lock().unwrap().entry(self.1.clone()).or_default() += change;
+        }
+    }
+
+    impl GaugeFn for HookedGauge {
+        fn increment(&self, change: f64) {
+            self.add(change);
+        }
+
+        fn decrement(&self, change: f64) {
+            self.add(-change);
+        }
+
+        fn set(&self, _: f64) {
+            unreachable!("differences are told")
+        }
+    }
+
+    impl Recorder for Hooked {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, _: &metrics::Key, _: &Metadata<'_>) -> Counter {
+            Counter::noop()
+        }
+
+        fn register_gauge(&self, key: &metrics::Key, _: &Metadata<'_>) -> Gauge {
+            let registry = key.labels().next().expect("each has a label").value();
+            let name = format!("{} of {registry}", key.name());
+            Gauge::from_arc(Arc::new(HookedGauge(self.clone(), name)))
+        }
+
+        fn register_histogram(&self, _: &metrics::Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    fn hooked(hook: impl Fn(&str, f64) + Send + Sync + 'static) -> Hooked {
+        Hooked {
+            sums: Arc::default(),
+            hook: Arc::new(hook),
+        }
+    }
+
+    #[test]
+    fn registries_that_end_while_another_one_is_told_of_leave_no_numbers() {
+        let slot = Arc::new(Mutex::new(None::<Topics>));
+        let other = Arc::clone(&slot);
+        let recorder = hooked(move |name, _| {
+            if name.ends_with("of one") {
+                let other = other.lock().unwrap().take();
+                drop(other);
+            }
+        });
+        let [one, other] = metrics::with_local_recorder(&recorder, || {
+            ["one", "other"].map(|name| Topics::builder().name(name).build())
+        });
+        other.register("b", |_| {});
+        *slot.lock().unwrap() = Some(other);
+        one.register("a", |_| {});
+        drop(one);
+        let sums = recorder.sums.lock().unwrap();
+        assert!(
+            sums.len() == 4 && sums.values().all(|sum| *sum == 0.0),
+            "{sums:?}"
+        );
+    }
+
+    /// A change is counted where it is made, and told by one thread after the other.
+    #[test]
+    fn no_gauge_goes_below_zero_beside_a_slow_recorder() {
+        within("a change beside a slow recorder", || {
+            let (arrive, come) = gate("the recorder");
+            let (go_on, told_to_go_on) = gate("the other change");
+            let is_first = AtomicUsize::new(0);
+            let recorder = hooked(move |name, change| {
+                if name.contains("handlers")
+                    && change > 1.0
+                    && is_first.fetch_add(1, Ordering::Relaxed) == 0
+                {
+                    arrive();
+                    told_to_go_on();
+                }
+            });
+            let topics =
+                metrics::with_local_recorder(&recorder, || Topics::builder().name("bus").build());
+            let handle = topics.handle("a");
+            let sum = || {
+                let sums = recorder.sums.lock().unwrap();
+                sums.get("topic_registry_handlers of bus").copied().unwrap_or_default()
+            };
+            let adding = topics.clone();
+            let adds = thread::spawn(move || {
+                adding.update("a", |batch| (0..5).for_each(|_| _ = batch.register(|_| {})));
+            });
+            come();
+            handle.clear();
+            assert_eq!(sum(), 0.0, "the other thread tells it");
+            go_on();
+            adds.join().unwrap();
+            assert_eq!(sum(), 0.0);
+        });
     }
 
     /// A recorder that changes something each time that it is told of a change is left alone.
