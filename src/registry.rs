@@ -183,7 +183,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     }
 
     /// Sets the callback for panics of handlers, of destructors and of the wakers of waiting tasks
-    /// (see [`PanicOrigin`](crate::PanicOrigin)), and replaces the previous one.
+    /// (see [`PanicOrigin`]), and replaces the previous one.
     ///
     /// It is called on the thread of the panic, when the panic happens, with no lock held. If the
     /// callback itself panics, or the destructor of what it throws, that is counted and not
