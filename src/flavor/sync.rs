@@ -424,12 +424,14 @@ fn call_each<E: ?Sized + 'static>(handlers: &[Handler<E>], event: &E, mut sum: S
     rest.fold(sum, |sum, handler| handler.call(event, sum))
 }
 
-/// Calls the handlers of chunks, run by run. A separate function, so that the nested loop costs
-/// short lists no registers.
+/// Calls the handlers of chunks: those of a run together. A separate function, so that the nested
+/// loop costs short lists no registers.
 #[inline(never)]
 fn call_chunks<E: ?Sized + 'static>(chunks: &[Chunk<Handler<E>>], event: &E) -> Sum {
-    let runs = chunks.iter().flat_map(Chunk::runs);
-    runs.fold(Sum::default(), |sum, run| call_run(run, event, sum))
+    chunks.iter().fold(Sum::default(), |sum, chunk| match chunk.mixed() {
+        Some(handlers) => call_each(handlers, event, sum),
+        None => chunk.runs().fold(sum, |sum, run| call_run(run, event, sum)),
+    })
 }
 
 /// Calls the handlers in order, up to the first that stops the dispatch.

@@ -130,6 +130,13 @@ impl<T> Alike<T> {
 }
 
 impl<T> Chunk<T> {
+    /// Returns the items, if no two neighbours are alike.
+    #[inline]
+    pub(crate) fn mixed(&self) -> Option<&[T]> {
+        let runs = self.starts.count_ones() as usize;
+        (runs == self.items.len()).then_some(&*self.items)
+    }
+
     /// Returns the runs in order.
     #[inline]
     pub(crate) fn runs(&self) -> impl Iterator<Item = Run<'_, T>> {
@@ -472,7 +479,9 @@ mod tests {
                 }
                 for chunk in chunks {
                     let runs = chunk.items.chunk_by(Ranked::is_alike);
-                    assert!(chunk.runs().map(Run::items).eq(runs));
+                    assert!(chunk.runs().map(Run::items).eq(runs.clone()));
+                    let is_mixed = runs.count() == chunk.items.len();
+                    assert_eq!(chunk.mixed(), is_mixed.then_some(&*chunk.items));
                 }
             }
         }
