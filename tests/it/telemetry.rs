@@ -461,8 +461,10 @@ mod numbers {
     #[derive(Clone)]
     struct Hooked {
         sums: Arc<Mutex<HashMap<String, f64>>>,
-        hook: Arc<dyn Fn(&str, f64) + Send + Sync>,
+        hook: Arc<Hook>,
     }
+
+    type Hook = dyn Fn(&str, f64) + Send + Sync;
 
     struct HookedGauge(Hooked, String);
 
