@@ -16,7 +16,7 @@ fn checked<T: UnwindSafe + RefUnwindSafe + ?Sized>() -> String {
 
 fn all() -> Vec<String> {
     type Any<'a> = Batch<'a, SyncFlavor, Rc>;
-    let mut all = vec![
+    let all = [
         checked::<Any<'_>>(),
         checked::<Builder<SyncFlavor, String, Rc>>(),
         checked::<Delivery>(),
@@ -43,8 +43,10 @@ fn all() -> Vec<String> {
         checked::<WeakTopics<SyncFlavor, String, Rc>>(),
     ];
     #[cfg(feature = "async")]
-    all.extend([checked::<AsyncFlavor>(), checked::<AsyncJoinGuard>()]);
-    all
+    let of_async = [checked::<AsyncFlavor>(), checked::<AsyncJoinGuard>()];
+    #[cfg(not(feature = "async"))]
+    let of_async = [];
+    all.into_iter().chain(of_async).collect()
 }
 
 /// Those that `src/lib.rs` exports, so that none is forgotten here.
