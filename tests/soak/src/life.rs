@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use crate::ledger::{Count, Ledger, expect};
 
 /// What each closure owns in memory: more than the heap may grow in a run.
-pub(crate) const BALLAST: usize = 8 * 1024;
+pub(crate) const BALLAST: usize = 16 * 1024;
 
 /// One more for each removal that has returned.
 static REMOVALS: AtomicU64 = AtomicU64::new(1);

@@ -36,8 +36,9 @@ const USAGE: &str = "usage: soak [--seconds N]";
 
 /// By how much the heap may grow in a run: `arc-swap` and the locks keep something for each
 /// thread that meets others there, for good, and more of them may meet than in the warm-up.
-/// A handler that leaks is more than that, by what its closure owns.
-const TOLERANCE: usize = 6 * 1024;
+/// Between 1 and 8 KiB were seen, in runs of 5 to 160 s alike. A handler that leaks is more than that,
+/// by what its closure owns.
+const TOLERANCE: usize = 12 * 1024;
 const _: () = assert!(TOLERANCE < life::BALLAST);
 
 const WARM_UP: Duration = Duration::from_secs(1);
