@@ -66,16 +66,14 @@ impl<F> Stored for Option<F> {
     }
 }
 
+/// Returns whether values of this type are kept in a box: moves of large ones may overflow the stack.
+pub(crate) const fn is_large<T>() -> bool {
+    size_of::<T>() > 1024
+}
+
 /// A closure that is too large to be moved on the stack of the thread that drops it. A value is only
 /// dropped in place without being moved if it is behind a pointer.
 pub(crate) struct Boxed<F>(pub(crate) Option<Box<F>>);
-
-impl<F> Boxed<F> {
-    /// Returns whether a closure of this type is stored this way.
-    pub(crate) const fn is_for() -> bool {
-        size_of::<F>() > 1024
-    }
-}
 
 impl<F> Stored for Boxed<F> {
     type Closure = F;

@@ -126,6 +126,7 @@ pub(crate) fn count_and_drop(thrown: impl IntoIterator<Item = Payload>, count: i
 }
 
 /// Runs `f`, which may be user code, and counts its panic instead of reporting it.
+#[cfg(any(feature = "tracing", feature = "metrics"))]
 pub(crate) fn catch_and_count(f: impl FnOnce(), count: impl Fn()) {
     count_and_drop(catch(f).err(), count);
 }
@@ -197,7 +198,7 @@ impl<T> Deref for Held<T> {
 impl<T> Drop for Held<T> {
     #[inline]
     fn drop(&mut self) {
-        if thread::panicking() {
+        if mem::needs_drop::<T>() && thread::panicking() {
             count_and_drop(catch(|| self.0 = None).err(), || {});
         }
     }

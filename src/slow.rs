@@ -45,7 +45,6 @@ impl Header {
     }
 
     /// Returns a stopwatch for a call, or for one poll of its future.
-    #[inline]
     pub(crate) fn stopwatch(&self) -> Stopwatch<'_> {
         Stopwatch {
             header: self,
@@ -54,20 +53,44 @@ impl Header {
     }
 }
 
+/// What runs the user code of a call, and may time it. (A type and not a flag, so that a call that is
+/// not timed pays for one check only.)
+pub(crate) trait Timer<'h> {
+    /// Returns the header of the handler that is called.
+    fn header(&self) -> &'h Header;
+
+    /// Runs user code, and adds the time that it takes, even if it panics.
+    fn run<R>(&mut self, user: impl FnOnce() -> R) -> R;
+}
+
+/// The timer of a handler that is not timed.
+pub(crate) struct Untimed<'h>(pub(crate) &'h Header);
+
+impl<'h> Timer<'h> for Untimed<'h> {
+    #[inline]
+    fn header(&self) -> &'h Header {
+        self.0
+    }
+
+    #[inline]
+    fn run<R>(&mut self, user: impl FnOnce() -> R) -> R {
+        user()
+    }
+}
+
 /// The time spent in user code. When this is dropped, it is reported if it reaches the limit.
 pub(crate) struct Stopwatch<'h> {
-    pub(crate) header: &'h Header,
+    header: &'h Header,
     // `None` if no user code was run.
     spent: Option<Duration>,
 }
 
-impl Stopwatch<'_> {
-    /// Runs user code, and adds the time that it takes, even if it panics.
-    #[inline]
-    pub(crate) fn run<R>(&mut self, user: impl FnOnce() -> R) -> R {
-        if !self.header.is_timed() {
-            return user();
-        }
+impl<'h> Timer<'h> for Stopwatch<'h> {
+    fn header(&self) -> &'h Header {
+        self.header
+    }
+
+    fn run<R>(&mut self, user: impl FnOnce() -> R) -> R {
         let _lap = Lap {
             spent: self.spent.get_or_insert_default(),
             start: Instant::now(),
@@ -77,7 +100,6 @@ impl Stopwatch<'_> {
 }
 
 impl Drop for Stopwatch<'_> {
-    #[inline]
     fn drop(&mut self) {
         if let Some(spent) = self.spent {
             self.header.report_if_slow(spent);

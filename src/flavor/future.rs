@@ -13,9 +13,9 @@ use super::{HandlerArc, sealed};
 use crate::counted::counted;
 use crate::delivery::Outcome;
 use crate::guard::Registration;
-use crate::handler::{Boxed, Header, Once, Slot};
+use crate::handler::{self, Boxed, Header, Once, Slot};
 use crate::options::Returns;
-use crate::slow::Stopwatch;
+use crate::slow::Timer;
 use crate::snapshot::cell::HasCell;
 use crate::topics::{Handle, Key, Topics};
 use crate::wrapper::{Wrapped, Wrapper};
@@ -303,9 +303,6 @@ where
     }
 }
 
-/// The future of a call, or the outcome of a call that needs none.
-type Made<Fut> = Result<Pin<Box<Fut>>, Outcome>;
-
 /// A handler whose futures own what they need.
 struct Owning<F>(F);
 
@@ -321,8 +318,13 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future(&self, event: &E, stopwatch: &mut Stopwatch<'_>) -> Made<Fut> {
-        Ok(stopwatch.run(|| Box::pin((self.0)(event))))
+    fn make_future<'e, 'h, R>(
+        &self,
+        event: &'e E,
+        timer: &mut impl Timer<'h>,
+        put: impl FnOnce(Self::Future<'e>) -> R,
+    ) -> Result<R, Outcome> {
+        Ok(timer.run(|| put((self.0)(event))))
     }
 }
 
@@ -340,12 +342,13 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future<'e>(
+    fn make_future<'e, 'h, R>(
         &self,
         event: &'e E,
-        stopwatch: &mut Stopwatch<'_>,
-    ) -> Made<Self::Future<'e>> {
-        Ok(stopwatch.run(|| Box::pin(self.0.clone()(event))))
+        timer: &mut impl Timer<'h>,
+        put: impl FnOnce(Self::Future<'e>) -> R,
+    ) -> Result<R, Outcome> {
+        Ok(timer.run(|| put(self.0.clone()(event))))
     }
 }
 
@@ -362,9 +365,14 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future(&self, event: &E, stopwatch: &mut Stopwatch<'_>) -> Made<Fut> {
+    fn make_future<'e, 'h, R>(
+        &self,
+        event: &'e E,
+        timer: &mut impl Timer<'h>,
+        put: impl FnOnce(Self::Future<'e>) -> R,
+    ) -> Result<R, Outcome> {
         let handler = self.claim().ok_or(Outcome::Skipped)?;
-        Ok(stopwatch.run(|| Box::pin(handler(event))))
+        Ok(timer.run(|| put(handler(event))))
     }
 }
 
@@ -382,13 +390,14 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future<'e>(
+    fn make_future<'e, 'h, R>(
         &self,
         event: &'e E,
-        stopwatch: &mut Stopwatch<'_>,
-    ) -> Made<Self::Future<'e>> {
+        timer: &mut impl Timer<'h>,
+        put: impl FnOnce(Self::Future<'e>) -> R,
+    ) -> Result<R, Outcome> {
         let handler = self.0.claim().ok_or(Outcome::Skipped)?;
-        Ok(stopwatch.run(|| Box::pin(handler(event))))
+        Ok(timer.run(|| put(handler(event))))
     }
 }
 
@@ -406,9 +415,14 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future(&self, event: &E, stopwatch: &mut Stopwatch<'_>) -> Made<Ready<()>> {
+    fn make_future<'e, 'h, R>(
+        &self,
+        event: &'e E,
+        timer: &mut impl Timer<'h>,
+        _: impl FnOnce(Self::Future<'e>) -> R,
+    ) -> Result<R, Outcome> {
         // It times itself.
-        Err((self.0)(event, stopwatch.header))
+        Err((self.0)(event, timer.header()))
     }
 }
 
@@ -430,9 +444,14 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future(&self, event: &E, stopwatch: &mut Stopwatch<'_>) -> Made<UntilFuture<Fut>> {
-        Ok(Box::pin(UntilFuture {
-            future: stopwatch.run(|| Box::pin((self.handler)(event))),
+    fn make_future<'e, 'h, R>(
+        &self,
+        event: &'e E,
+        timer: &mut impl Timer<'h>,
+        put: impl FnOnce(Self::Future<'e>) -> R,
+    ) -> Result<R, Outcome> {
+        Ok(put(UntilFuture {
+            future: timer.run(|| Box::pin((self.handler)(event))),
             registration: self.registration.clone(),
             is_last: false,
         }))
@@ -471,7 +490,7 @@ where
     E: ?Sized + 'static,
     F: MakeFuture<E> + 'static,
 {
-    if Boxed::<F>::is_for() {
+    if handler::is_large::<F>() {
         counted(Arc::new(Slot::new(header, Boxed(Some(Box::new(closure))))))
     } else {
         counted(Arc::new(Slot::new(header, Some(closure))))
@@ -511,7 +530,7 @@ where
         F: FnOnce(&E) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        if Boxed::<F>::is_for() {
+        if handler::is_large::<F>() {
             // A `FnOnce` is moved to be called, unless it is unsized.
             let handler: Box<dyn FnOnce(&E) -> Fut + Send> = Box::new(handler);
             return self.add_once(handler);

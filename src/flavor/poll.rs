@@ -16,10 +16,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use crate::Delivery;
 use crate::counted::Counted;
 use crate::delivery::{Outcome, Sum};
-use crate::handler::{Handler, Slot, Stored};
-use crate::panic::{Held, catch};
+use crate::handler::{self, Handler, Slot, Stored};
+use crate::panic::{Held, Payload, catch};
 use crate::primitive::atomic::{AtomicU32, Ordering};
-use crate::slow::Stopwatch;
+use crate::slow::{Timer, Untimed};
 use crate::snapshot::list::{List, Position, Ranked};
 use crate::wrapper::{Call, Wrapped, Wrapper};
 
@@ -41,13 +41,45 @@ pub(super) trait MakeFuture<E: ?Sized>: Send + Sync {
     where
         E: 'e;
 
-    /// Makes a future for this event, or returns the outcome if there is none. Only user code is
-    /// timed. The future is boxed where it is made: it may be too large to be moved on the stack.
-    fn make_future<'e>(
+    /// Makes a future for this event and puts it somewhere, or returns the outcome if there is none.
+    /// Only user code is timed.
+    fn make_future<'e, 'h, R>(
         &self,
         event: &'e E,
-        stopwatch: &mut Stopwatch<'_>,
-    ) -> Result<Pin<Box<Self::Future<'e>>>, Outcome>;
+        timer: &mut impl Timer<'h>,
+        put: impl FnOnce(Self::Future<'e>) -> R,
+    ) -> Result<R, Outcome>;
+}
+
+/// A future, the outcome of a call that needs none, or what the closure threw.
+type Made<Fut> = Result<Result<Pin<Box<Fut>>, Outcome>, Payload>;
+
+/// Makes a future in a box; catches a panic.
+///
+/// A large future is boxed where it is made, because it may be too large to be moved on the stack.
+/// A small one is boxed after that, so that the compiler sees the whole life of the box.
+#[inline]
+fn make_boxed<'e, 'h, E: ?Sized, M: MakeFuture<E>>(
+    closure: &M,
+    event: &'e E,
+    timer: &mut impl Timer<'h>,
+) -> Made<M::Future<'e>> {
+    if handler::is_large::<M::Future<'e>>() {
+        catch(|| closure.make_future(event, timer, Box::pin))
+    } else {
+        make_small(closure, event, timer)
+    }
+}
+
+/// A separate function, for its stack frame.
+#[inline]
+fn make_small<'e, 'h, E: ?Sized, M: MakeFuture<E>>(
+    closure: &M,
+    event: &'e E,
+    timer: &mut impl Timer<'h>,
+) -> Made<M::Future<'e>> {
+    let made = catch(|| closure.make_future(event, timer, |future| future))?;
+    Ok(made.map(Box::pin))
 }
 
 impl<E, C> AsyncHandler<E> for Slot<C>
@@ -59,14 +91,26 @@ where
         let Some(closure) = self.live() else {
             return Ok(Outcome::Skipped);
         };
-        let mut stopwatch = self.header.stopwatch();
-        match catch(|| closure.make_future(event, &mut stopwatch)) {
-            Ok(Ok(future)) => {
-                poll(future, context, stopwatch).map_err(|pending| pending as Pending<'e>)
-            }
-            Ok(Err(outcome)) => Ok(outcome),
-            Err(payload) => Ok(self.header.panicked(payload)),
+        if self.header.is_timed() {
+            start(closure, event, context, self.header.stopwatch())
+        } else {
+            start(closure, event, context, Untimed(&self.header))
         }
+    }
+}
+
+/// Makes a future, and polls it once.
+#[inline]
+fn start<'e, 'h, E: ?Sized, M: MakeFuture<E>>(
+    closure: &M,
+    event: &'e E,
+    context: &mut Context<'_>,
+    mut timer: impl Timer<'h>,
+) -> Result<Outcome, Pending<'e>> {
+    match make_boxed(closure, event, &mut timer) {
+        Ok(Ok(future)) => poll(future, context, timer).map_err(|pending| pending as Pending<'e>),
+        Ok(Err(outcome)) => Ok(outcome),
+        Err(payload) => Ok(timer.header().panicked(payload)),
     }
 }
 
@@ -127,16 +171,16 @@ where
     }
 }
 
-/// Polls a future of the handler whose stopwatch this is. A panic of the future, here or when it is
+/// Polls a future of the handler whose timer this is. A panic of the future, here or when it is
 /// dropped after its end, is reported and not propagated.
 #[inline]
-fn poll<F: Future<Output = ()> + ?Sized>(
+fn poll<'h, F: Future<Output = ()> + ?Sized>(
     mut future: Pin<Box<F>>,
     context: &mut Context<'_>,
-    mut stopwatch: Stopwatch<'_>,
+    mut timer: impl Timer<'h>,
 ) -> Result<Outcome, Pin<Box<F>>> {
-    let header = stopwatch.header;
-    let outcome = match catch(|| stopwatch.run(|| future.as_mut().poll(context))) {
+    let header = timer.header();
+    let outcome = match catch(|| timer.run(|| future.as_mut().poll(context))) {
         Ok(Poll::Pending) => return Err(future),
         Ok(Poll::Ready(())) => Outcome::Called,
         Err(payload) => header.panicked(payload),
@@ -167,8 +211,13 @@ impl<E: ?Sized> Future for Running<'_, E> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
         let future = self.future.take();
         let future = future.expect("it is not polled after its end");
-        let stopwatch = self.handler.header().stopwatch();
-        match poll(future, context, stopwatch) {
+        let header = self.handler.header();
+        let polled = if header.is_timed() {
+            poll(future, context, header.stopwatch())
+        } else {
+            poll(future, context, Untimed(header))
+        };
+        match polled {
             Ok(outcome) => Poll::Ready(outcome),
             Err(pending) => {
                 self.future = Some(pending);

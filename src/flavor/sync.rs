@@ -88,7 +88,7 @@ impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
     {
         if !mem::needs_drop::<C>() {
             counted(Arc::new(Slot::new(header, NeedsNoDrop(call))))
-        } else if Boxed::<C>::is_for() {
+        } else if handler::is_large::<C>() {
             counted(Arc::new(Slot::new(header, Boxed(Some(Box::new(call))))))
         } else {
             counted(Arc::new(Slot::new(header, Some(call))))
@@ -281,7 +281,7 @@ where
     where
         F: FnOnce(&E) + Send + 'static,
     {
-        if Boxed::<F>::is_for() {
+        if handler::is_large::<F>() {
             // A `FnOnce` is moved to be called, unless it is unsized.
             let handler: Box<dyn FnOnce(&E) + Send> = Box::new(handler);
             return self.add_once(handler);
