@@ -188,6 +188,9 @@ impl<T: Ranked> List<T> {
         let rank = item.rank();
         let interceptors = self.interceptor_count() + u32::from(item.is_interceptor());
         let (place, part) = self.part_of(rank);
+        if part.items.is_empty() && interceptors == 0 {
+            return Self::One(item);
+        }
         let at = match part.items.last() {
             Some(last) if last.rank() > rank => {
                 part.items.partition_point(|other| other.rank() < rank)
@@ -195,15 +198,22 @@ impl<T: Ranked> List<T> {
             // Usually, a new item is the last one.
             _ => part.items.len(),
         };
-        let (before, after) = part.split_at(at);
-        let mut left = Joined::with_capacity(part.items.len() + 1);
-        left.append(before);
-        left.push(item);
-        left.append(after);
-        let right = (left.items.len() > CHUNK)
-            // A list that grows at its end leaves full chunks behind.
-            .then(|| left.split_off(if at == CHUNK { CHUNK } else { CHUNK / 2 }));
-        self.replace(place, [Some(left), right], interceptors)
+        if part.items.len() < CHUNK {
+            let joined = part.with(at, item);
+            return match self {
+                Self::Chunked { .. } => self.replace(place, [Some(joined), None], interceptors),
+                _ => Self::short(joined, interceptors),
+            };
+        }
+        // A list that grows at its end leaves full chunks behind.
+        let middle = if at == CHUNK { CHUNK } else { CHUNK / 2 };
+        let (left, right) = part.split_at(middle);
+        let by = if at < middle {
+            [left.with(at, item), Joined::of(&[right])]
+        } else {
+            [Joined::of(&[left]), right.with(at - middle, item)]
+        };
+        self.replace(place, by.map(Some), interceptors)
     }
 
     /// Returns the list without the item of this rank, and that item; `None` if there is no such
@@ -219,21 +229,23 @@ impl<T: Ranked> List<T> {
         let (removed, after) = rest.split_at(1);
         let item = &removed.items[0];
         let interceptors = self.interceptor_count() - u32::from(item.is_interceptor());
-        // 2. The chunk, if it is one, is merged with a neighbour, preferably the left one, if the
-        //    two have become small. So there are few chunks.
+        // 2. A short list is copied without it.
+        let Self::Chunked { chunks, .. } = self else {
+            return Some((
+                Self::short(Joined::of(&[before, after]), interceptors),
+                item,
+            ));
+        };
+        // 3. A chunk is merged with a neighbour, preferably the left one, if the two have become
+        //    small. So there are few chunks.
         let Range { start, end } = place;
-        let (_, chunks) = self.slices();
         let joins = |other: &&Chunk<T>| part.items.len() + other.items.len() <= CHUNK / 2;
         let left = chunks[..start].last().filter(joins);
         let right = chunks[end..].first().filter(|_| left.is_none()).filter(joins);
         let place = start - usize::from(left.is_some())..end + usize::from(right.is_some());
         let [left, right] = [left, right].map(|chunk| chunk.map_or_else(Part::empty, Chunk::part));
-        // 3. The remaining items, if any, replace all that.
-        let parts = [left, before, after, right];
-        let mut joined = Joined::with_capacity(parts.iter().map(|part| part.items.len()).sum());
-        for part in parts {
-            joined.append(part);
-        }
+        // 4. The remaining items, if any, replace these chunks.
+        let joined = Joined::of(&[left, before, after, right]);
         let joined = (!joined.items.is_empty()).then_some(joined);
         Some((self.replace(place, [joined, None], interceptors), item))
     }
@@ -250,7 +262,7 @@ impl<T: Ranked> List<T> {
         let (items, chunks) = self.slices();
         let Some(last) = chunks.len().checked_sub(1) else {
             let is_mixed = matches!(self, Self::Mixed(_));
-            let starts = if is_mixed { Bits::MAX } else { 1 };
+            let starts = if is_mixed { u64::MAX } else { 1 };
             return (0..0, Part { items, starts });
         };
         let ends_before = |chunk: &Chunk<T>| chunk.items[chunk.items.len() - 1].rank() < rank;
@@ -260,22 +272,22 @@ impl<T: Ranked> List<T> {
 
     /// Returns the list with the chunks at `place`, or all of a list that has no chunks, replaced.
     fn replace(&self, place: Range<usize>, by: [Option<Joined<T>>; 2], interceptors: u32) -> Self {
-        let (_, chunks) = self.slices();
-        let rest = (&chunks[..place.start], &chunks[place.end..]);
-        match (rest, by) {
-            (([], []), [by, None]) => {
-                Self::short(by.unwrap_or_else(|| Joined::with_capacity(0)), interceptors)
+        let (_, all) = self.slices();
+        let (before, after) = (&all[..place.start], &all[place.end..]);
+        let rest = before.len() + after.len();
+        match by {
+            [Some(only), None] if rest == 0 => Self::short(only, interceptors),
+            [None, None] if rest == 1 => {
+                let only = before.first().or(after.first());
+                Self::short(Joined::of(only.map(Chunk::part).as_slice()), interceptors)
             }
-            (([only], []) | ([], [only]), [None, None]) => {
-                let mut joined = Joined::with_capacity(only.items.len());
-                joined.append(only.part());
-                Self::short(joined, interceptors)
-            }
-            ((before, after), by) => {
-                let by = by.into_iter().flatten().map(Chunk::from);
-                let chunks = before.iter().cloned().chain(by).chain(after.iter().cloned());
+            by => {
+                let mut chunks = Vec::with_capacity(rest + by.iter().flatten().count());
+                chunks.extend_from_slice(before);
+                chunks.extend(by.into_iter().flatten().map(Chunk::from));
+                chunks.extend_from_slice(after);
                 Self::Chunked {
-                    chunks: chunks.collect(),
+                    chunks: chunks.into(),
                     interceptors,
                 }
             }
@@ -285,10 +297,10 @@ impl<T: Ranked> List<T> {
     /// Makes a list of items that fit into one slice.
     fn short(joined: Joined<T>, interceptors: u32) -> Self {
         let Joined { mut items, starts } = joined;
-        let all = below(items.len());
         match (items.len(), interceptors) {
+            (0, _) => Self::default(),
             (1, 0) => items.pop().map_or_else(Self::default, Self::One),
-            (_, 0) if starts == all => Self::Mixed(items.into()),
+            (len, 0) if starts == below(len) => Self::Mixed(items.into()),
             (_, 0) if starts == 1 => Self::Alike(Alike(items.into())),
             _ => Self::Chunked {
                 chunks: [Chunk::from(Joined { items, starts })].into(),
@@ -298,25 +310,34 @@ impl<T: Ranked> List<T> {
     }
 }
 
-/// As [`Chunk::starts`], of up to `CHUNK + 1` items.
-type Bits = u128;
-
-/// Returns the bits below bit `n`.
-fn below(n: usize) -> Bits {
-    (1 << n) - 1
+/// Returns the bits below bit `n`, which is not 0.
+fn below(n: usize) -> u64 {
+    u64::MAX >> (CHUNK - n)
 }
 
 /// Items of a list, to be copied.
 struct Part<'l, T> {
     items: &'l [T],
     /// What is set for the first item, or behind the last one, does not matter.
-    starts: Bits,
+    starts: u64,
 }
 
-/// Items of a new list.
+/// Items of a new list, up to [`CHUNK`].
 struct Joined<T> {
     items: Vec<T>,
-    starts: Bits,
+    starts: u64,
+}
+
+impl<T: Ranked> Part<'_, T> {
+    /// Returns the items, with another one at a position.
+    fn with(self, at: usize, item: T) -> Joined<T> {
+        let (before, after) = self.split_at(at);
+        let mut joined = Joined::with_capacity(self.items.len() + 1);
+        joined.append(&before);
+        joined.push(item);
+        joined.append(&after);
+        joined
+    }
 }
 
 impl<T> Part<'_, T> {
@@ -328,7 +349,8 @@ impl<T> Part<'_, T> {
     fn split_at(&self, at: usize) -> (Self, Self) {
         let part = |items, starts| Self { items, starts };
         let (left, right) = self.items.split_at(at);
-        (part(left, self.starts), part(right, self.starts >> at))
+        let rest = if at < CHUNK { self.starts >> at } else { 0 };
+        (part(left, self.starts), part(right, rest))
     }
 }
 
@@ -338,8 +360,17 @@ impl<T: Ranked> Joined<T> {
         Self { items, starts }
     }
 
+    /// Copies parts, one after the other.
+    fn of(parts: &[Part<'_, T>]) -> Self {
+        let mut joined = Self::with_capacity(parts.iter().map(|part| part.items.len()).sum());
+        for part in parts {
+            joined.append(part);
+        }
+        joined
+    }
+
     /// Copies a part to the end.
-    fn append(&mut self, Part { items, starts }: Part<'_, T>) {
+    fn append(&mut self, Part { items, starts }: &Part<'_, T>) {
         let Some(first) = items.first() else { return };
         let starts = starts & below(items.len()) & !1 | self.starts_with(first);
         self.starts |= starts << self.items.len();
@@ -353,19 +384,9 @@ impl<T: Ranked> Joined<T> {
     }
 
     /// Returns 1 if a run would start with this item at the end, or 0.
-    fn starts_with(&self, item: &T) -> Bits {
+    fn starts_with(&self, item: &T) -> u64 {
         let continues = self.items.last().is_some_and(|last| last.is_alike(item));
-        Bits::from(!continues)
-    }
-
-    /// Splits the items at a position, behind which there are some, and returns those.
-    fn split_off(&mut self, at: usize) -> Self {
-        let right = Self {
-            items: self.items.split_off(at),
-            starts: self.starts >> at | 1,
-        };
-        self.starts &= below(at);
-        right
+        u64::from(!continues)
     }
 }
 
@@ -384,7 +405,7 @@ impl<T> Chunk<T> {
     fn part(&self) -> Part<'_, T> {
         Part {
             items: &self.items,
-            starts: self.starts.into(),
+            starts: self.starts,
         }
     }
 }
@@ -400,16 +421,9 @@ impl<T> Clone for Chunk<T> {
 
 /// Of items that fit into a chunk.
 impl<T> From<Joined<T>> for Chunk<T> {
-    fn from(joined: Joined<T>) -> Self {
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "no more bits than items, which fit into a chunk"
-        )]
-        let starts = joined.starts as u64;
-        Self {
-            items: joined.items.into(),
-            starts,
-        }
+    fn from(Joined { items, starts }: Joined<T>) -> Self {
+        let items = items.into();
+        Self { items, starts }
     }
 }
 
