@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::{Arc, PoisonError};
 
-use crate::panic::{Payload, catch, catch_and_count};
+use crate::panic::{Payload, catch, count_and_drop};
 use crate::primitive::{Mutex, MutexGuard};
 
 pub(crate) struct CallbackCell<C>(Mutex<Option<Arc<C>>>);
@@ -18,6 +18,12 @@ impl<C> CallbackCell<C> {
         let callback = callback.map(Arc::new);
         let old = mem::replace(&mut *self.lock(), callback);
         catch(|| drop(old))
+    }
+
+    /// Drops the callback, and takes no lock. Returns what its destructor threw.
+    pub(crate) fn clear(&mut self) -> Result<(), Payload> {
+        let callback = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        catch(|| *callback = None)
     }
 
     /// Calls the callback, if there is one. Returns what it threw, and what its destructor threw:
@@ -37,10 +43,9 @@ impl<C> CallbackCell<C> {
     }
 }
 
-/// Drops the callback. There is nothing left that could count a panic of its destructor.
+/// There is nothing left that could count a panic of the callback's destructor.
 impl<C> Drop for CallbackCell<C> {
     fn drop(&mut self) {
-        let callback = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
-        catch_and_count(|| *callback = None, || {});
+        count_and_drop(self.clear().err(), || {});
     }
 }

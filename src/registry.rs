@@ -233,8 +233,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
 
     /// Returns how many panics were caught, each counted once: those that are reported to
     /// [`on_panic`](Self::on_panic), and those of that callback. Of a registry that is not a topic,
-    /// also those of a `tracing` subscriber that receives the report; of a topic, also those of
-    /// `Hash` and `Eq` of its key when a handler is removed.
+    /// also those of a `tracing` subscriber that receives the report.
     /// [`Topics::panic_count`](crate::Topics::panic_count) counts all panics of the topics.
     #[must_use]
     pub fn panic_count(&self) -> u64 {
@@ -298,7 +297,6 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
             }
             sizes = (from, to);
             scope.parent.length_changed_locked(from, to);
-            scope.parent.count_handlers(from, to);
         })?;
         // Before any other user code runs.
         scope.parent.tell_numbers();
@@ -308,7 +306,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
             handler.removed();
         }
         if handlers.iter().any(|handler| Counted::strong_count(handler) > 1) {
-            scope.wait_for_lookups();
+            scope.parent.wait_for_lookups();
         }
         drop(removed);
         scope.parent.length_changed(sizes.0, sizes.1);
@@ -349,7 +347,7 @@ impl<F: Flavor<E>, E: ?Sized> fmt::Debug for Registry<F, E> {
 impl<F: Flavor<E>, E: ?Sized> Drop for Registry<F, E> {
     fn drop(&mut self) {
         if self.core.cell.remove_owner() {
-            self.core.scope.prune();
+            self.core.scope.parent.prune();
         }
     }
 }

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use crate::callback::CallbackCell;
 use crate::panic::{
-    PanicInfo, PanicOrigin, Payload, Registrant, catch, catch_and_count, count_and_drop,
-    drop_payload,
+    PanicInfo, PanicOrigin, Payload, Registrant, catch, count_and_drop, drop_payload,
 };
 use crate::primitive::atomic::{AtomicU64, Ordering};
 use crate::registry::HandlerInfo;
@@ -73,11 +72,12 @@ pub(crate) trait Parent: Send + Sync {
     /// Reports a slow call of a handler.
     fn report_slow(&self, _info: &HandlerInfo, _time: Duration) {}
 
-    /// Records a change of the number of handlers. Called under the writer lock.
+    /// Records a change of the number of handlers, and [counts](Self::count_handlers) it. Called
+    /// under the writer lock.
     fn length_changed_locked(&self, _from: usize, _to: usize) {}
 
-    /// Counts a change of the number of handlers for the metrics. Called under the writer lock, and
-    /// when a registry is dropped with handlers.
+    /// Counts a change of the number of handlers for the metrics. Called when a registry is dropped
+    /// with handlers.
     fn count_handlers(&self, _from: usize, _to: usize) {}
 
     /// Reports what was counted for the metrics. Called after the lock was released, before any
@@ -116,18 +116,6 @@ impl<T: Parent + ?Sized> Scope<T> {
             self.report_once(registrant, PanicOrigin::Destructor, &*second);
             mem::forget(second);
         }
-    }
-
-    /// Removes the topic if it is idle. `Hash` and `Eq` of its key run here, possibly in a
-    /// destructor. If they panic, that is counted, and the topic is not removed.
-    pub(crate) fn prune(&self) {
-        catch_and_count(|| self.parent.prune(), || self.count_panic());
-    }
-
-    /// Waits for look-ups of the topic. As in [`prune`](Self::prune), `Hash` and `Eq` of the key
-    /// run here.
-    pub(crate) fn wait_for_lookups(&self) {
-        catch_and_count(|| self.parent.wait_for_lookups(), || self.count_panic());
     }
 
     fn count_panic(&self) {
@@ -201,7 +189,7 @@ impl Reporter {
 
 impl<T: Parent + ?Sized> Drop for Scope<T> {
     fn drop(&mut self) {
-        let outcome = self.monitor.callback.set(None);
+        let outcome = self.monitor.callback.clear();
         count_and_drop(outcome.err(), || self.count_panic());
     }
 }

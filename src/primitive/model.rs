@@ -185,12 +185,6 @@ impl<K, V, S> DashMap<K, V, S> {
     pub(crate) fn capacity(&self) -> usize {
         self.shards.iter().map(|shard| shard.read().0.capacity()).sum()
     }
-
-    pub(crate) fn shrink_to_fit(&self) {
-        for shard in &self.shards {
-            shard.write().0.shrink_to_fit();
-        }
-    }
 }
 
 /// Adds up what is hashed.
@@ -336,12 +330,12 @@ impl<K, V> Items<K, V> {
         self.0.get(at)
     }
 
-    pub(crate) fn reserve(
+    pub(crate) fn shrink_to(
         &mut self,
-        additional: usize,
+        capacity: usize,
         _rehash: impl Fn(&(K, SharedValue<V>)) -> u64,
     ) {
-        self.0.reserve(additional);
+        self.0.shrink_to(capacity);
     }
 
     pub(crate) fn insert(

@@ -44,7 +44,7 @@
 //! reader that it finds on its way to the old list, even for a reader that then takes the new list
 //! and gives that reference back. A look-up by key loads where writers wait for it, and must not drop
 //! an item there. So if its removed items are shared after it has released its own lists, a
-//! writer waits for the look-ups that have begun (`Scope::wait_for_lookups`) before it drops its
+//! writer waits for the look-ups that have begun (`Parent::wait_for_lookups`) before it drops its
 //! references to those items. Look-ups that begin later find no list that contains them. A look-up
 //! that was not let into a lane collects what it is owed after it has ended.
 #![cfg_attr(
@@ -52,7 +52,7 @@
     expect(clippy::disallowed_types, reason = "the only user of `arc_swap`")
 )]
 
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::ops::Deref;
 use std::sync::{Arc, PoisonError};
 
@@ -69,7 +69,8 @@ pub(crate) struct ListCell<T> {
     // borrows the cell. A dispatch by key finds the cell only in a map, which it borrows as well,
     // and a cell is removed from the map without items.
     lane: Lane<List<T>>,
-    list: ArcSwapAny<Published<T>>,
+    // Not dropped if it is empty: `arc_swap` would look at what each thread may hold of it.
+    list: ManuallyDrop<ArcSwapAny<Published<T>>>,
     // The length of the list, `OWNER` for each owner, and `ENDED`.
     counts: AtomicU64,
     // The list that was published last, for the next writer. Only the lock's holder can replace it,
@@ -84,7 +85,7 @@ impl<T: Send + Sync + 'static> ListCell<T> {
     pub(crate) fn new() -> Self {
         Self {
             lane: Lane::new(),
-            list: ArcSwapAny::const_empty(),
+            list: ManuallyDrop::new(ArcSwapAny::const_empty()),
             counts: AtomicU64::new(0),
             writer: Mutex::new(None),
         }
@@ -230,6 +231,19 @@ impl<T: Send + Sync + 'static> ListCell<T> {
 
     fn lock(&self) -> MutexGuard<'_, Published<T>> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Drop for ListCell<T> {
+    fn drop(&mut self) {
+        let last = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some() {
+            let empty = ManuallyDrop::new(ArcSwapAny::const_empty());
+            drop(ManuallyDrop::into_inner(mem::replace(
+                &mut self.list,
+                empty,
+            )));
+        }
     }
 }
 

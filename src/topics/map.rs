@@ -44,7 +44,7 @@ use crate::topics::builder::Slow;
 use crate::topics::interest::{self, Watch};
 use crate::topics::limit::HandlerLimit;
 use crate::topics::observers::Observers;
-use crate::topics::table::{Keyed, Table};
+use crate::topics::table::{KeyHash, Keyed, Table};
 use crate::{Flavor, HandlerId, HandlerInfo, Interest};
 
 pub(super) type TopicPanicCallback<K> = Box<dyn Fn(&K, &PanicInfo<'_>) + Send + Sync>;
@@ -73,6 +73,7 @@ pub(super) struct Shared<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
 /// The topic of a handler's scope: its key, and the state that all topics share.
 pub(super) struct Topic<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     pub(super) key: DropGuarded<K>,
+    pub(super) hash: KeyHash,
     pub(super) shared: Arc<Shared<F, K, E>>,
 }
 
@@ -147,6 +148,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Parent for Topic<F, K, E> {
             let now = Interest::of(to);
             self.shared.interests.record(self.address(), now);
         }
+        self.count_handlers(from, to);
     }
 
     fn count_handlers(&self, from: usize, to: usize) {
@@ -179,7 +181,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Parent for Topic<F, K, E> {
 
     fn wait_for_lookups(&self) {
         if let Some(map) = self.shared.map.upgrade() {
-            map.topics.wait_for_lookups(&self.key);
+            map.topics.wait_for_lookups(self.hash);
         }
     }
 }
@@ -240,14 +242,15 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
     }
 
     /// Removes the topic from the map if it is idle.
-    pub(super) fn prune(&self, topic: &Topic<F, K, E>) -> bool {
-        // Dropped after the lock is released.
-        let removed = self.topics.remove_if(&topic.key, |found| found.core.cell.end_if_idle());
+    fn prune(&self, topic: &Topic<F, K, E>) {
+        let goes = |found: &Found<F, K, E>| {
+            ptr::eq(&raw const found.scope.parent, topic) && found.core.cell.end_if_idle()
+        };
+        let removed = self.topics.remove_if(topic.hash, goes);
         if removed.is_some() {
             self.shared.report_removed(&topic.key);
             self.shrink_if_sparse();
         }
-        removed.is_some()
     }
 
     /// Shrinks the map from time to time if most of it is unused. Otherwise, a map whose keys keep
@@ -284,5 +287,9 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Keyed for Found<F, K, E> {
     #[inline]
     fn key(&self) -> &K {
         &self.scope.parent.key
+    }
+
+    fn hash(&self) -> KeyHash {
+        self.scope.parent.hash
     }
 }

@@ -55,14 +55,12 @@ impl<K: Eq + Hash + Clone + Send + Sync + 'static> Key for K {}
 ///
 /// Keys are hashed by `ahash` with random seeds, so they may be untrusted input. Calls by key hold
 /// the lock of the key's shard during the look-up, or announce the look-up instead, and writers wait
-/// for it: with the feature `fast-lane`, most of the time. `K`'s own `Eq` and `Borrow` run there, and
-/// `Hash` when the table of keys grows or shrinks. They also run when a handle or a guard is
-/// dropped, and when a handler is removed through a handle while a dispatch or a pin still holds it.
-/// They must not call back into the same topics, must not wait for a thread that does (both are
-/// deadlocks), and must not panic: if `Hash` panics while the table grows or shrinks, topics are
-/// lost. (While a topic is removed, the panic is caught and counted, and the topic stays until it is
-/// [pruned](Self::prune).) All other user code runs, and all other user values are dropped, with no
-/// lock held. Panics of a key's destructor are caught and counted.
+/// for it: with the feature `fast-lane`, most of the time. `K`'s own `Eq` and `Borrow` run there: they
+/// must not call back into the same topics, and must not wait for a thread that does (both are
+/// deadlocks). All other user code runs, and all user values are dropped, with no lock held. `Hash`
+/// runs once for each call by key: a topic remembers its hash, for its removal, and for when the
+/// table of keys grows or shrinks. If one of them panics, the call has done nothing. Panics of a key's
+/// destructor are caught and counted.
 ///
 /// Operations on all topics ([`len`](Self::len), [`keys`](Self::keys), [`topics`](Self::topics),
 /// [`clear`](Self::clear), ...) lock one shard after the other, so they are not atomic.
@@ -141,30 +139,27 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     #[must_use]
     pub fn handle(&self, key: impl Into<K>) -> Handle<F, K, E> {
         let mut key = DropGuarded::new(key.into());
-        if let Some(handle) = self.get::<K>(&key) {
-            self.map.shared.count_and_drop(key.clear().err());
-            return handle;
+        let Map { topics, shared, .. } = &*self.map;
+        let hash = topics.hash(&*key);
+        if let Some(handle) = topics.find(hash, &*key, Handle::try_of) {
+            shared.count_and_drop(key.clear().err());
+            return handle.expect(TOO_MANY_OWNERS);
         }
-        let shared = Arc::clone(&self.map.shared);
-        let scope = Arc::new(Scope::new(Topic { key, shared }));
+        let shared = Arc::clone(shared);
+        let scope = Arc::new(Scope::new(Topic { key, hash, shared }));
         let core = Arc::new(Core::new(Arc::clone(&scope) as Arc<Scope>));
-        let new = Found { scope, core };
-        // A clone is inserted. If another thread has created the topic meanwhile, no user value is
-        // dropped under the lock, because the clone is not the last reference.
-        let topics = &self.map.topics;
-        let (handle, is_new) = topics.find_or_insert(
-            new.key(),
-            || {
+        let (handle, is_new) = topics.find_or_insert(Found { scope, core }, |topic, is_new| {
+            if is_new {
                 // Here, so that no thread that removes it can count before.
                 self.map.shared.telemetry.count_created();
-                new.clone()
-            },
-            |topic| (Handle::try_of(topic), Arc::ptr_eq(&topic.core, &new.core)),
-        );
+            }
+            (Handle::try_of(topic), is_new)
+        });
+        let handle = handle.expect(TOO_MANY_OWNERS);
         if is_new {
-            self.map.shared.report_created(new.key());
+            self.map.shared.report_created(handle.key());
         }
-        handle.expect(TOO_MANY_OWNERS)
+        handle
     }
 
     /// Returns a handle to the key's topic, as [`handle`](Self::handle) does, and `held`, which the
@@ -186,8 +181,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let handle = self.map.topics.find(key, Handle::try_of)?;
-        Some(handle.expect(TOO_MANY_OWNERS))
+        Some(self.find(key, Handle::try_of)?.expect(TOO_MANY_OWNERS))
     }
 
     /// Returns whether the key has a topic.
@@ -197,7 +191,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.map.topics.find(key, |_| ()).is_some()
+        self.find(key, |_| ()).is_some()
     }
 
     /// Removes a handler of the key's topic, as [`Registry::unregister`] does. Returns `false` if
@@ -302,18 +296,12 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         held.into_iter().map(Held::into_inner).collect()
     }
 
-    /// Removes topics that have neither a handler nor a handle, and frees memory that the keys of
-    /// removed topics used. Returns how many topics it removed.
+    /// Frees memory that the table of keys does not need.
     ///
-    /// Topics are removed as they become idle, so this finds none, unless `K`'s own `Hash` or `Eq`
-    /// panicked at that time. Memory is also freed automatically: every 1,024 removed topics, if
-    /// three quarters of it are not needed.
-    pub fn prune(&self) -> usize {
-        let topics = self.map.topics.collect(|topic| Arc::clone(&topic.scope));
-        let removed = topics.iter().filter(|scope| self.map.prune(&scope.parent));
-        let removed = removed.count();
+    /// Topics themselves are freed when they are removed. The table also shrinks by itself: every
+    /// 1,024 removed topics, if three quarters of it are not needed.
+    pub fn shrink_to_fit(&self) {
         self.map.topics.shrink_to_fit();
-        removed
     }
 
     /// Sets the callback for panics in any topic, no matter when the topic is created. It is called
@@ -447,9 +435,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
 
     /// Returns how many panics were caught, each counted once: those in all topics, including
     /// removed ones, that are reported to [`on_panic`](Self::on_panic); those of callbacks and
-    /// observers, and of the destructors of what they throw; those of a key's destructor, and of
-    /// its `Hash` and `Eq` while its topic is removed; and those of `tracing` subscribers and
-    /// `metrics` recorders. (These last ones are not part of the metric, whose recorder may be the
+    /// observers, and of the destructors of what they throw; those of a key's destructor; and those of
+    /// `tracing` subscribers and `metrics` recorders. (These last ones are not part of the metric, whose recorder may be the
     /// one that panics.)
     #[must_use]
     pub fn panic_count(&self) -> u64 {
@@ -468,8 +455,20 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let list = self.map.topics.find(key, |topic| topic.core.cell.protect());
+        let list = self.find(key, |topic| topic.core.cell.protect());
         list.flatten().map_or_else(R::default, |list| list.read(read))
+    }
+
+    /// Calls `found` with the key's topic, if there is one, inside of the look-up.
+    #[inline]
+    fn find<Q, R>(&self, key: &Q, found: impl FnOnce(&Found<F, K, E>) -> R) -> Option<R>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let topics = &self.map.topics;
+        // Hashed first: `Hash` may take its time.
+        topics.find(topics.hash(key), key, found)
     }
 }
 
@@ -586,7 +585,7 @@ mod tests {
         let topics = TopicRegistry::<u8, u32>::new();
         let (used, previous) = (topics.clone(), panic::take_hook());
         // Takes all locks, one after the other.
-        panic::set_hook(Box::new(move |_| _ = used.prune()));
+        panic::set_hook(Box::new(move |_| used.shrink_to_fit()));
         let (ended, ends) = mpsc::channel();
         let test = thread::spawn(move || {
             have_a_handle_too_many(&topics);

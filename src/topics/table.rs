@@ -1,11 +1,12 @@
 //! A table of items, found by their keys; the only user of `dashmap`.
 //!
-//! It uses the shards of the `DashMap` directly. So a look-up hashes once, and the hash also gives
-//! the shard, which the turnstile needs; and the borrowed key is compared with the key in the item.
+//! It uses the shards of the `DashMap` directly. So a key is hashed once: the hash gives the shard,
+//! which the turnstile needs, and is kept in the item, for its removal and for when the table grows
+//! or shrinks. And a borrowed key is compared with the key in the item.
 //!
 //! The closures passed to its functions run under the lock of a shard, or inside of a look-up for
-//! which writers wait. So do `Eq` and `Borrow` of the key, and `Hash` when the table grows or shrinks.
-//! No user value is dropped there.
+//! which writers wait. So do `Eq` and `Borrow` of the key, in look-ups and when an item is inserted.
+//! `Hash` runs with no lock held. No user value is dropped under a lock.
 #![cfg_attr(
     not(any(loom, shuttle)),
     expect(clippy::disallowed_types, reason = "the only user of `dashmap`")
@@ -25,7 +26,14 @@ pub(crate) trait Keyed {
     type Key: Eq + Hash;
 
     fn key(&self) -> &Self::Key;
+
+    /// Returns the hash of the key, as the table has computed it.
+    fn hash(&self) -> KeyHash;
 }
+
+/// The hash of a key in a table.
+#[derive(Clone, Copy)]
+pub(crate) struct KeyHash(usize);
 
 pub(crate) struct Table<T: Keyed> {
     items: DashMap<KeyedItem<T>, (), RandomState>,
@@ -40,64 +48,70 @@ impl<T: Keyed> Table<T> {
         }
     }
 
-    /// Calls `found` with the item of this key, if there is one.
     #[inline]
-    pub(crate) fn find<Q, R>(&self, key: &Q, found: impl FnOnce(&T) -> R) -> Option<R>
+    pub(crate) fn hash<Q: Hash + ?Sized>(&self, key: &Q) -> KeyHash {
+        KeyHash(self.items.hash_usize(&key))
+    }
+
+    /// Calls `found` with the item of this key, which has this hash, if there is one.
+    #[inline]
+    pub(crate) fn find<Q, R>(
+        &self,
+        hash: KeyHash,
+        key: &Q,
+        found: impl FnOnce(&T) -> R,
+    ) -> Option<R>
     where
         T::Key: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Eq + ?Sized,
     {
-        // Hashed first: `Hash` may take its time.
-        let Bucket { hash, shard } = self.bucket_of(key);
+        let shard = self.shard_of(hash);
         let lock = &self.items.shards()[shard];
         if let Some(look_up) = self.turnstile.enter(shard) {
             return look_up.read(lock, |shard| {
-                let item = shard.get(hash, |item| item.0.is(key));
+                let item = shard.get(hash.bits(), |item| item.0.is(key));
                 item.map(|item| found(&item.0.0))
             });
         }
         let shard = lock.read();
-        let item = shard.get(hash, |item| item.0.is(key));
+        let item = shard.get(hash.bits(), |item| item.0.is(key));
         item.map(|item| found(&item.0.0))
     }
 
-    /// Calls `found` with the item of this key, which `make` creates if there is none.
-    pub(crate) fn find_or_insert<R>(
-        &self,
-        key: &T::Key,
-        make: impl FnOnce() -> T,
-        found: impl FnOnce(&T) -> R,
-    ) -> R {
-        let Bucket { hash, shard } = self.bucket_of(key);
+    /// Inserts an item, unless there is one of its key. Calls `found` with the one that is there then,
+    /// and whether it is the new one. Drops an item that is not inserted.
+    pub(crate) fn find_or_insert<R>(&self, new: T, found: impl FnOnce(&T, bool) -> R) -> R {
+        let hash = new.hash();
+        let shard = self.shard_of(hash);
+        // Moved only where nothing can panic: an item that is not inserted is dropped after the lock
+        // is released.
+        let new = &mut Some(new);
         self.turnstile.with_shard(shard, || {
             let mut shard = self.items.shards()[shard].write();
-            if let Some(item) = shard.get(hash, |item| item.0.is(key)) {
-                return found(&item.0.0);
+            let is_it = |item: &KeyedItem<T>| new.as_ref().is_some_and(|new| item.is(new.key()));
+            if let Some(item) = shard.get(hash.bits(), |item| is_it(&item.0)) {
+                return found(&item.0.0, false);
             }
-            // Before anything is made: if `Hash` panicked while the table grows, it would be dropped
-            // under the lock, and its destructor might need that lock.
-            let rehash = |item: &(KeyedItem<T>, _)| self.bucket_of(item.0.0.key()).hash;
-            shard.reserve(1, rehash);
-            let item = make();
-            let found = found(&item);
-            shard.insert(hash, (KeyedItem(item), SharedValue::new(())), rehash);
+            let item = new.take().expect("it is inserted once");
+            let found = found(&item, true);
+            shard.insert(hash.bits(), (KeyedItem(item), SharedValue::new(())), rehash);
             found
         })
     }
 
-    /// Removes and returns the item of this key if `goes` returns true for it.
-    pub(crate) fn remove_if(&self, key: &T::Key, goes: impl Fn(&T) -> bool) -> Option<T> {
-        let Bucket { hash, shard } = self.bucket_of(key);
+    /// Removes and returns the item for which `goes` returns true, of those that have this hash.
+    pub(crate) fn remove_if(&self, hash: KeyHash, goes: impl Fn(&T) -> bool) -> Option<T> {
+        let shard = self.shard_of(hash);
         let removed = self.turnstile.with_shard(shard, || {
             let mut shard = self.items.shards()[shard].write();
-            shard.remove_entry(hash, |item| item.0.is(key) && goes(&item.0.0))
+            shard.remove_entry(hash.bits(), |item| goes(&item.0.0))
         });
         removed.map(|(KeyedItem(item), _)| item)
     }
 
-    /// Waits until all look-ups of this key that have begun have ended.
-    pub(crate) fn wait_for_lookups(&self, key: &T::Key) {
-        let Bucket { shard, .. } = self.bucket_of(key);
+    /// Waits until all look-ups of keys with this hash that have begun have ended.
+    pub(crate) fn wait_for_lookups(&self, hash: KeyHash) {
+        let shard = self.shard_of(hash);
         let lock = &self.items.shards()[shard];
         // Look-ups are announced or hold the lock. So it is enough to see each of the former end,
         // and to acquire the lock once.
@@ -135,8 +149,11 @@ impl<T: Keyed> Table<T> {
         self.all().capacity()
     }
 
+    /// Frees memory that is not needed, shard by shard.
     pub(crate) fn shrink_to_fit(&self) {
-        self.turnstile.with_all(|| self.items.shrink_to_fit());
+        for (at, shard) in self.items.shards().iter().enumerate() {
+            self.turnstile.with_shard(at, || shard.write().shrink_to(0, rehash));
+        }
     }
 
     /// Returns the map, for operations on all shards.
@@ -145,26 +162,23 @@ impl<T: Keyed> Table<T> {
         &self.items
     }
 
-    // Hashed by `dashmap`, which hashes again when it shrinks: another way to hash might give
-    // another number.
     #[inline]
-    fn bucket_of<Q: Hash + ?Sized>(&self, key: &Q) -> Bucket {
-        let hash = self.items.hash_usize(&key);
-        let shard = self.items.determine_shard(hash);
-        Bucket {
-            hash: hash as u64,
-            shard,
-        }
+    fn shard_of(&self, KeyHash(hash): KeyHash) -> usize {
+        self.items.determine_shard(hash)
     }
 }
 
-/// The place of a key: its hash, and the shard that follows from it.
-struct Bucket {
-    hash: u64,
-    shard: usize,
+impl KeyHash {
+    fn bits(self) -> u64 {
+        self.0 as u64
+    }
 }
 
-/// An item as a key of the map: compared and hashed by its own key.
+fn rehash<T: Keyed>(item: &(KeyedItem<T>, SharedValue<()>)) -> u64 {
+    item.0.0.hash().bits()
+}
+
+/// An item as a key of the map.
 struct KeyedItem<T>(T);
 
 impl<T: Keyed> KeyedItem<T> {
@@ -178,6 +192,7 @@ impl<T: Keyed> KeyedItem<T> {
     }
 }
 
+// `dashmap` requires these of a key, and would use them for what is done with the shards here.
 impl<T: Keyed> Hash for KeyedItem<T> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.key().hash(state);

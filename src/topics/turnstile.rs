@@ -214,13 +214,6 @@ impl Turnstile {
         work()
     }
 
-    /// Runs `work`, which locks each shard exclusively, one after the other.
-    pub(super) fn with_all<R>(&self, work: impl FnOnce() -> R) -> R {
-        // Always in the same order, so that two such calls cannot deadlock.
-        let _claims: Vec<_> = (0..GATES).map(|gate| self.claim(gate)).collect();
-        work()
-    }
-
     /// Returns whether each look-up in the shard that had begun without the lock has ended. Waits
     /// for a moment only, keeps none from beginning, and is no writer that counts. Without a bias,
     /// it does not try.

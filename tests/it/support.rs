@@ -104,7 +104,7 @@ pub(crate) trait Subject: Clone + Send + marker::Sync + 'static {
             assert!(handles.iter().all(|handle| !topics.remove(handle.key())));
             assert!(topics.keys().len() >= handles.len());
             drop(handles);
-            topics.prune();
+            topics.shrink_to_fit();
         }
         self.clear();
     }

@@ -1,13 +1,11 @@
 //! Weak registries: what they lead to, and that they keep nothing.
 
 use std::cell::RefCell;
-use std::hash::{Hash, Hasher};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::sync::Arc;
 
 use topic_registry::{Registry, SyncRegistry, TopicRegistry, WeakTopicRegistry};
 
-use crate::support::{ByKey, KEY, Log, OnDrop, Subject, for_each_subject, gate, within};
+use crate::support::{ByKey, KEY, Log, Subject, for_each_subject};
 
 for_each_subject! {
     it_leads_to_its_registry_until_that_is_gone
@@ -235,74 +233,4 @@ fn a_pin_keeps_what_a_weak_registry_leads_to() {
     assert!(weak.upgrade().is_some());
     drop(pinned);
     assert!(weak.upgrade().as_ref().map(Registry::handler_count).is_none());
-}
-
-/// A key that runs a closure when it is hashed for the next time.
-#[derive(Clone, Default)]
-struct OnHash(Arc<Mutex<Option<Hook>>>);
-
-type Hook = Box<dyn FnOnce() + Send>;
-
-impl Hash for OnHash {
-    fn hash<H: Hasher>(&self, _: &mut H) {
-        let hook = self.0.lock().unwrap().take();
-        if let Some(hook) = hook {
-            hook();
-        }
-    }
-}
-
-impl PartialEq for OnHash {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Eq for OnHash {}
-
-/// A thread that prunes a topic owns the map for a moment.
-#[test]
-fn topics_end_with_their_last_clone_beside_a_thread_that_prunes() {
-    within("topics that end while a topic is pruned", || {
-        let (topics, key, ended) = (
-            TopicRegistry::<OnHash, u32>::new(),
-            OnHash::default(),
-            Log::new(),
-        );
-        let (handle, weak) = (topics.handle(key.clone()), topics.downgrade());
-        let handler = topics.handle(OnHash::default());
-        for _ in 0..2 {
-            let ended = ended.clone();
-            let on_drop = OnDrop(move || ended.push(thread::current().id()));
-            let on_drop = Mutex::new(on_drop);
-            topics.observe_interest(move |_, _| _ = &on_drop).forget();
-        }
-        let owned = Mutex::new(OnDrop({
-            let ended = ended.clone();
-            move || ended.push(thread::current().id())
-        }));
-        handler.register(move |_| _ = &owned);
-        drop(handler);
-
-        let (enter, entered) = gate("the thread that prunes");
-        let (go_on, told_to_go_on) = gate("the end of the topics");
-        let found = Log::new();
-        let (revived, weakly) = (found.clone(), weak.clone());
-        *key.0.lock().unwrap() = Some(Box::new(move || {
-            enter();
-            told_to_go_on();
-            revived.push(weakly.upgrade().is_some());
-        }));
-        let prunes = thread::spawn(move || drop(handle));
-        entered();
-        drop(weak.upgrade().expect("not ended yet"));
-        drop(topics);
-        let here = thread::current().id();
-        assert_eq!(ended.take(), [here; 3], "two observers, and a handler");
-        assert!(weak.upgrade().is_none());
-        go_on();
-        prunes.join().unwrap();
-        assert_eq!((found.take(), ended.take()), (vec![false], vec![]));
-        assert!(weak.upgrade().is_none());
-    });
 }

@@ -61,7 +61,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => any::<u8>().prop_map(Op::Look),
         2 => (key(), changes, vec(any::<u8>(), 0..4), any::<bool>())
             .prop_map(|(key, adds, removes, clear)| Op::Batch(key, adds, removes, clear)),
-        1 => Just(Op::Prune),
+        1 => Just(Op::Shrink),
         1 => Just(Op::Observe),
         1 => any::<u8>().prop_map(Op::EndObserver),
     ]

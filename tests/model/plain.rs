@@ -80,7 +80,7 @@ pub(crate) enum Op {
     /// Looks whether that came which a guard waits for.
     Look(Pick),
     Batch(Key, Vec<(i8, Does)>, Vec<Pick>, bool),
-    Prune,
+    Shrink,
     /// Sets an observer of interest.
     Observe,
     EndObserver(Pick),

@@ -88,7 +88,7 @@ impl Drop for Handler {
             Does::RegistersAndRemovesInItsDrop(key) => {
                 let guard = self.topics.register_guard(key, |_| unreachable!("removed before"));
                 assert!(self.topics.unregister(&key, guard.id()));
-                self.topics.prune();
+                self.topics.shrink_to_fit();
             }
             _ => {}
         }
@@ -234,7 +234,7 @@ impl World {
             Op::Resume(at) => self.resume(*at),
             Op::Look(at) => self.look(*at),
             Op::Batch(key, adds, removes, clear) => self.batch(*key, adds, removes, *clear),
-            Op::Prune => assert_eq!(self.topics.prune(), 0),
+            Op::Shrink => self.topics.shrink_to_fit(),
             Op::Observe => self.observers.push(Observer::new(&self.topics)),
             Op::EndObserver(at) => {
                 if !self.observers.is_empty() {

@@ -67,7 +67,7 @@ fn guards_and_handles_hear_their_own_notification(time: Duration) {
         );
     };
     let disturb = || {
-        topics.prune();
+        topics.shrink_to_fit();
         drop(topics.get("even"));
         topics.notify("odd", &u64::MAX);
         drop(topics.register_guard("odd", |_| {}));

@@ -113,7 +113,7 @@ impl World {
             16 => self.upgrade(fastrand::usize(..MEETING)),
             17 => self.end_topics(),
             18 => self.leave(self.observe()),
-            _ => drop(topics.prune()),
+            _ => topics.shrink_to_fit(),
         }
         DEPTH.set(depth);
     }

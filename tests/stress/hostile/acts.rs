@@ -249,7 +249,7 @@ fn clear(world: &Arc<World>) {
     match below(3) {
         0 => any_topic(world).clear(),
         1 => _ = topics.remove(&below(SHARED)),
-        _ => _ = topics.prune(),
+        _ => topics.shrink_to_fit(),
     }
 }
 
