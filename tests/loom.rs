@@ -1,6 +1,9 @@
 //! All interleavings of a few threads, as the memory model allows them:
 //! `RUSTFLAGS="--cfg loom" cargo test --release --test loom`.
 //!
+//! With `FEWER_PREEMPTIONS=1` in the environment, bounds of more than two preemptions are lower by one:
+//! a few minutes instead of a quarter of an hour.
+//!
 //! What `loom` cannot tell: it takes sequentially consistent steps for acquire and release, `Arc`
 //! is not explored, and some orders in which locks are taken are passed over. `shuttle.rs` makes
 //! up for that.
@@ -8,6 +11,7 @@
 
 mod interleavings;
 
+use std::env;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -29,8 +33,9 @@ fn explore_up_to(
     scenario: impl Fn() + Send + Sync + 'static,
 ) {
     let runs = Arc::new(AtomicUsize::new(0));
+    let fewer = usize::from(env::var_os("FEWER_PREEMPTIONS").is_some());
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = preemptions;
+    model.preemption_bound = preemptions.map(|bound| (bound - fewer).max(bound.min(2)));
     model.max_branches = 10_000;
     let counted = Arc::clone(&runs);
     model.check(move || {
@@ -144,6 +149,11 @@ fn no_destructor_runs_under_a_lock() {
     explore_up_to(Some(2), "destructor and two look-ups", || {
         interleavings::destructors_beside_look_ups(2);
     });
+    explore_up_to(
+        Some(3),
+        "destructor and a look-up without a lock",
+        interleavings::a_destructor_beside_a_look_up_without_a_lock,
+    );
 }
 
 #[test]

@@ -78,6 +78,7 @@ fn a_closure_goes_with_its_removal() {
 #[test]
 fn no_destructor_runs_under_a_lock() {
     explore(|| interleavings::destructors_beside_look_ups(4));
+    explore(interleavings::a_destructor_beside_a_look_up_without_a_lock);
 }
 
 #[test]

@@ -17,9 +17,9 @@ type Work = Box<dyn FnOnce() + Send>;
 
 /// A key that is there all the time, one that may be removed, and one that may be created; and one
 /// in the other shard.
-const STAYS: u8 = 0;
+pub(crate) const STAYS: u8 = 0;
 const GOES: u8 = 2;
-const COMES: u8 = 4;
+pub(crate) const COMES: u8 = 4;
 const ELSEWHERE: u8 = 1;
 
 /// Whether a look-up on this thread has made the map biased before.

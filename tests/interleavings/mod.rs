@@ -360,6 +360,32 @@ pub(crate) fn destructors_beside_look_ups(look_ups: usize) {
     assert_eq!(handle.handler_count(), 1);
 }
 
+/// Creates and removes a topic when it is dropped.
+struct Writes(Topics);
+
+impl Drop for Writes {
+    fn drop(&mut self) {
+        drop(self.0.handle(look_ups::COMES));
+    }
+}
+
+/// The same, where look-ups take no lock: the destructor writes to their shard.
+pub(crate) fn a_destructor_beside_a_look_up_without_a_lock() {
+    let topics = Topics::new();
+    let writes = Writes(topics.clone());
+    let guard = topics.register_guard(look_ups::STAYS, move |_| _ = &writes);
+    topics.register(look_ups::STAYS, |_| {});
+    // Begins a bias.
+    assert!(topics.contains_key(&look_ups::STAYS));
+    let notifier = topics.clone();
+    together(vec![
+        Box::new(move || drop(guard)),
+        Box::new(move || _ = notifier.notify(&look_ups::STAYS, &0)),
+    ]);
+    assert_eq!(topics.notify(&look_ups::STAYS, &0).called(), 1);
+    topics.remove(&look_ups::STAYS);
+}
+
 type Edges = Arc<Mutex<Vec<Interest>>>;
 
 fn watch(topics: &Topics, edges: &Edges) -> ObserverGuard {
