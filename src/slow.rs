@@ -57,15 +57,21 @@ impl Header {
 /// not timed pays for one check only.)
 pub(crate) trait Timer<'h> {
     /// Returns the header of the handler that is called.
+    #[cfg_attr(
+        not(feature = "async"),
+        expect(dead_code, reason = "only futures need it")
+    )]
     fn header(&self) -> &'h Header;
 
     /// Runs user code, and adds the time that it takes, even if it panics.
     fn run<R>(&mut self, user: impl FnOnce() -> R) -> R;
 }
 
-/// The timer of a handler that is not timed.
+/// The timer of an async handler that is not timed.
+#[cfg(feature = "async")]
 pub(crate) struct Untimed<'h>(pub(crate) &'h Header);
 
+#[cfg(feature = "async")]
 impl<'h> Timer<'h> for Untimed<'h> {
     #[inline]
     fn header(&self) -> &'h Header {

@@ -478,6 +478,49 @@ fn a_registry_gives_everything_back() {
     assert!(grown < KIB_8, "the heap has grown by {grown} bytes");
 }
 
+/// The table in docs/PERFORMANCE.md: bytes that are requested from the allocator.
+#[cfg(all(feature = "fast-lane", target_arch = "x86_64", target_os = "linux"))]
+#[test]
+fn memory_is_what_the_documentation_says() {
+    let register = |registry: &SyncRegistry<u64>, n: u64| _ = registry.register(move |_| _ = n);
+    // What this thread is given once.
+    register(&SyncRegistry::new(), 0);
+
+    let mut registry = None;
+    let of_registry = growth(|| registry = Some(SyncRegistry::new()));
+    let registry = registry.expect("it was made");
+    let of_handlers: Vec<isize> = (0..64).map(|n| growth(|| register(&registry, n))).collect();
+    assert_eq!(of_registry, 112);
+    assert_eq!(of_handlers[0], 96, "the first handler");
+    assert_eq!(of_handlers[1], 88, "the second one");
+    assert!(
+        of_handlers[2..].iter().all(|of| *of == 72),
+        "{of_handlers:?}"
+    );
+
+    let (topics, mut handles) = (TopicRegistry::<u64, u64>::new(), Vec::with_capacity(1_000));
+    let of_topics = (0..1_000_u64).map(|key| growth(|| handles.push(topics.handle(key))));
+    // Others also make room in the table of keys.
+    assert_eq!(of_topics.min(), Some(144), "a topic");
+
+    // All at once, so that not all of them have the record of a thread that has ended.
+    let (handle, barrier) = (&handles[0], std::sync::Barrier::new(64));
+    handle.register(|_| {});
+    let of_thread = || {
+        let grown = growth(|| _ = handle.notify(&0));
+        barrier.wait();
+        grown
+    };
+    let of_threads: Vec<isize> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..64).map(|_| scope.spawn(of_thread)).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("it does not panic"))
+            .collect()
+    });
+    assert_eq!(of_threads.into_iter().max(), Some(320), "a thread");
+}
+
 /// At most the one box a handler that its future lives in.
 #[cfg(feature = "async")]
 #[test]

@@ -14,23 +14,39 @@ use std::task::{Context, Poll};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::Delivery;
-use crate::counted::Counted;
+use crate::counted::{Counted, in_run};
 use crate::delivery::{Outcome, Sum};
 use crate::handler::{self, Handler, Slot, Stored};
 use crate::panic::{Held, Payload, catch};
 use crate::primitive::atomic::{AtomicU32, Ordering};
 use crate::slow::{Timer, Untimed};
-use crate::snapshot::list::{List, Position, Ranked};
+use crate::snapshot::list::{List, Position, Ranked, Run};
 use crate::wrapper::{Call, Wrapped, Wrapper};
 
 /// A handler that an async dispatch can start.
-pub trait AsyncHandler<E: ?Sized>: Handler {
+pub trait AsyncHandler<E: ?Sized + 'static>: Handler {
     /// Calls the closure, unless the handler was removed, and polls its future once.
     ///
     /// This is a single call because the compiler knows the future's type here. It inlines the
     /// poll, and if the future can never be pending, it removes the box.
     fn start<'e>(&self, event: &'e E, context: &mut Context<'_>) -> Result<Outcome, Pending<'e>>;
+
+    /// Starts all handlers of a run, of which this is the first, in order. Returns the sum with
+    /// their outcomes added, and passes on the futures that are pending.
+    fn start_run<'e>(
+        &self,
+        run: AsyncRun<'_, E>,
+        event: &'e E,
+        context: &mut Context<'_>,
+        sum: Sum,
+        keep: Keep<'_, 'e, E>,
+    ) -> Sum;
 }
+
+type AsyncRun<'l, E> = Run<'l, Counted<dyn AsyncHandler<E>>>;
+
+/// Receives a future that is pending, with its handler.
+type Keep<'k, 'e, E> = &'k mut dyn FnMut(&Counted<dyn AsyncHandler<E>>, Pending<'e>);
 
 /// A future that has not ended yet.
 type Pending<'e> = Pin<Box<dyn Future<Output = ()> + Send + 'e>>;
@@ -84,9 +100,10 @@ fn make_small<'e, 'h, E: ?Sized, M: MakeFuture<E>>(
 
 impl<E, C> AsyncHandler<E> for Slot<C>
 where
-    E: ?Sized,
+    E: ?Sized + 'static,
     C: Stored<Closure: MakeFuture<E>> + Send + Sync + 'static,
 {
+    #[inline]
     fn start<'e>(&self, event: &'e E, context: &mut Context<'_>) -> Result<Outcome, Pending<'e>> {
         let Some(closure) = self.live() else {
             return Ok(Outcome::Skipped);
@@ -96,6 +113,17 @@ where
         } else {
             start(closure, event, context, Untimed(&self.header))
         }
+    }
+
+    fn start_run<'e>(
+        &self,
+        run: AsyncRun<'_, E>,
+        event: &'e E,
+        context: &mut Context<'_>,
+        sum: Sum,
+        keep: Keep<'_, 'e, E>,
+    ) -> Sum {
+        start_run(self, run, event, context, sum, keep)
     }
 }
 
@@ -132,6 +160,37 @@ where
             })),
         }
     }
+
+    fn start_run<'e>(
+        &self,
+        run: AsyncRun<'_, E>,
+        event: &'e E,
+        context: &mut Context<'_>,
+        sum: Sum,
+        keep: Keep<'_, 'e, E>,
+    ) -> Sum {
+        start_run(self, run, event, context, sum, keep)
+    }
+}
+
+#[inline(always)]
+fn start_run<'e, S: AsyncHandler<E>, E: ?Sized + 'static>(
+    first: &S,
+    run: AsyncRun<'_, E>,
+    event: &'e E,
+    context: &mut Context<'_>,
+    sum: Sum,
+    keep: Keep<'_, 'e, E>,
+) -> Sum {
+    in_run(first, run).zip(run.items()).fold(sum, |sum, (handler, counted)| {
+        match handler.start(event, context) {
+            Ok(outcome) => sum.and(outcome),
+            Err(pending) => {
+                keep(counted, pending);
+                sum
+            }
+        }
+    })
 }
 
 /// A pending future of a wrapped handler.
@@ -355,17 +414,25 @@ fn start_all<'e, E: ?Sized + 'static>(
         return None;
     }
     let mut pending = None;
-    for handler in list.iter() {
-        if has_interceptors && handler.is_interceptor() {
-            continue;
+    let mut keep = |handler: &Counted<_>, future| {
+        let running = Running::new(handler, future);
+        let in_turn = InTurn { running, turn };
+        pending.get_or_insert_with(FuturesUnordered::new).push(in_turn);
+    };
+    if has_interceptors || matches!(list, List::One(_)) {
+        for handler in list.iter() {
+            if has_interceptors && handler.is_interceptor() {
+                continue;
+            }
+            match handler.start(event, context) {
+                Ok(outcome) => *sum = sum.and(outcome),
+                Err(future) => keep(handler, future),
+            }
         }
-        match handler.start(event, context) {
-            Ok(outcome) => *sum = sum.and(outcome),
-            Err(future) => pending.get_or_insert_with(FuturesUnordered::new).push(InTurn {
-                running: Running::new(handler, future),
-                turn,
-            }),
-        }
+    } else {
+        list.for_each_run(|run| {
+            *sum = run.items()[0].start_run(run, event, context, *sum, &mut keep);
+        });
     }
     pending
 }

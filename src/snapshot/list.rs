@@ -95,6 +95,18 @@ impl<T> List<T> {
         }
     }
 
+    /// Calls `f` with the runs in order, each with one item at least.
+    #[cfg(feature = "async")]
+    #[inline]
+    pub(crate) fn for_each_run(&self, mut f: impl FnMut(Run<'_, T>)) {
+        match self {
+            Self::One(item) => f(Run(slice::from_ref(item))),
+            Self::Alike(alike) => f(alike.run()),
+            Self::Mixed(items) => items.iter().for_each(|item| f(Run(slice::from_ref(item)))),
+            Self::Chunked { chunks, .. } => chunks.iter().flat_map(Chunk::runs).for_each(f),
+        }
+    }
+
     /// Returns the item at a position, and advances the position.
     #[cfg(feature = "async")]
     pub(crate) fn next(&self, position: &mut Position) -> Option<&T> {

@@ -384,3 +384,28 @@ fn joinable_handlers_that_are_a_run_call_their_own_closures() {
         assert!(log.take().into_iter().eq((0..len).filter(|at| *at != 1).map(name)));
     }
 }
+
+/// The wrappers of interceptors are alike to those of other handlers.
+#[cfg(feature = "async")]
+#[test]
+fn joinable_interceptors_among_joinable_handlers_are_started_first_and_once() {
+    let (registry, log) = (topic_registry::AsyncRegistry::<u32>::new(), Log::new());
+    let add = |number: u32| {
+        let (options, log) = (registry.options().joinable(), log.clone());
+        if number % 2 == 0 {
+            return options.register(move |_| {
+                log.push(number);
+                std::future::ready(())
+            });
+        }
+        options.register_interceptor(move |_| {
+            log.push(number);
+            Continue(())
+        })
+    };
+    let guards: Vec<_> = (0..6).map(add).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    assert_eq!(runtime.block_on(registry.notify(&0)).called(), 6);
+    assert_eq!(log.take(), [1, 3, 5, 0, 2, 4]);
+    drop(guards);
+}

@@ -4,13 +4,16 @@ use std::env;
 use std::process::ExitCode;
 
 use benches::Work;
+use benches::mix::{self, Mix};
 use benches::work::notifying;
 use benches::{instrumented, ours, peers};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let Some((mut work, times)) = read(&arguments) else {
-        eprintln!("usage: instructions handle|pin|key|instrumented|vec HANDLERS TIMES");
+        eprintln!(
+            "usage: instructions handle|mixed|pin|key|instrumented|registry-io|vec HANDLERS TIMES"
+        );
         return ExitCode::from(2);
     };
     work.run(times);
@@ -21,11 +24,13 @@ fn read(arguments: &[String]) -> Option<(Work, u64)> {
     let [way, handlers, times] = arguments else {
         return None;
     };
-    let make = match way.as_str() {
+    let make: fn(u64) -> Work = match way.as_str() {
         "handle" => notifying::<ours::Handle>,
+        "mixed" => |handlers| mix::notifying::<ours::Handle>(Mix::FourTypes, handlers),
         "pin" => notifying::<ours::Pin>,
         "key" => notifying::<ours::ByKey>,
         "instrumented" => notifying::<instrumented::Handle>,
+        "registry-io" => notifying::<peers::RegistryIo>,
         "vec" => notifying::<peers::BareVec>,
         _ => return None,
     };
