@@ -15,11 +15,12 @@ use crate::within;
 type Topics = TopicRegistry<String, u64>;
 
 /// How often others may pass for each round, on average.
-const PASSES_A_ROUND: u64 = 100_000;
+const PASSES_A_ROUND: u64 = 800_000;
 
-/// How often during the longest, if they look up: two cores make as many in two to four seconds. A writer
-/// that is not kept waiting may still wait for a core, for a tenth of that.
-const PASSES_OF_THE_LONGEST: u64 = 50_000_000;
+/// How often during the longest, if they look up without a lock: two cores make as many in two to four
+/// seconds. A writer that is not kept waiting may still wait for a core, or for a thread that has none
+/// and is inside of a look-up, for a tenth of that.
+const PASSES_OF_THE_LONGEST: u64 = 400_000_000;
 
 /// One round of a writer, which takes a shard exclusively at least once; and its name.
 type Round = (&'static str, fn(&Topics, u64));
