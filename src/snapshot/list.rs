@@ -288,7 +288,9 @@ impl<T: Ranked> List<T> {
         let (before, after) = (&all[..place.start], &all[place.end..]);
         let rest = before.len() + after.len();
         match by {
-            [Some(only), None] if rest == 0 => Self::short(only, interceptors),
+            [only, None] if rest == 0 => {
+                Self::short(only.unwrap_or_else(|| Joined::of(&[])), interceptors)
+            }
             [None, None] if rest == 1 => {
                 let only = before.first().or(after.first());
                 Self::short(Joined::of(only.map(Chunk::part).as_slice()), interceptors)
@@ -499,6 +501,7 @@ mod tests {
             }
             List::Chunked { chunks, .. } => {
                 let lens: Vec<usize> = chunks.iter().map(|chunk| chunk.items.len()).collect();
+                assert!(!lens.is_empty(), "an empty list has no chunks");
                 assert!(lens.iter().all(|len| (1..=CHUNK).contains(len)), "{lens:?}");
                 if lens.len() == 1 && interceptors == 0 {
                     assert!((2..model.len()).contains(&runs.count()));
