@@ -66,7 +66,8 @@ impl<F> Stored for Option<F> {
     }
 }
 
-/// Returns whether values of this type are kept in a box: moves of large ones may overflow the stack.
+/// Returns whether values of this type are kept in a box: moves of large ones may overflow the
+/// stack.
 pub(crate) const fn is_large<T>() -> bool {
     size_of::<T>() > 1024
 }

@@ -53,8 +53,8 @@ impl Header {
     }
 }
 
-/// What runs the user code of a call, and may time it. (A type and not a flag, so that a call that is
-/// not timed pays for one check only.)
+/// What runs the user code of a call, and may time it. (A type and not a flag, so that a call that
+/// is not timed pays for one check only.)
 pub(crate) trait Timer<'h> {
     /// Returns the header of the handler that is called.
     #[cfg_attr(

@@ -1,8 +1,8 @@
 //! All interleavings of a few threads, as the memory model allows them:
 //! `RUSTFLAGS="--cfg loom" cargo test --release --test loom`.
 //!
-//! With `FEWER_PREEMPTIONS=1` in the environment, each bound of more than one preemption is lower by
-//! one, which takes a tenth of the time.
+//! With `FEWER_PREEMPTIONS=1` in the environment, each bound of more than one preemption is lower
+//! by one, which takes a third of the time.
 //!
 //! What `loom` cannot tell: it takes sequentially consistent steps for acquire and release, `Arc`
 //! is not explored, and some orders in which locks are taken are passed over. `shuttle.rs` makes

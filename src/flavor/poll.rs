@@ -57,8 +57,8 @@ pub(super) trait MakeFuture<E: ?Sized>: Send + Sync {
     where
         E: 'e;
 
-    /// Makes a future for this event and puts it somewhere, or returns the outcome if there is none.
-    /// Only user code is timed.
+    /// Makes a future for this event and puts it somewhere, or returns the outcome if there is
+    /// none. Only user code is timed.
     fn make_future<'e, 'h, R>(
         &self,
         event: &'e E,
@@ -183,14 +183,27 @@ fn start_run<'e, S: AsyncHandler<E>, E: ?Sized + 'static>(
     keep: Keep<'_, 'e, E>,
 ) -> Sum {
     in_run(first, run).zip(run.items()).fold(sum, |sum, (handler, counted)| {
-        match handler.start(event, context) {
-            Ok(outcome) => sum.and(outcome),
-            Err(pending) => {
-                keep(counted, pending);
-                sum
-            }
-        }
+        start_one(handler, counted, event, context, sum, keep)
     })
+}
+
+/// Starts a handler, which `counted` refers to.
+#[inline(always)]
+fn start_one<'e, H: AsyncHandler<E> + ?Sized, E: ?Sized + 'static>(
+    handler: &H,
+    counted: &Counted<dyn AsyncHandler<E>>,
+    event: &'e E,
+    context: &mut Context<'_>,
+    sum: Sum,
+    keep: Keep<'_, 'e, E>,
+) -> Sum {
+    match handler.start(event, context) {
+        Ok(outcome) => sum.and(outcome),
+        Err(pending) => {
+            keep(counted, pending);
+            sum
+        }
+    }
 }
 
 /// A pending future of a wrapped handler.
@@ -419,14 +432,12 @@ fn start_all<'e, E: ?Sized + 'static>(
         let in_turn = InTurn { running, turn };
         pending.get_or_insert_with(FuturesUnordered::new).push(in_turn);
     };
+    // One by one where interceptors are left out, because wrapped ones are alike to other handlers;
+    // and where there is only one, because it is faster.
     if has_interceptors || matches!(list, List::One(_)) {
         for handler in list.iter() {
-            if has_interceptors && handler.is_interceptor() {
-                continue;
-            }
-            match handler.start(event, context) {
-                Ok(outcome) => *sum = sum.and(outcome),
-                Err(future) => keep(handler, future),
+            if !(has_interceptors && handler.is_interceptor()) {
+                *sum = start_one(&**handler, handler, event, context, *sum, &mut keep);
             }
         }
     } else {

@@ -78,8 +78,8 @@ impl<T: Keyed> Table<T> {
         item.map(|item| found(&item.0.0))
     }
 
-    /// Inserts an item, unless there is one of its key. Calls `found` with the one that is there then,
-    /// and whether it is the new one. Drops an item that is not inserted.
+    /// Inserts an item, unless there is one of its key. Calls `found` with the one that is there
+    /// then, and whether it is the new one. Drops an item that is not inserted.
     pub(crate) fn find_or_insert<R>(&self, new: T, found: impl FnOnce(&T, bool) -> R) -> R {
         let hash = new.hash();
         let shard = self.shard_of(hash);
