@@ -4,6 +4,7 @@ use std::hash::RandomState;
 use std::time::Duration;
 
 use benches::measure::{Make, Plan, in_turn, median};
+use benches::mix::{self, Mix, Mixed};
 use benches::protocol::{Curve, Point};
 use benches::threads::{by_key, sharing, with_own_handles, with_own_pins, with_own_topics};
 use benches::work::{churning, notifying};
@@ -33,15 +34,20 @@ pub(crate) fn points(curve: Curve) -> Box<dyn Iterator<Item = Point>> {
 fn notify() -> impl Iterator<Item = Point> {
     const WAYS: &[Way] = &[
         ("handle", |n| notifying::<ours::Handle>(n.into())),
+        ("handle, four types", |n| four_types::<ours::Handle>(n)),
         ("pin", |n| notifying::<ours::Pin>(n.into())),
         ("by key", |n| notifying::<ours::ByKey>(n.into())),
         ("registry-io", |n| notifying::<peers::RegistryIo>(n.into())),
+        ("registry-io, four types", |n| {
+            four_types::<peers::RegistryIo>(n)
+        }),
         ("signals2", |n| notifying::<peers::Signals>(n.into())),
         ("tokio broadcast", |n| {
             notifying::<peers::Broadcast>(n.into())
         }),
         ("locked Vec", |n| notifying::<peers::LockedVec>(n.into())),
         ("Vec", |n| notifying::<peers::BareVec>(n.into())),
+        ("Vec, four types", |n| four_types::<peers::BareVec>(n)),
     ];
     timed(WAYS, &[0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024])
 }
@@ -63,6 +69,10 @@ fn churn() -> impl Iterator<Item = Point> {
         }),
     ];
     timed(WAYS, &[1, 4, 16, 64, 256, 1_024, 4_096, 10_000])
+}
+
+fn four_types<S: Mixed>(handlers: u32) -> Work {
+    mix::notifying::<S>(Mix::FourTypes, handlers.into())
 }
 
 /// In million notifications a second.
