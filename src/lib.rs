@@ -2,6 +2,8 @@
 //! [`TopicRegistry<K, E>`]: TopicRegistry
 //! [`TopicHandle<K, E>`]: TopicHandle
 //! [`SyncRegistry<E>`]: SyncRegistry
+//! [`HookRegistry<H>`]: HookRegistry
+//! [`HookTopicRegistry<K, H>`]: HookTopicRegistry
 //! [`Pinned`]: Pinned
 //! [`HandlerGuard`]: HandlerGuard
 //! [`JoinGuard`]: JoinGuard
@@ -19,6 +21,7 @@
 //! [`observe_handler_limit`]: Topics::observe_handler_limit
 //! [`on_slow`]: Builder::on_slow
 //! [nested]: crate::guide#re-entrancy
+//! [hooks]: crate::guide#hooks
 //! [wasm]: crate::guide#compiler-errors
 //! [plugins]: crate::guide#plugins
 //! [Guide]: crate::guide
@@ -98,16 +101,20 @@ mod wrapper;
 
 pub use batch::Batch;
 pub use delivery::Delivery;
-pub use flavor::Flavor;
 #[cfg(feature = "async")]
 pub use flavor::future::{
     AsyncFlavor, AsyncRegistry, AsyncTopicHandle, AsyncTopicRegistry, BorrowingHandler,
     WeakAsyncRegistry, WeakAsyncTopicRegistry,
 };
+pub use flavor::hook::{
+    Hook, HookFlavor, HookRegistry, HookTopicHandle, HookTopicRegistry, Owned, WeakHookRegistry,
+    WeakHookTopicRegistry,
+};
 pub use flavor::pin::Pinned;
 pub use flavor::sync::{
     SyncFlavor, SyncRegistry, TopicHandle, TopicRegistry, WeakSyncRegistry, WeakTopicRegistry,
 };
+pub use flavor::{Flavor, SharedFlavor};
 pub use guard::{HandlerGuard, Paused};
 pub use id::HandlerId;
 #[cfg(feature = "async")]
@@ -125,6 +132,11 @@ pub use topics::weak::WeakTopics;
 pub use topics::{Handle, Key, TopicInfo, Topics};
 pub use wait::WaitFor;
 pub use weak::WeakRegistry;
+
+/// What [`RegisterOptions`] have for a parameter: what a registration returns.
+pub mod returns {
+    pub use crate::options::{InBatch, ReturnGuard, ReturnId, ReturnJoinGuard, Returns};
+}
 
 /// Functions that the scenarios of `loom` and `shuttle` need in addition to the API.
 #[cfg(all(any(loom, shuttle), feature = "fast-lane"))]

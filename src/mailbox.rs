@@ -10,6 +10,7 @@ use std::{error, fmt};
 use crate::awaited::Awaited;
 use crate::counted::Counted;
 use crate::delivery::Outcome;
+use crate::flavor::EventRef;
 use crate::handler::Handler;
 use crate::panic::PanicOrigin;
 use crate::scope::Reporter;
@@ -43,7 +44,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     #[track_caller]
     pub(crate) fn register_mailbox<T: Send + 'static, V>(
         &self,
-        user: impl Fn(&E) -> V + Send + Sync + 'static,
+        user: impl Fn(EventRef<'_, '_, F, E>) -> V + Send + Sync + 'static,
         leave: impl Fn(&Mailbox<T>, V) -> ControlFlow<()> + Send + Sync + 'static,
     ) -> Receiver<T> {
         let options = self.options();

@@ -6,11 +6,11 @@ use std::panic::Location;
 use std::sync::{Arc, Weak};
 
 use crate::delivery::Outcome;
-use crate::flavor::HandlerArc;
+use crate::flavor::{EventRef, HandlerArc};
 use crate::handler::{Handler, Header};
 use crate::join::gate::{Entrance, Gate};
 use crate::wrapper::Wrapped;
-use crate::{Batch, Flavor, HandlerGuard, HandlerId, Registry, slow};
+use crate::{Batch, Flavor, HandlerGuard, HandlerId, Registry, SharedFlavor, slow};
 
 /// Options for registering a handler: first the options, then one call that takes the closure.
 ///
@@ -126,6 +126,33 @@ impl<F: Flavor<E>, E: ?Sized + 'static, R: Returns<F, E>> RegisterOptions<'_, F,
         self
     }
 
+    /// Makes the header of a handler, for the caller to register.
+    #[track_caller]
+    pub(crate) fn header(&self) -> Header {
+        let id = HandlerId::next(self.priority);
+        Header::new(id, Location::caller(), self.registry.scope())
+    }
+
+    pub(crate) fn add(self, handler: HandlerArc<F, E>) -> R::Registered {
+        self.returns.add(self.registry, handler)
+    }
+
+    /// Adds a handler that can stop the dispatch.
+    #[track_caller]
+    pub(crate) fn add_interceptor<C>(self, interceptor: C) -> R::Registered
+    where
+        C: Fn(EventRef<'_, '_, F, E>) -> ControlFlow<()> + Send + Sync + 'static,
+    {
+        let header = self.header().interceptor();
+        let outcome = |flow| match flow {
+            ControlFlow::Continue(()) => Outcome::Called,
+            ControlFlow::Break(()) => Outcome::Stopped,
+        };
+        self.add(slow::inline::<F, E, _>(header, interceptor, outcome))
+    }
+}
+
+impl<F: SharedFlavor<E>, E: ?Sized + 'static, R: Returns<F, E>> RegisterOptions<'_, F, E, R> {
     /// Registers a handler that can stop the dispatch that calls it: after it has returned `Break`,
     /// the dispatch calls no other handler, and [`Delivery::stopped`](crate::Delivery::stopped)
     /// returns true. See the [guide](crate::guide#stopping-a-dispatch) and [transaction hooks with
@@ -159,23 +186,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static, R: Returns<F, E>> RegisterOptions<'_, F,
     where
         I: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static,
     {
-        let header = self.header().interceptor();
-        let outcome = |flow| match flow {
-            ControlFlow::Continue(()) => Outcome::Called,
-            ControlFlow::Break(()) => Outcome::Stopped,
-        };
-        self.add(slow::inline::<F, E, _>(header, interceptor, outcome))
-    }
-
-    /// Makes the header of a handler, for the caller to register.
-    #[track_caller]
-    pub(crate) fn header(&self) -> Header {
-        let id = HandlerId::next(self.priority);
-        Header::new(id, Location::caller(), self.registry.scope())
-    }
-
-    pub(crate) fn add(self, handler: HandlerArc<F, E>) -> R::Registered {
-        self.returns.add(self.registry, handler)
+        self.add_interceptor(interceptor)
     }
 }
 

@@ -8,7 +8,7 @@
 use std::any::Any;
 use std::fmt;
 use std::mem;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::thread;
 
@@ -192,6 +192,13 @@ impl<T> Deref for Held<T> {
     #[inline]
     fn deref(&self) -> &T {
         self.0.as_ref().expect("taken only at its end")
+    }
+}
+
+impl<T> DerefMut for Held<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        self.0.as_mut().expect("taken only at its end")
     }
 }
 

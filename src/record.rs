@@ -5,8 +5,9 @@ use std::ops::ControlFlow;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
+use crate::flavor::EventRef;
 use crate::mailbox::{Receiver, WaitError};
-use crate::{Flavor, HandlerId, Registry};
+use crate::{Flavor, HandlerId, Registry, SharedFlavor};
 
 /// A recorder of what a closure makes of each event, until dropped; returned by
 /// [`Registry::record`].
@@ -15,7 +16,7 @@ pub struct Recorder<T> {
     receiver: Receiver<T>,
 }
 
-impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
+impl<F: SharedFlavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// Records what `f` returns for each event, for tests. See the
     /// [guide](crate::guide#testing-code-that-uses-it).
     ///
@@ -38,15 +39,26 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         T: Send + 'static,
         P: Fn(&E) -> T + Send + Sync + 'static,
     {
-        let receiver = self.register_mailbox(f, |log, value| {
-            log.push(value);
-            ControlFlow::Continue(())
-        });
-        Recorder { receiver }
+        Recorder::new(self, f)
     }
 }
 
 impl<T> Recorder<T> {
+    #[track_caller]
+    pub(crate) fn new<F, E, P>(registry: &Registry<F, E>, f: P) -> Self
+    where
+        F: Flavor<E>,
+        E: ?Sized + 'static,
+        T: Send + 'static,
+        P: Fn(EventRef<'_, '_, F, E>) -> T + Send + Sync + 'static,
+    {
+        let receiver = registry.register_mailbox(f, |log, value| {
+            log.push(value);
+            ControlFlow::Continue(())
+        });
+        Self { receiver }
+    }
+
     /// Returns the id of the handler that records.
     #[must_use]
     pub fn id(&self) -> HandlerId {

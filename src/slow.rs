@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::Flavor;
 use crate::delivery::Outcome;
-use crate::flavor::HandlerArc;
+use crate::flavor::{EventRef, HandlerArc};
 use crate::handler::Header;
 use crate::panic::catch;
 
@@ -16,7 +16,7 @@ use crate::panic::catch;
 /// pays nothing.
 pub(crate) fn inline<F, E, T>(
     header: Header,
-    user: impl Fn(&E) -> T + Send + Sync + 'static,
+    user: impl Fn(EventRef<'_, '_, F, E>) -> T + Send + Sync + 'static,
     outcome: impl Fn(T) -> Outcome + Send + Sync + 'static,
 ) -> HandlerArc<F, E>
 where
@@ -24,10 +24,11 @@ where
     E: ?Sized + 'static,
 {
     if header.is_timed() {
-        let call = move |event: &E, header: &Header| outcome(header.time(|| user(event)));
-        F::inline(header, call)
+        F::inline(header, move |event, header| {
+            outcome(header.time(|| user(event)))
+        })
     } else {
-        F::inline(header, move |event: &E, _: &Header| outcome(user(event)))
+        F::inline(header, move |event, _| outcome(user(event)))
     }
 }
 

@@ -8,8 +8,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::flavor::EventRef;
 use crate::mailbox::{Receiver, WaitError};
-use crate::{Flavor, HandlerId, Registry};
+use crate::{Flavor, HandlerId, Registry, SharedFlavor};
 
 /// A wait for the first event for which a closure returns `Some`; returned by
 /// [`Registry::wait_for`].
@@ -22,7 +23,7 @@ pub struct WaitFor<T> {
     receiver: Receiver<T>,
 }
 
-impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
+impl<F: SharedFlavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// Waits for the first event for which `f` returns `Some`. See the
     /// [guide](crate::guide#waiting-for-an-event).
     ///
@@ -55,18 +56,29 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         T: Send + 'static,
         P: Fn(&E) -> Option<T> + Send + Sync + 'static,
     {
-        let receiver = self.register_mailbox(f, |found, value| match value {
+        WaitFor::new(self, f)
+    }
+}
+
+impl<T> WaitFor<T> {
+    #[track_caller]
+    pub(crate) fn new<F, E, P>(registry: &Registry<F, E>, f: P) -> Self
+    where
+        F: Flavor<E>,
+        E: ?Sized + 'static,
+        T: Send + 'static,
+        P: Fn(EventRef<'_, '_, F, E>) -> Option<T> + Send + Sync + 'static,
+    {
+        let receiver = registry.register_mailbox(f, |found, value| match value {
             Some(value) => {
                 found.push_last(value);
                 ControlFlow::Break(())
             }
             None => ControlFlow::Continue(()),
         });
-        WaitFor { receiver }
+        Self { receiver }
     }
-}
 
-impl<T> WaitFor<T> {
     /// Returns the id of the handler that waits.
     #[must_use]
     pub fn id(&self) -> HandlerId {

@@ -6,6 +6,7 @@
 
 pub mod cases;
 pub mod futures;
+pub mod hooks;
 pub mod instrumented;
 pub mod keys;
 pub mod maps;

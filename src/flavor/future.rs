@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use super::poll::{AsyncHandler, Handlers, MakeFuture, Source, concurrently, in_sequence};
-use super::{HandlerArc, sealed};
+use super::{EventRef, HandlerArc, Passes, sealed};
 use crate::counted::counted;
 use crate::delivery::Outcome;
 use crate::guard::Registration;
@@ -21,7 +21,7 @@ use crate::topics::{Handle, Key, Topics};
 use crate::wrapper::{Wrapped, Wrapper};
 use crate::{
     AsyncJoinGuard, Batch, Delivery, Flavor, HandlerGuard, HandlerId, RegisterOptions, Registry,
-    WeakRegistry, WeakTopics,
+    SharedFlavor, WeakRegistry, WeakTopics,
 };
 
 /// One topic without a key: handlers that return futures, run by `notify(..).await`.
@@ -88,6 +88,13 @@ pub type WeakAsyncTopicRegistry<K, E> = WeakTopics<AsyncFlavor, K, E>;
 pub enum AsyncFlavor {}
 
 impl sealed::Sealed for AsyncFlavor {}
+impl sealed::Shares for AsyncFlavor {}
+
+impl<'a, E: ?Sized + 'static> Passes<'a, '_, E> for AsyncFlavor {
+    type Event = &'a E;
+}
+
+impl<E: ?Sized + 'static> SharedFlavor<E> for AsyncFlavor {}
 
 impl<E: ?Sized + 'static> Flavor<E> for AsyncFlavor {
     type Handler = dyn AsyncHandler<E>;
@@ -95,7 +102,7 @@ impl<E: ?Sized + 'static> Flavor<E> for AsyncFlavor {
 
     fn inline<C>(header: Header, call: C) -> HandlerArc<Self, E>
     where
-        C: Fn(&E, &Header) -> Outcome + Send + Sync + 'static,
+        C: Fn(EventRef<'_, '_, Self, E>, &Header) -> Outcome + Send + Sync + 'static,
     {
         slot(header, Inline(call))
     }
@@ -533,13 +540,13 @@ where
         if handler::is_large::<F>() {
             // A `FnOnce` is moved to be called, unless it is unsized.
             let handler: Box<dyn FnOnce(&E) -> Fut + Send> = Box::new(handler);
-            return self.add_once(handler);
+            return self.add_future_once(handler);
         }
-        self.add_once(handler)
+        self.add_future_once(handler)
     }
 
     #[track_caller]
-    fn add_once<F, Fut>(self, handler: F) -> R::Registered
+    fn add_future_once<F, Fut>(self, handler: F) -> R::Registered
     where
         F: FnOnce(&E) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,

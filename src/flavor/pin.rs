@@ -4,9 +4,10 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use super::sync::{dispatch, dispatch_created};
+use super::inline::{dispatch, dispatch_created};
+use super::sync::share;
 use crate::snapshot::cell::CachedList;
-use crate::{Delivery, SyncRegistry};
+use crate::{Delivery, SyncFlavor, SyncRegistry};
 
 /// A [`SyncRegistry`] with its handlers as of the last call, for a producer that notifies in a
 /// tight loop. See the [guide](crate::guide#handles-and-pins).
@@ -51,7 +52,9 @@ impl<E: ?Sized> Pinned<E> {
     /// closures that nothing else holds.
     #[inline]
     pub fn notify(&mut self, event: &E) -> Delivery {
-        self.list.load().map_or_else(Delivery::default, |list| dispatch(list, event))
+        self.list.load().map_or_else(Delivery::default, |list| {
+            dispatch::<SyncFlavor, E>(list, event)
+        })
     }
 
     /// Notifies, as [`notify`](Self::notify) does, with an event that is created only if there are
@@ -63,9 +66,9 @@ impl<E: ?Sized> Pinned<E> {
     /// panics.
     #[inline]
     pub fn notify_with<T: Borrow<E>>(&mut self, event: impl FnOnce() -> T) -> Delivery {
-        self.list
-            .load()
-            .map_or_else(Delivery::default, |list| dispatch_created(list, event()))
+        self.list.load().map_or_else(Delivery::default, |list| {
+            dispatch_created::<SyncFlavor, E, T>(list, event(), share)
+        })
     }
 
     /// Releases closures that were removed since the last call.

@@ -2,23 +2,22 @@
 
 use std::borrow::Borrow;
 use std::hash::Hash;
-use std::mem;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::{HandlerArc, sealed};
-use crate::counted::{counted, in_run};
-use crate::delivery::{Outcome, Sum};
-use crate::handler::{self, Boxed, Header, NeedsNoDrop, Once, Slot, Stored};
+use super::inline::{self, InlineFlavor, InlineHandler, dispatch, dispatch_created};
+use super::{EventRef, HandlerArc, Passes, sealed};
+use crate::counted::counted;
+use crate::delivery::Outcome;
+use crate::handler::Header;
 use crate::options::Returns;
-use crate::panic::{Held, catch};
+use crate::panic::Held;
 use crate::snapshot::cell::HasCell;
-use crate::snapshot::list::{Chunk, List, Run};
 use crate::topics::{Handle, Key, Topics};
-use crate::wrapper::{Call, Wrapped, Wrapper};
+use crate::wrapper::{Wrapped, Wrapper};
 use crate::{
     Batch, Delivery, Flavor, HandlerGuard, HandlerId, JoinGuard, Pinned, RegisterOptions, Registry,
-    WeakRegistry, WeakTopics, slow,
+    SharedFlavor, WeakRegistry, WeakTopics,
 };
 
 /// One topic without a key: handlers that are closures, called inline by `notify`.
@@ -78,78 +77,37 @@ pub enum SyncFlavor {}
 
 impl sealed::Sealed for SyncFlavor {}
 
+impl sealed::Shares for SyncFlavor {}
+
+impl<'a, E: ?Sized + 'static> Passes<'a, '_, E> for SyncFlavor {
+    type Event = &'a E;
+}
+
+impl<E: ?Sized + 'static> SharedFlavor<E> for SyncFlavor {}
+
+impl<E: ?Sized + 'static> InlineFlavor<E> for SyncFlavor {
+    #[inline(always)]
+    fn again<'a, 'e: 'a>(event: &'a mut EventRef<'_, 'e, Self, E>) -> EventRef<'a, 'e, Self, E> {
+        event
+    }
+}
+
 impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
-    type Handler = dyn SyncHandler<E>;
+    type Handler = dyn InlineHandler<Self, E>;
     type JoinGuard = JoinGuard;
 
     fn inline<C>(header: Header, call: C) -> HandlerArc<Self, E>
     where
-        C: Fn(&E, &Header) -> Outcome + Send + Sync + 'static,
+        C: Fn(EventRef<'_, '_, Self, E>, &Header) -> Outcome + Send + Sync + 'static,
     {
-        if !mem::needs_drop::<C>() {
-            counted(Arc::new(Slot::new(header, NeedsNoDrop(call))))
-        } else if handler::is_large::<C>() {
-            counted(Arc::new(Slot::new(header, Boxed(Some(Box::new(call))))))
-        } else {
-            counted(Arc::new(Slot::new(header, Some(call))))
-        }
+        inline::slot::<Self, E, C>(header, call)
     }
 
     fn wrap<W>(wrapped: Wrapped<W>) -> HandlerArc<Self, E>
     where
-        W: Wrapper<Handler = dyn SyncHandler<E>>,
+        W: Wrapper<Handler = Self::Handler>,
     {
         counted(Arc::new(wrapped))
-    }
-}
-
-/// A handler that a dispatch can call.
-pub trait SyncHandler<E: ?Sized + 'static>: handler::Handler {
-    /// Calls the closure unless the handler was removed or is paused, and reports its panic.
-    /// Returns the sum with the outcome added: passed from call to call, the sum occupies no
-    /// register of the dispatch.
-    fn call(&self, event: &E, sum: Sum) -> Sum;
-
-    /// Calls all handlers of a run, of which this is the first, in order. This is a single call
-    /// because the compiler knows the closure's type here, and inlines the closure into the loop.
-    fn call_run(&self, run: Run<'_, Handler<E>>, event: &E, sum: Sum) -> Sum;
-}
-
-impl<E, C> SyncHandler<E> for Slot<C>
-where
-    E: ?Sized + 'static,
-    C: Stored<Closure: Fn(&E, &Header) -> Outcome> + Send + Sync + 'static,
-{
-    #[inline]
-    fn call(&self, event: &E, sum: Sum) -> Sum {
-        let Some(closure) = self.live() else {
-            return sum.and(Outcome::Skipped);
-        };
-        sum.and(match catch(|| closure(event, &self.header)) {
-            Ok(outcome) => outcome,
-            Err(payload) => self.header.panicked(payload),
-        })
-    }
-
-    fn call_run(&self, run: Run<'_, Handler<E>>, event: &E, sum: Sum) -> Sum {
-        in_run(self, run).fold(sum, |sum, handler| handler.call(event, sum))
-    }
-}
-
-impl<E, W> SyncHandler<E> for Wrapped<W>
-where
-    E: ?Sized + 'static,
-    W: Wrapper<Handler = dyn SyncHandler<E>>,
-{
-    fn call(&self, event: &E, sum: Sum) -> Sum {
-        match self.begin() {
-            Some(call) => call.handler().call(event, sum),
-            None => sum.and(Outcome::Skipped),
-        }
-    }
-
-    fn call_run(&self, run: Run<'_, Handler<E>>, event: &E, sum: Sum) -> Sum {
-        in_run(self, run).fold(sum, |sum, handler| handler.call(event, sum))
     }
 }
 
@@ -233,7 +191,7 @@ impl<E: ?Sized> SyncRegistry<E> {
     #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
     #[inline(always)]
     pub fn notify(&self, event: &E) -> Delivery {
-        self.cell().read(|list| dispatch(list, event))
+        self.cell().read(|list| dispatch::<SyncFlavor, E>(list, event))
     }
 
     /// Notifies, as [`notify`](Self::notify) does, with an event that is created only if there are
@@ -254,7 +212,8 @@ impl<E: ?Sized> SyncRegistry<E> {
     /// panics.
     #[inline]
     pub fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
-        self.cell().read(|list| dispatch_created(list, event()))
+        self.cell()
+            .read(|list| dispatch_created::<SyncFlavor, E, T>(list, event(), share))
     }
 }
 
@@ -269,10 +228,7 @@ where
     where
         F: Fn(&E) + Send + Sync + 'static,
     {
-        let header = self.header();
-        self.add(slow::inline::<SyncFlavor, E, _>(header, handler, |()| {
-            Outcome::Called
-        }))
+        self.add_plain(handler)
     }
 
     /// Registers a handler for a single call, as [`SyncRegistry::register_once`] does.
@@ -281,29 +237,7 @@ where
     where
         F: FnOnce(&E) + Send + 'static,
     {
-        if handler::is_large::<F>() {
-            // A `FnOnce` is moved to be called, unless it is unsized.
-            let handler: Box<dyn FnOnce(&E) + Send> = Box::new(handler);
-            return self.add_once(handler);
-        }
         self.add_once(handler)
-    }
-
-    #[track_caller]
-    fn add_once<F>(self, handler: F) -> R::Registered
-    where
-        F: FnOnce(&E) + Send + 'static,
-    {
-        let header = self.header();
-        let once = Once::new(self.registry.registration(header.id()), handler);
-        let call = move |event: &E, header: &Header| match once.claim() {
-            Some(handler) => {
-                header.time(|| handler(event));
-                Outcome::Called
-            }
-            None => Outcome::Skipped,
-        };
-        self.add(SyncFlavor::inline(header, call))
     }
 
     /// Registers a handler that can remove itself: after it has returned `Break`, it is removed,
@@ -321,7 +255,7 @@ where
     ///
     /// let lines = SyncRegistry::<str>::new();
     /// let log = Arc::new(Mutex::new(Vec::new()));
-    ///    // As long as something else owns the log.
+    /// // As long as something else owns the log.
     /// let weak = Arc::downgrade(&log);
     /// lines.options().register_until(move |line| match weak.upgrade() {
     ///     Some(log) => {
@@ -341,15 +275,7 @@ where
     where
         F: Fn(&E) -> ControlFlow<()> + Send + Sync + 'static,
     {
-        let header = self.header();
-        let registration = self.registry.registration(header.id());
-        let outcome = move |flow: ControlFlow<()>| {
-            if flow.is_break() {
-                registration.remove();
-            }
-            Outcome::Called
-        };
-        self.add(slow::inline::<SyncFlavor, E, _>(header, handler, outcome))
+        self.add_until(handler)
     }
 }
 
@@ -364,87 +290,9 @@ impl<E: ?Sized> Batch<'_, SyncFlavor, E> {
     }
 }
 
-type Handler<E> = HandlerArc<SyncFlavor, E>;
-
-/// Calls the handlers in order.
-#[inline(always)]
-pub(super) fn dispatch<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) -> Delivery {
-    Delivery::from(match list {
-        List::One(handler) => handler.call(event, Sum::default()),
-        List::Alike(alike) => call_run(alike.run(), event, Sum::default()),
-        list => call_many(list, event),
-    })
-}
-
-/// Calls the handlers in order, with an event that is dropped afterwards.
-#[inline(always)]
-pub(super) fn dispatch_created<E, T>(list: &List<Handler<E>>, event: T) -> Delivery
-where
-    E: ?Sized + 'static,
-    T: Borrow<E>,
-{
-    // While `borrow` runs: handlers do not unwind.
-    let event = Held::new(event);
-    let delivery = dispatch(list, (*event).borrow());
-    drop(event.into_inner());
-    delivery
-}
-
-#[inline(always)]
-fn call_run<E: ?Sized + 'static>(run: Run<'_, Handler<E>>, event: &E, sum: Sum) -> Sum {
-    run.items().first().map_or(sum, |first| first.call_run(run, event, sum))
-}
-
-/// Calls the handlers of a list that is neither `One` nor `Alike`. A separate function, so that
-/// [`dispatch`] is inlined into its caller.
-#[inline(never)]
-fn call_many<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) -> Sum {
-    match list {
-        List::Mixed(handlers) => call_each(handlers, event, Sum::default()),
-        List::Chunked {
-            chunks,
-            interceptors: 0,
-        } => call_chunks(chunks, event),
-        list => call_until_stopped(list, event),
-    }
-}
-
-/// Calls the handlers in groups of four: the speed of a loop with a single call depends on code
-/// placement, and even its best is slower.
-#[inline]
-fn call_each<E: ?Sized + 'static>(handlers: &[Handler<E>], event: &E, mut sum: Sum) -> Sum {
-    let mut fours = handlers.chunks_exact(4);
-    for four in &mut fours {
-        sum = four[0].call(event, sum);
-        sum = four[1].call(event, sum);
-        sum = four[2].call(event, sum);
-        sum = four[3].call(event, sum);
-    }
-    let rest = fours.remainder().iter();
-    rest.fold(sum, |sum, handler| handler.call(event, sum))
-}
-
-/// Calls the handlers of chunks: those of a run together. A separate function, so that the nested
-/// loop costs short lists no registers.
-#[inline(never)]
-fn call_chunks<E: ?Sized + 'static>(chunks: &[Chunk<Handler<E>>], event: &E) -> Sum {
-    chunks.iter().fold(Sum::default(), |sum, chunk| match chunk.mixed() {
-        Some(handlers) => call_each(handlers, event, sum),
-        None => chunk.runs().fold(sum, |sum, run| call_run(run, event, sum)),
-    })
-}
-
-/// Calls the handlers in order, up to the first that stops the dispatch.
-#[inline(never)]
-fn call_until_stopped<E: ?Sized + 'static>(list: &List<Handler<E>>, event: &E) -> Sum {
-    let mut sum = Sum::default();
-    for handler in list.iter() {
-        sum = handler.call(event, sum);
-        if sum.is_stopped() {
-            break;
-        }
-    }
-    sum
+/// Passes an event that was created.
+pub(super) fn share<E: ?Sized, T: Borrow<E>>(event: &mut T) -> &E {
+    T::borrow(event)
 }
 
 /// A handle notifies as its [`SyncRegistry`] does, and derefs to it. So it also registers
@@ -568,7 +416,7 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.read(key, |list| dispatch(list, event))
+        self.read(key, |list| dispatch::<SyncFlavor, E>(list, event))
     }
 
     /// Notifies the key's topic, with an event that is created only if it has handlers:
@@ -586,6 +434,8 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
     {
         // While the key is looked up, which runs its `Hash`, `Eq` and `Borrow`.
         let event = Held::new(event);
-        self.read(key, |list| dispatch_created(list, event.into_inner()()))
+        self.read(key, |list| {
+            dispatch_created::<SyncFlavor, E, T>(list, event.into_inner()(), share)
+        })
     }
 }

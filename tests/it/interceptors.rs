@@ -4,7 +4,7 @@ use std::ops::ControlFlow::{self, Break, Continue};
 
 use topic_registry::TopicRegistry;
 
-use crate::support::{Log, Subject, for_each_subject, within};
+use crate::support::{Intercepts, Log, Subject, for_each_subject, within};
 
 for_each_subject! {
     break_stops_the_rest_and_continue_does_not

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 #[cfg(feature = "async")]
 use topic_registry::AsyncTopicRegistry;
-use topic_registry::{PanicOrigin, SyncRegistry, TopicRegistry, Topics};
+use topic_registry::{PanicOrigin, SyncRegistry, TopicRegistry};
 
 #[cfg(feature = "async")]
 use crate::support::now;
 
 use crate::support::{
-    Bomb, EndlessBomb, KEY, Log, Subject, for_each_subject, gate, log_of_panics, owning, within,
+    Bomb, EndlessBomb, KEY, Listens, Log, Subject, TopicsOf, for_each_subject, gate, log_of_panics,
+    owning, within,
 };
 
 for_each_subject! {
@@ -218,7 +219,7 @@ fn a_callback_that_panics_is_contained<S: Subject>() {
 
 /// Also those of what is thrown, wherever it is caught.
 fn each_panic_that_is_caught_is_counted_once<S: Subject>() {
-    let builder = Topics::<S::Flavor, String, u32>::builder();
+    let builder = TopicsOf::<S>::builder();
     let topics = builder.on_slow(Duration::ZERO, |_, _, _| panic_any(Bomb("slow"))).build();
     let subject = S::of(topics.clone());
     let mut expected = 0;
@@ -267,7 +268,7 @@ impl From<NoKey> for String {
 
 /// Two panics at once abort, so the destructors of what a caller hands over are guarded.
 fn what_is_held_while_a_key_is_made_does_not_abort<S: Subject>() {
-    let topics = Topics::<S::Flavor, String, u32>::new();
+    let topics = TopicsOf::<S>::new();
     let bomb = || Bomb("handed over");
     for panics in [
         catch_unwind(AssertUnwindSafe(|| {

@@ -5,7 +5,7 @@ use std::panic::Location;
 
 use topic_registry::{HandlerInfo, TopicRegistry};
 
-use crate::support::{Subject, for_each_subject, owning, within};
+use crate::support::{Intercepts, Subject, for_each_subject, owning, within};
 
 for_each_subject! {
     handlers_are_listed_in_the_order_of_their_calls

@@ -14,7 +14,7 @@ use std::thread;
 
 use topic_registry::{HandlerId, Recorder, TopicRegistry, WaitFor};
 
-use crate::support::{OnDrop, PROBE, Subject, for_each_subject, owning, within};
+use crate::support::{Listens, OnDrop, PROBE, Subject, for_each_subject, owning, within};
 
 for_each_subject! {
     in_a_handler

@@ -4,6 +4,7 @@
 mod batch;
 #[cfg(feature = "async")]
 mod futures;
+mod hooks;
 mod interceptors;
 mod interest;
 mod isolation;

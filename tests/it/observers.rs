@@ -8,21 +8,21 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
-use topic_registry::{Flavor, Handle, Interest, ObserverGuard, SyncFlavor, Topics};
+use topic_registry::{Interest, ObserverGuard, SyncFlavor, Topics};
 
-use crate::support::{Bomb, Log, OnDrop, Subject, gate, within};
+use crate::support::{Bomb, Log, OnDrop, Subject, Tested, TopicsOf, gate, within};
 
 /// A topic, and what is observed of it. The tests are written against this.
 struct Observed<S, W>(S, PhantomData<fn(W)>);
 
 /// What is observed.
-trait What<F: Flavor<u32>>: 'static {
+trait What<F: Tested>: 'static {
     /// Whether a new observer is called for handlers that are registered already.
     const TELLS_WHAT_IS: bool;
 
     /// Sets an observer that runs `call` once while a topic comes to have two handlers.
     fn observe(
-        topics: &Topics<F, String, u32>,
+        topics: &Topics<F, String, F::Named>,
         call: impl Fn() + Send + Sync + 'static,
     ) -> ObserverGuard;
 }
@@ -30,11 +30,11 @@ trait What<F: Flavor<u32>>: 'static {
 struct Gained;
 struct Crowded;
 
-impl<F: Flavor<u32>> What<F> for Gained {
+impl<F: Tested> What<F> for Gained {
     const TELLS_WHAT_IS: bool = true;
 
     fn observe(
-        topics: &Topics<F, String, u32>,
+        topics: &Topics<F, String, F::Named>,
         call: impl Fn() + Send + Sync + 'static,
     ) -> ObserverGuard {
         topics.observe_interest(move |_, interest| match interest {
@@ -44,11 +44,11 @@ impl<F: Flavor<u32>> What<F> for Gained {
     }
 }
 
-impl<F: Flavor<u32>> What<F> for Crowded {
+impl<F: Tested> What<F> for Crowded {
     const TELLS_WHAT_IS: bool = false;
 
     fn observe(
-        topics: &Topics<F, String, u32>,
+        topics: &Topics<F, String, F::Named>,
         call: impl Fn() + Send + Sync + 'static,
     ) -> ObserverGuard {
         topics.observe_handler_limit(1, move |_, _| call())
@@ -60,7 +60,7 @@ impl<S: Subject, W: What<S::Flavor>> Observed<S, W> {
         Self(S::fresh(), PhantomData)
     }
 
-    fn topics(&self) -> &Topics<S::Flavor, String, u32> {
+    fn topics(&self) -> &TopicsOf<S> {
         self.0.topics().expect("it is used by its key")
     }
 
@@ -176,7 +176,7 @@ fn one_that_was_forgotten_stays_as_long_as_the_topics<S: Subject, W: What<S::Fla
 fn a_guard_does_not_keep_the_topics_and_does_nothing_after_them<S: Subject, W: What<S::Flavor>>() {
     let (observed, log) = (Observed::<S, W>::fresh(), Log::new());
     // What is shared stays with a handle, which one of them owns as well.
-    let handle: Handle<S::Flavor, String, u32> = observed.topics().handle("topic");
+    let handle = observed.topics().handle("topic");
     let (owned, alive) = (handle.clone(), Arc::new(()));
     let is_alive = Arc::clone(&alive);
     let guards = [

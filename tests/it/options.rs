@@ -4,7 +4,7 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use topic_registry::{Flavor, HandlerGuard, HandlerId, JoinGuard, Registry, SyncRegistry};
 
-use crate::support::{Log, Subject, for_each_subject};
+use crate::support::{Intercepts, Log, Subject, for_each_subject};
 
 for_each_subject! {
     an_interceptor_is_guarded_and_has_a_priority

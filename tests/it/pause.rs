@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use topic_registry::{HandlerId, JoinGuard, Paused, SyncRegistry, TopicRegistry};
 
-use crate::support::{Log, Subject, for_each_subject, within};
+use crate::support::{Intercepts, Listens, Log, Subject, for_each_subject, within};
 
 for_each_subject! {
     a_paused_handler_is_not_called_and_keeps_its_place

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use topic_registry::{Recorder, SyncRegistry, TopicRegistry, Topics, WaitError};
 
-use crate::support::{Bomb, Log, Subject, for_each_subject, gate, log_of_panics, within};
+use crate::support::{Bomb, Listens, Log, Subject, for_each_subject, gate, log_of_panics, within};
 
 for_each_subject! {
     it_records_in_order_until_it_is_dropped

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use topic_registry::{HandlerId, HandlerInfo, Registry, TopicRegistry, Topics};
+use topic_registry::{HandlerId, HandlerInfo, TopicRegistry, Topics};
 
 use crate::support::{
-    Bomb, KEY, Log, OnDrop, PROBE, Subject, for_each_subject, log_of_panics, owning, within,
+    Bomb, Intercepts, KEY, Listens, Log, OnDrop, PROBE, RegistryOf, Subject, TopicsOf,
+    for_each_subject, log_of_panics, owning, within,
 };
 
 for_each_subject! {
@@ -35,7 +36,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 fn timed<S: Subject>(
     limit: Duration,
     callback: impl Fn(&HandlerInfo) + Send + Sync + 'static,
-) -> (S, Topics<S::Flavor, String, u32>) {
+) -> (S, TopicsOf<S>) {
     let reported = move |key: &String, info: &HandlerInfo, time| {
         assert_eq!(key, KEY);
         assert!(time >= limit && time < HOUR, "{time:?}");
@@ -167,7 +168,7 @@ fn nothing_but_the_users_code_is_timed<S: Subject>() {
 
     let (times, others) = (Log::new(), Log::new());
     let time_of_calls = times.clone();
-    let topics: Topics<S::Flavor, String, u32> = Topics::builder()
+    let topics: TopicsOf<S> = Topics::builder()
         .on_slow(Duration::ZERO, move |_, _, time| time_of_calls.push(time))
         .build();
     let subject = S::of(topics.clone());
@@ -182,7 +183,7 @@ fn nothing_but_the_users_code_is_timed<S: Subject>() {
     let _observer = topics.observe_interest(move |_, _| sleeps(&of_observer));
     let of_callback = others.clone();
     topics.on_panic(move |_, _| sleeps(&of_callback));
-    let waits = |registry: &Registry<S::Flavor, u32>| registry.wait_for(|_| Some(()));
+    let waits = |registry: &RegistryOf<S>| registry.wait_for(|_| Some(()));
 
     let mut waiting = None;
     let kinds: [&mut dyn FnMut(); 4] = [

@@ -11,25 +11,143 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
+use topic_registry::returns::Returns;
 use topic_registry::{
-    Delivery, Flavor, HandlerGuard, HandlerId, PanicInfo, Registry, SyncFlavor, SyncRegistry,
-    TopicRegistry, Topics,
+    Delivery, Flavor, HandlerGuard, HandlerId, HookFlavor, HookRegistry, HookTopicRegistry, Owned,
+    PanicInfo, Recorder, RegisterOptions, Registry, SyncFlavor, SyncRegistry, TopicRegistry,
+    Topics, WaitFor,
 };
+
+/// A flavor, and its second parameter in these tests: the event type `u32`, or a hook that has it.
+pub(crate) trait Tested: Flavor<<Self as Tested>::Named> {
+    type Named: 'static;
+
+    #[track_caller]
+    fn intercept<R: Returns<Self, Self::Named>>(
+        options: RegisterOptions<'_, Self, Self::Named, R>,
+        f: impl Until,
+    ) -> R::Registered;
+
+    #[track_caller]
+    fn wait_for<T: Send + 'static>(
+        registry: &Registry<Self, Self::Named>,
+        f: impl Returning<Option<T>>,
+    ) -> WaitFor<T>;
+
+    #[track_caller]
+    fn record<T: Send + 'static>(
+        registry: &Registry<Self, Self::Named>,
+        f: impl Returning<T>,
+    ) -> Recorder<T>;
+}
+
+impl Tested for SyncFlavor {
+    type Named = u32;
+
+    fn intercept<R: Returns<Self, u32>>(
+        options: RegisterOptions<'_, Self, u32, R>,
+        f: impl Until,
+    ) -> R::Registered {
+        options.register_interceptor(f)
+    }
+
+    fn wait_for<T: Send + 'static>(
+        registry: &SyncRegistry<u32>,
+        f: impl Returning<Option<T>>,
+    ) -> WaitFor<T> {
+        registry.wait_for(f)
+    }
+
+    fn record<T: Send + 'static>(
+        registry: &SyncRegistry<u32>,
+        f: impl Returning<T>,
+    ) -> Recorder<T> {
+        registry.record(f)
+    }
+}
+
+impl Tested for HookFlavor {
+    type Named = Owned<u32>;
+
+    fn intercept<R: Returns<Self, Owned<u32>>>(
+        options: RegisterOptions<'_, Self, Owned<u32>, R>,
+        f: impl Until,
+    ) -> R::Registered {
+        options.register_interceptor(move |event| f(event))
+    }
+
+    fn wait_for<T: Send + 'static>(
+        registry: &HookRegistry<Owned<u32>>,
+        f: impl Returning<Option<T>>,
+    ) -> WaitFor<T> {
+        registry.wait_for(f)
+    }
+
+    fn record<T: Send + 'static>(
+        registry: &HookRegistry<Owned<u32>>,
+        f: impl Returning<T>,
+    ) -> Recorder<T> {
+        registry.record(f)
+    }
+}
+
+/// For any flavor, what each has with a signature of its own.
+pub(crate) trait Intercepts {
+    type Registered;
+
+    #[track_caller]
+    fn register_interceptor(self, f: impl Until) -> Self::Registered;
+}
+
+impl<F: Tested, R: Returns<F, F::Named>> Intercepts for RegisterOptions<'_, F, F::Named, R> {
+    type Registered = R::Registered;
+
+    fn register_interceptor(self, f: impl Until) -> R::Registered {
+        F::intercept(self, f)
+    }
+}
+
+/// For any flavor, what each has with a signature of its own.
+pub(crate) trait Listens {
+    #[track_caller]
+    fn wait_for<T: Send + 'static>(&self, f: impl Returning<Option<T>>) -> WaitFor<T>;
+
+    #[track_caller]
+    fn record<T: Send + 'static>(&self, f: impl Returning<T>) -> Recorder<T>;
+}
+
+impl<F: Tested> Listens for Registry<F, F::Named> {
+    fn wait_for<T: Send + 'static>(&self, f: impl Returning<Option<T>>) -> WaitFor<T> {
+        F::wait_for(self, f)
+    }
+
+    fn record<T: Send + 'static>(&self, f: impl Returning<T>) -> Recorder<T> {
+        F::record(self, f)
+    }
+}
+
+/// The registry of a subject.
+pub(crate) type RegistryOf<S> =
+    Registry<<S as Subject>::Flavor, <<S as Subject>::Flavor as Tested>::Named>;
+
+/// The topics of a subject.
+pub(crate) type TopicsOf<S> =
+    Topics<<S as Subject>::Flavor, String, <<S as Subject>::Flavor as Tested>::Named>;
 
 /// A registry and a way to notify it. The shared tests are written against this trait.
 pub(crate) trait Subject: Clone + Send + marker::Sync + 'static {
-    type Flavor: Flavor<u32>;
+    type Flavor: Tested;
 
     fn fresh() -> Self;
 
     /// Makes a subject that is one of these topics.
-    fn of(topics: Topics<Self::Flavor, String, u32>) -> Self;
+    fn of(topics: TopicsOf<Self>) -> Self;
 
     /// Returns the registry of the subject.
-    fn registry(&self) -> Registry<Self::Flavor, u32>;
+    fn registry(&self) -> RegistryOf<Self>;
 
     /// Returns the topics that the subject belongs to, if it is only used by its key.
-    fn topics(&self) -> Option<&Topics<Self::Flavor, String, u32>> {
+    fn topics(&self) -> Option<&TopicsOf<Self>> {
         None
     }
 
@@ -119,6 +237,10 @@ pub(crate) const KEY: &str = "topic";
 pub(crate) trait Handler: Fn(&u32) + Send + marker::Sync + 'static {}
 
 impl<F: Fn(&u32) + Send + marker::Sync + 'static> Handler for F {}
+
+pub(crate) trait Returning<T>: Fn(&u32) -> T + Send + marker::Sync + 'static {}
+
+impl<T, F: Fn(&u32) -> T + Send + marker::Sync + 'static> Returning<T> for F {}
 
 pub(crate) trait Until: Fn(&u32) -> ControlFlow<()> + Send + marker::Sync + 'static {}
 
@@ -248,6 +370,111 @@ impl Subject for ByKey {
     }
 }
 
+/// A registry of hooks, notified in one of several ways.
+pub(crate) struct Hooks<W>(HookRegistry<Owned<u32>>, PhantomData<fn(W)>);
+
+impl Way<HookRegistry<Owned<u32>>> for Plain {
+    fn notify(registry: &HookRegistry<Owned<u32>>, event: &u32) -> Delivery {
+        registry.notify(&mut event.clone())
+    }
+}
+
+impl Way<HookRegistry<Owned<u32>>> for Topic {
+    fn fresh() -> HookRegistry<Owned<u32>> {
+        HookRegistry::clone(&HookTopicRegistry::<String, Owned<u32>>::new().handle(KEY))
+    }
+
+    fn notify(registry: &HookRegistry<Owned<u32>>, event: &u32) -> Delivery {
+        registry.notify(&mut event.clone())
+    }
+}
+
+impl<W> Clone for Hooks<W> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), PhantomData)
+    }
+}
+
+impl<W: Way<HookRegistry<Owned<u32>>>> Subject for Hooks<W> {
+    type Flavor = HookFlavor;
+
+    fn fresh() -> Self {
+        Self(W::fresh(), PhantomData)
+    }
+
+    fn of(topics: HookTopicRegistry<String, Owned<u32>>) -> Self {
+        Self(HookRegistry::clone(&topics.handle(KEY)), PhantomData)
+    }
+
+    fn registry(&self) -> HookRegistry<Owned<u32>> {
+        self.0.clone()
+    }
+
+    fn notify(&self, event: &u32) -> Delivery {
+        W::notify(&self.0, event)
+    }
+
+    fn register(&self, priority: i32, f: impl Handler) -> HandlerId {
+        self.0.register_with_priority(priority, move |event| f(event))
+    }
+
+    fn guard(&self, f: impl Handler) -> HandlerGuard {
+        self.0.register_guard(move |event| f(event))
+    }
+
+    fn once(&self, f: impl FnOnce(&u32) + Send + 'static) -> HandlerId {
+        self.0.register_once(move |event| f(event))
+    }
+
+    fn until(&self, f: impl Until) -> HandlerId {
+        self.0.options().register_until(move |event| f(event))
+    }
+}
+
+/// A topic of hooks that is only used by its key.
+#[derive(Clone)]
+pub(crate) struct HooksByKey(HookTopicRegistry<String, Owned<u32>>);
+
+impl Subject for HooksByKey {
+    type Flavor = HookFlavor;
+
+    fn fresh() -> Self {
+        Self::of(HookTopicRegistry::new())
+    }
+
+    fn of(topics: HookTopicRegistry<String, Owned<u32>>) -> Self {
+        Self(topics)
+    }
+
+    fn registry(&self) -> HookRegistry<Owned<u32>> {
+        HookRegistry::clone(&self.0.handle(KEY))
+    }
+
+    fn topics(&self) -> Option<&HookTopicRegistry<String, Owned<u32>>> {
+        Some(&self.0)
+    }
+
+    fn notify(&self, event: &u32) -> Delivery {
+        self.0.notify(KEY, &mut event.clone())
+    }
+
+    fn register(&self, priority: i32, f: impl Handler) -> HandlerId {
+        self.0.register_with_priority(KEY, priority, move |event| f(event))
+    }
+
+    fn guard(&self, f: impl Handler) -> HandlerGuard {
+        self.0.register_guard(KEY, move |event| f(event))
+    }
+
+    fn once(&self, f: impl FnOnce(&u32) + Send + 'static) -> HandlerId {
+        self.0.register_once(KEY, move |event| f(event))
+    }
+
+    fn until(&self, f: impl Until) -> HandlerId {
+        self.0.handle(KEY).options().register_until(move |event| f(event))
+    }
+}
+
 #[cfg(feature = "async")]
 pub(crate) use asynchronous::{Async, AsyncByKey, Concurrent, Sequential, now, yields};
 
@@ -259,11 +486,38 @@ mod asynchronous {
     use std::sync::Arc;
     use std::task::{Context, Poll, Waker};
 
+    use topic_registry::returns::Returns;
     use topic_registry::{
         AsyncFlavor, AsyncRegistry, AsyncTopicRegistry, Delivery, HandlerGuard, HandlerId,
+        Recorder, RegisterOptions, WaitFor,
     };
 
-    use super::{Handler, KEY, Subject, Until, Way};
+    use super::{Handler, KEY, Returning, Subject, Tested, Until, Way};
+
+    impl Tested for AsyncFlavor {
+        type Named = u32;
+
+        fn intercept<R: Returns<Self, u32>>(
+            options: RegisterOptions<'_, Self, u32, R>,
+            f: impl Until,
+        ) -> R::Registered {
+            options.register_interceptor(f)
+        }
+
+        fn wait_for<T: Send + 'static>(
+            registry: &AsyncRegistry<u32>,
+            f: impl Returning<Option<T>>,
+        ) -> WaitFor<T> {
+            registry.wait_for(f)
+        }
+
+        fn record<T: Send + 'static>(
+            registry: &AsyncRegistry<u32>,
+            f: impl Returning<T>,
+        ) -> Recorder<T> {
+            registry.record(f)
+        }
+    }
 
     /// Returns the output of a future that never waits.
     pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
@@ -433,6 +687,18 @@ macro_rules! for_each_subject {
             #[test]
             fn key() {
                 behaviour::<ByKey>();
+            }
+            #[test]
+            fn hook() {
+                behaviour::<Hooks<Plain>>();
+            }
+            #[test]
+            fn hook_topic() {
+                behaviour::<Hooks<Topic>>();
+            }
+            #[test]
+            fn hook_key() {
+                behaviour::<HooksByKey>();
             }
             #[cfg(feature = "async")]
             #[test]

@@ -13,7 +13,7 @@ use std::time::Duration;
 use topic_registry::{SyncRegistry, TopicRegistry, Topics, WaitError, WaitFor};
 
 use crate::support::{
-    Bomb, Log, OnDrop, Subject, Wakes, for_each_subject, gate, log_of_panics, poll, within,
+    Bomb, Listens, Log, OnDrop, Subject, Wakes, for_each_subject, gate, log_of_panics, poll, within,
 };
 
 for_each_subject! {

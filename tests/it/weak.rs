@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use topic_registry::{Registry, SyncRegistry, TopicRegistry, WeakTopicRegistry};
 
-use crate::support::{ByKey, KEY, Log, Subject, for_each_subject};
+use crate::support::{ByKey, KEY, Listens, Log, Subject, for_each_subject};
 
 for_each_subject! {
     it_leads_to_its_registry_until_that_is_gone

@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use benches::Work;
 use benches::mix::{self, Mix};
 use benches::work::notifying;
-use benches::{instrumented, ours, peers};
+use benches::{hooks, instrumented, ours, peers};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let Some((mut work, times)) = read(&arguments) else {
         eprintln!(
-            "usage: instructions handle|mixed|pin|key|instrumented|registry-io|vec HANDLERS TIMES"
+            "usage: instructions handle|mixed|pin|key|hook|instrumented|registry-io|vec HANDLERS TIMES"
         );
         return ExitCode::from(2);
     };
@@ -29,6 +29,7 @@ fn read(arguments: &[String]) -> Option<(Work, u64)> {
         "mixed" => |handlers| mix::notifying::<ours::Handle>(Mix::FourTypes, handlers),
         "pin" => notifying::<ours::Pin>,
         "key" => notifying::<ours::ByKey>,
+        "hook" => hooks::of_a_handle,
         "instrumented" => notifying::<instrumented::Handle>,
         "registry-io" => notifying::<peers::RegistryIo>,
         "vec" => notifying::<peers::BareVec>,

@@ -6,13 +6,13 @@ mod curves;
 use std::hash::RandomState;
 use std::process::ExitCode;
 
-use benches::cases::{Cases, REGISTRY_IO};
+use benches::cases::{Cases, REGISTRY_IO, counted};
 use benches::futures::{self, ready, sequential, woken};
 use benches::keys::{coming_and_going, in_turn};
 use benches::mix::Mix;
 use benches::protocol::Request;
 use benches::threads::{self, sharing};
-use benches::{Place, instrumented, maps, ours, peers, worker};
+use benches::{Place, hooks, instrumented, maps, ours, peers, worker};
 
 #[global_allocator]
 static ALLOCATOR: bytes::Counting = bytes::Counting;
@@ -41,6 +41,7 @@ fn cases() -> Cases {
     let mut cases = Cases::default();
     notifications(&mut cases);
     pins(&mut cases);
+    changed(&mut cases);
     by_key(&mut cases);
     other_peers(&mut cases);
     changes(&mut cases);
@@ -107,6 +108,15 @@ fn pins(cases: &mut Cases) {
     }
     for handlers in [4, 16] {
         cases.mixed::<Pin, BareVec>("pin", (Mix::FourTypes, handlers), VEC);
+    }
+}
+
+fn changed(cases: &mut Cases) {
+    for (handlers, ratio) in [(1, 1.55), (4, 1.1), (16, 0.7)] {
+        let what = format!("hook by handle, {}", counted(handlers));
+        let ours = move || hooks::of_a_handle(handlers);
+        let theirs = move || hooks::of_a_vec(handlers);
+        cases.add(what, VEC, ours, theirs).at_most(ratio);
     }
 }
 
