@@ -73,34 +73,17 @@ pub mod performance {}
 #[doc = include_str!("../docs/DESIGN.md")]
 pub mod design {}
 
-mod awaited;
-mod batch;
-mod callback;
-mod counted;
-mod delivery;
 mod flavor;
-mod guard;
 mod handler;
-mod id;
 mod join;
-mod mailbox;
-mod options;
-mod panic;
 mod primitive;
-mod record;
 mod registry;
-mod reporting;
-mod scope;
-mod slow;
+mod report;
 mod snapshot;
 mod telemetry;
 mod topics;
 mod wait;
-mod weak;
-mod wrapper;
 
-pub use batch::Batch;
-pub use delivery::Delivery;
 #[cfg(feature = "async")]
 pub use flavor::future::{
     AsyncFlavor, AsyncRegistry, AsyncTopicHandle, AsyncTopicRegistry, BorrowingHandler,
@@ -114,28 +97,30 @@ pub use flavor::pin::Pinned;
 pub use flavor::sync::{
     SyncFlavor, SyncRegistry, TopicHandle, TopicRegistry, WeakSyncRegistry, WeakTopicRegistry,
 };
-pub use flavor::{Flavor, SharedFlavor};
-pub use guard::{HandlerGuard, Paused};
-pub use id::HandlerId;
+pub use handler::delivery::Delivery;
+pub use handler::flavor::{Flavor, SharedFlavor};
 #[cfg(feature = "async")]
 pub use join::future::AsyncJoinGuard;
 pub use join::{JoinError, JoinGuard};
-pub use mailbox::WaitError;
-pub use options::RegisterOptions;
-pub use panic::{PanicInfo, PanicOrigin};
-pub use record::Recorder;
-pub use registry::{HandlerInfo, Registry};
+pub use registry::Registry;
+pub use registry::batch::Batch;
+pub use registry::guard::{HandlerGuard, Paused};
+pub use registry::options::RegisterOptions;
+pub use registry::weak::WeakRegistry;
+pub use report::id::{HandlerId, HandlerInfo};
+pub use report::panic::{PanicInfo, PanicOrigin};
 pub use topics::builder::Builder;
 pub use topics::interest::Interest;
 pub use topics::observers::ObserverGuard;
 pub use topics::weak::WeakTopics;
 pub use topics::{Handle, Key, TopicInfo, Topics};
 pub use wait::WaitFor;
-pub use weak::WeakRegistry;
+pub use wait::mailbox::WaitError;
+pub use wait::record::Recorder;
 
 /// What [`RegisterOptions`] have for a parameter: what a registration returns.
 pub mod returns {
-    pub use crate::options::{InBatch, ReturnGuard, ReturnId, ReturnJoinGuard, Returns};
+    pub use crate::registry::options::{InBatch, ReturnGuard, ReturnId, ReturnJoinGuard, Returns};
 }
 
 /// Functions that the scenarios of `loom` and `shuttle` need in addition to the API.

@@ -14,7 +14,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{HandlerInfo, PanicInfo};
+use crate::report::id::HandlerInfo;
+use crate::report::panic::PanicInfo;
 
 /// A function that formats a key.
 pub(crate) type FmtKey<K> = fn(&K, &mut fmt::Formatter<'_>) -> fmt::Result;
@@ -137,9 +138,9 @@ mod traced {
     use tracing::field::{DisplayValue, display};
 
     use super::{Count, FmtKey};
-    use crate::panic::catch_and_count;
-    use crate::reporting::{Report, Reporting};
-    use crate::{HandlerInfo, PanicInfo};
+    use crate::report::id::HandlerInfo;
+    use crate::report::panic::{PanicInfo, catch_and_count};
+    use crate::report::reporting::{Report, Reporting};
 
     /// The target of all events, wherever they are in the code.
     const TARGET: &str = "topic_registry";
@@ -264,8 +265,8 @@ mod measured {
     };
 
     use super::Count;
-    use crate::panic::{DropGuarded, catch, catch_and_count, count_and_drop};
     use crate::primitive::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
+    use crate::report::panic::{DropGuarded, catch, catch_and_count, count_and_drop};
 
     const TOPICS: &str = "topic_registry_topics";
     const HANDLERS: &str = "topic_registry_handlers";

@@ -6,13 +6,11 @@
     not(any(loom, shuttle, miri))
 ))]
 
-use std::env;
-use std::io;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{env, io, thread};
 
 use topic_registry::{SyncRegistry, TopicHandle, TopicRegistry, WaitError};
 

@@ -15,10 +15,8 @@ use std::env;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use interleavings::lane::{
-    self,
-    Before::{self, Cold, Hot},
-};
+use interleavings::lane::Before::{self, Cold, Hot};
+use interleavings::lane::{self};
 use interleavings::look_ups::{self, WRITES, Write};
 use interleavings::{stops, waits, weak};
 

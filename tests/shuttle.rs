@@ -7,15 +7,10 @@
 
 mod interleavings;
 
-use interleavings::lane::{
-    self,
-    Before::{Cold, Hot},
-};
-use interleavings::look_ups::{
-    self,
-    Before::{Biased, Open},
-    WRITES, Write,
-};
+use interleavings::lane::Before::{Cold, Hot};
+use interleavings::lane::{self};
+use interleavings::look_ups::Before::{Biased, Open};
+use interleavings::look_ups::{self, WRITES, Write};
 use interleavings::{stops, waits, weak};
 
 const RUNS: usize = 50_000;

@@ -9,20 +9,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use super::poll::{AsyncHandler, Handlers, MakeFuture, Source, concurrently, in_sequence};
-use super::{EventRef, HandlerArc, Passes, sealed};
-use crate::counted::counted;
-use crate::delivery::Outcome;
-use crate::guard::Registration;
-use crate::handler::{self, Boxed, Header, Once, Slot};
-use crate::options::Returns;
-use crate::slow::Timer;
+use crate::handler;
+use crate::handler::counted::counted;
+use crate::handler::delivery::{Delivery, Outcome};
+use crate::handler::flavor::{EventRef, Flavor, HandlerArc, Passes, SharedFlavor, sealed};
+use crate::handler::registration::Registration;
+use crate::handler::slow::Timer;
+use crate::handler::wrapped::{Wrapped, Wrapper};
+use crate::handler::{Boxed, Header, Once, Slot};
+use crate::join::future::AsyncJoinGuard;
+use crate::registry::Registry;
+use crate::registry::batch::Batch;
+use crate::registry::guard::HandlerGuard;
+use crate::registry::options::{RegisterOptions, Returns};
+use crate::registry::weak::WeakRegistry;
+use crate::report::id::HandlerId;
 use crate::snapshot::cell::HasCell;
+use crate::topics::weak::WeakTopics;
 use crate::topics::{Handle, Key, Topics};
-use crate::wrapper::{Wrapped, Wrapper};
-use crate::{
-    AsyncJoinGuard, Batch, Delivery, Flavor, HandlerGuard, HandlerId, RegisterOptions, Registry,
-    SharedFlavor, WeakRegistry, WeakTopics,
-};
 
 /// One topic without a key: handlers that return futures, run by `notify(..).await`.
 ///

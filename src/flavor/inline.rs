@@ -4,15 +4,15 @@ use std::mem;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::{EventRef, HandlerArc};
-use crate::counted::{counted, in_run};
-use crate::delivery::{Outcome, Sum};
-use crate::handler::{self, Boxed, Header, NeedsNoDrop, Once, Slot, Stored};
-use crate::options::Returns;
-use crate::panic::{Held, catch};
+use crate::handler;
+use crate::handler::counted::{counted, in_run};
+use crate::handler::delivery::{Delivery, Outcome, Sum};
+use crate::handler::flavor::{EventRef, Flavor, HandlerArc};
+use crate::handler::wrapped::{Call, Wrapped, Wrapper};
+use crate::handler::{Boxed, Header, NeedsNoDrop, Once, Slot, Stored, slow};
+use crate::registry::options::{RegisterOptions, Returns};
+use crate::report::panic::{Held, catch};
 use crate::snapshot::list::{Chunk, List, Run};
-use crate::wrapper::{Call, Wrapped, Wrapper};
-use crate::{Delivery, Flavor, RegisterOptions, slow};
 
 /// A flavor whose handlers have ended when their call returns.
 pub trait InlineFlavor<E: ?Sized + 'static>:

@@ -6,8 +6,9 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use super::inline::{dispatch, dispatch_created};
 use super::sync::share;
+use crate::flavor::sync::{SyncFlavor, SyncRegistry};
+use crate::handler::delivery::Delivery;
 use crate::snapshot::cell::CachedList;
-use crate::{Delivery, SyncFlavor, SyncRegistry};
 
 /// A [`SyncRegistry`] with its handlers as of the last call, for a producer that notifies in a
 /// tight loop. See the [guide](crate::guide#handles-and-pins).

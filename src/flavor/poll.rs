@@ -13,15 +13,15 @@ use std::task::{Context, Poll};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use crate::Delivery;
-use crate::counted::{Counted, in_run};
-use crate::delivery::{Outcome, Sum};
-use crate::handler::{self, Handler, Slot, Stored};
-use crate::panic::{Held, Payload, catch};
+use crate::handler;
+use crate::handler::counted::{Counted, in_run};
+use crate::handler::delivery::{Delivery, Outcome, Sum};
+use crate::handler::slow::{Timer, Untimed};
+use crate::handler::wrapped::{Call, Wrapped, Wrapper};
+use crate::handler::{Handler, Slot, Stored};
 use crate::primitive::atomic::{AtomicU32, Ordering};
-use crate::slow::{Timer, Untimed};
+use crate::report::panic::{Held, Payload, catch};
 use crate::snapshot::list::{List, Position, Ranked, Run};
-use crate::wrapper::{Call, Wrapped, Wrapper};
 
 /// A handler that an async dispatch can start.
 pub trait AsyncHandler<E: ?Sized + 'static>: Handler {

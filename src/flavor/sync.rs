@@ -5,20 +5,25 @@ use std::hash::Hash;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::inline::{self, InlineFlavor, InlineHandler, dispatch, dispatch_created};
-use super::{EventRef, HandlerArc, Passes, sealed};
-use crate::counted::counted;
-use crate::delivery::Outcome;
+use super::inline;
+use super::inline::{InlineFlavor, InlineHandler, dispatch, dispatch_created};
+use crate::flavor::pin::Pinned;
 use crate::handler::Header;
-use crate::options::Returns;
-use crate::panic::Held;
+use crate::handler::counted::counted;
+use crate::handler::delivery::{Delivery, Outcome};
+use crate::handler::flavor::{EventRef, Flavor, HandlerArc, Passes, SharedFlavor, sealed};
+use crate::handler::wrapped::{Wrapped, Wrapper};
+use crate::join::JoinGuard;
+use crate::registry::Registry;
+use crate::registry::batch::Batch;
+use crate::registry::guard::HandlerGuard;
+use crate::registry::options::{RegisterOptions, Returns};
+use crate::registry::weak::WeakRegistry;
+use crate::report::id::HandlerId;
+use crate::report::panic::Held;
 use crate::snapshot::cell::HasCell;
+use crate::topics::weak::WeakTopics;
 use crate::topics::{Handle, Key, Topics};
-use crate::wrapper::{Wrapped, Wrapper};
-use crate::{
-    Batch, Delivery, Flavor, HandlerGuard, HandlerId, JoinGuard, Pinned, RegisterOptions, Registry,
-    SharedFlavor, WeakRegistry, WeakTopics,
-};
 
 /// One topic without a key: handlers that are closures, called inline by `notify`.
 ///

@@ -6,9 +6,11 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 
+use crate::handler::gate;
+use crate::handler::gate::Gated;
 use crate::join::Gateway;
-use crate::join::gate::{self, Gated};
-use crate::{HandlerGuard, HandlerId};
+use crate::registry::guard::HandlerGuard;
+use crate::report::id::HandlerId;
 
 /// A guard of an async handler, which can wait until no future of the handler is alive and its
 /// closure has been dropped.

@@ -2,18 +2,17 @@
 
 #[cfg(feature = "async")]
 pub(crate) mod future;
-pub(crate) mod gate;
 
-use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use self::gate::Gated;
-use crate::primitive::{Mutex, MutexGuard, Serials, explored_static, thread_local_const};
-use crate::{HandlerGuard, HandlerId};
+use crate::handler::gate::{self, Gated, ThreadId};
+use crate::primitive::{Mutex, MutexGuard, explored_static};
+use crate::registry::guard::HandlerGuard;
+use crate::report::id::HandlerId;
 
 /// A guard of a handler, which can wait until no thread is inside the handler and its closure has
 /// been dropped.
@@ -226,22 +225,4 @@ fn waits_for(waiting: &[Wait], gate: &Arc<dyn Gated>, this: ThreadId) -> bool {
         }
     }
     false
-}
-
-/// A thread's id. Unlike `std::thread::ThreadId`, it is available even while the thread is torn
-/// down.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) struct ThreadId(u64);
-
-impl ThreadId {
-    fn current() -> Self {
-        static SERIALS: Serials = Serials::new();
-        thread_local_const!(ID: Cell<u64> = Cell::new(0));
-        ID.with(|id| {
-            if id.get() == 0 {
-                id.set(SERIALS.next());
-            }
-            Self(id.get())
-        })
-    }
 }

@@ -58,7 +58,8 @@ use std::sync::{Arc, PoisonError};
 
 use crate::primitive::atomic::{AtomicU64, Ordering};
 use crate::primitive::{ArcSwapAny, Cache, Guard, Mutex, MutexGuard};
-use crate::snapshot::lane::{self, Inside, Lane};
+use crate::snapshot::lane;
+use crate::snapshot::lane::{Inside, Lane};
 use crate::snapshot::list::List;
 
 // `None` is the empty list, so that a topic without handlers allocates none.

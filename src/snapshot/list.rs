@@ -8,11 +8,13 @@
 //! Each list knows how many of its items can stop a dispatch. If there are none, a dispatch need
 //! not check for it after each call.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::Arc;
 use std::{iter, slice};
 
-use crate::id::Rank;
+/// An item's place in a list: higher priority first, then older first.
+pub(crate) type Rank = (Reverse<i32>, u64);
 
 /// An item of a list: cheap to clone, and ranked. No two items of a list have the same rank.
 pub(crate) trait Ranked: Clone {

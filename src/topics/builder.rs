@@ -5,9 +5,11 @@ use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
-use crate::panic::DropGuarded;
+use crate::handler::flavor::Flavor;
+use crate::report::id::HandlerInfo;
+use crate::report::panic::DropGuarded;
 use crate::telemetry::{FmtKey, Telemetry};
-use crate::{Flavor, HandlerInfo, Key, Topics};
+use crate::topics::{Key, Topics};
 
 /// A builder of [`Topics`] that have a name in logs and metrics, or whose slow handlers are
 /// reported.

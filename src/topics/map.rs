@@ -33,19 +33,20 @@ use std::ptr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::guard::Remove;
-use crate::panic::{DropGuarded, PanicInfo, Payload, catch, count_and_drop};
+use crate::handler::flavor::Flavor;
+use crate::handler::registration::Remove;
 use crate::primitive::atomic::{AtomicUsize, Ordering};
 use crate::registry::Core;
-use crate::scope::{CountPanic, PanicMonitor, Parent, Scope};
+use crate::report::id::{HandlerId, HandlerInfo};
+use crate::report::panic::{DropGuarded, PanicInfo, Payload, catch, count_and_drop};
+use crate::report::scope::{CountPanic, PanicMonitor, Parent, Scope};
 use crate::telemetry::{Count, Telemetry};
-use crate::topics::Key;
 use crate::topics::builder::Slow;
-use crate::topics::interest::{self, Watch};
+use crate::topics::interest::{Interest, Watch};
 use crate::topics::limit::HandlerLimit;
 use crate::topics::observers::Observers;
 use crate::topics::table::{KeyHash, Keyed, Table};
-use crate::{Flavor, HandlerId, HandlerInfo, Interest};
+use crate::topics::{Key, interest};
 
 pub(super) type TopicPanicCallback<K> = Box<dyn Fn(&K, &PanicInfo<'_>) + Send + Sync>;
 

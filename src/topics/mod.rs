@@ -23,15 +23,18 @@ use self::limit::HandlerLimit;
 use self::map::{Found, Map, Shared, Topic, TopicPanicCallback, TopicScope};
 use self::observers::{ObserverGuard, Observers};
 use self::table::Keyed;
-use crate::flavor::HandlerArc;
-use crate::guard::{Registration, Remove};
-use crate::panic::{DropGuarded, Held, PanicInfo};
-use crate::registry::Core;
-use crate::scope::{PanicMonitor, Scope};
+use crate::handler::flavor::{Flavor, HandlerArc};
+use crate::handler::registration::{Registration, Remove};
+use crate::registry::batch::Batch;
+use crate::registry::{Core, Registry};
+use crate::report::id::HandlerId;
+use crate::report::panic::{DropGuarded, Held, PanicInfo};
+use crate::report::scope::{PanicMonitor, Scope};
 use crate::snapshot::cell::{HasCell, TOO_MANY_OWNERS};
 use crate::snapshot::list::List;
 use crate::telemetry::Telemetry;
-use crate::{Batch, Builder, Flavor, HandlerId, Interest, Registry};
+use crate::topics::builder::Builder;
+use crate::topics::interest::Interest;
 
 /// The requirements on a key. Implemented for every type that meets them.
 pub trait Key: Eq + Hash + Clone + Send + Sync + 'static {}
@@ -568,14 +571,13 @@ impl<F: Flavor<E>, K: Key + fmt::Debug, E: ?Sized> fmt::Debug for Handle<F, K, E
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
-    use std::panic;
     use std::sync::mpsc;
-    use std::thread;
     use std::time::Duration;
+    use std::{panic, thread};
 
     use super::*;
-    use crate::panic::catch;
-    use crate::{SyncFlavor, TopicRegistry};
+    use crate::flavor::sync::{SyncFlavor, TopicRegistry};
+    use crate::report::panic::catch;
 
     type Owner = Handle<SyncFlavor, u8, u32>;
 

@@ -15,11 +15,11 @@ use std::ops::RangeBounds;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, PoisonError};
 
-use crate::HandlerId;
-use crate::guard::Registration;
-use crate::panic::{Payload, catch};
+use crate::handler::registration::Registration;
 use crate::primitive::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::primitive::{Mutex, MutexGuard};
+use crate::report::id::HandlerId;
+use crate::report::panic::{Payload, catch};
 
 /// A guard that ends its observer when dropped.
 ///

@@ -62,14 +62,14 @@
 //! All counts only say what to try. They publish nothing and protect nothing, so they are relaxed.
 //! A gate is always locked before the shard, and never under the lock of a shard.
 
-use std::array;
 use std::ops::Range;
-use std::ptr;
 use std::sync::PoisonError;
+use std::{array, ptr};
 
 use crate::primitive::atomic::{AtomicU32, AtomicUsize, Ordering};
 use crate::primitive::{Mutex, MutexGuard};
-use crate::topics::look_up::{self, LookUp};
+use crate::topics::look_up;
+use crate::topics::look_up::LookUp;
 
 /// The number of gates: shards `n` and `n + GATES` share one. There are few where interleavings are
 /// explored, because each gate adds to them.

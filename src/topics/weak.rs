@@ -4,8 +4,9 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 
+use crate::handler::flavor::Flavor;
 use crate::topics::map::Map;
-use crate::{Flavor, Key, Topics};
+use crate::topics::{Key, Topics};
 
 /// A weak reference to topics, which does not keep them alive.
 ///

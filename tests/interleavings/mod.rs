@@ -21,8 +21,9 @@ use shuttle::{
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use topic_registry::{HandlerId, Interest, JoinError, ObserverGuard};
-use topic_registry::{SyncRegistry, TopicHandle, TopicRegistry};
+use topic_registry::{
+    HandlerId, Interest, JoinError, ObserverGuard, SyncRegistry, TopicHandle, TopicRegistry,
+};
 
 type Topics = TopicRegistry<u8, u32>;
 

@@ -12,9 +12,10 @@ use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use topic_registry::{Batch, HandlerGuard, HandlerId, Interest, JoinGuard, ObserverGuard};
-use topic_registry::{Paused, Recorder, SyncFlavor, TopicHandle, TopicRegistry};
-use topic_registry::{WaitError, WaitFor, WeakSyncRegistry};
+use topic_registry::{
+    Batch, HandlerGuard, HandlerId, Interest, JoinGuard, ObserverGuard, Paused, Recorder,
+    SyncFlavor, TopicHandle, TopicRegistry, WaitError, WaitFor, WeakSyncRegistry,
+};
 
 use crate::plain::{Key, Pick, Way};
 use crate::world::pick;

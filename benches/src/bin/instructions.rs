@@ -3,10 +3,9 @@
 use std::env;
 use std::process::ExitCode;
 
-use benches::Work;
 use benches::mix::{self, Mix};
 use benches::work::notifying;
-use benches::{hooks, instrumented, ours, peers};
+use benches::{Work, hooks, instrumented, ours, peers};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

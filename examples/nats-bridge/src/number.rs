@@ -1,7 +1,8 @@
 //! Numbers for the messages of each bridge and subject, so that a receiver knows how many it has
 //! missed: whatever the cause, and without a request.
 
-use std::{collections::HashMap, hash::BuildHasher, hash::RandomState};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
 use async_nats::{HeaderMap, HeaderName};
 

@@ -3,7 +3,8 @@
 
 use std::fmt::{self, Debug};
 use std::panic;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
 
 #[derive(Default)]
 pub(crate) struct Count(AtomicU64);

@@ -15,13 +15,12 @@ mod weak;
 mod workers;
 mod world;
 
-use std::env;
 use std::num::NonZeroU64;
 use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{env, thread};
 
 use peak_alloc::PeakAlloc;
 

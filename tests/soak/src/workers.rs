@@ -5,10 +5,8 @@ use std::sync::Arc;
 use topic_registry::{Pinned, TopicHandle};
 
 use crate::ledger::expect;
-use crate::mailboxes;
-use crate::tasks;
-use crate::timed;
 use crate::world::{FIXED, MEETING, PRIORITIES, WILD, World};
+use crate::{mailboxes, tasks, timed};
 
 type Work = fn(&Arc<World>);
 

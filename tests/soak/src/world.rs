@@ -1,7 +1,8 @@
 //! The topics of a run, and whether it all adds up in the end.
 
 use std::mem;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use topic_registry::{AsyncTopicRegistry, Delivery, HandlerGuard, PanicInfo, TopicRegistry};

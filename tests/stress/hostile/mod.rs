@@ -15,11 +15,10 @@ mod tasks;
 mod wakers;
 mod world;
 
-use std::env;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{env, thread};
 
 use crate::{LONG, SHORT};
 use world::{Hostile, THREADS, World};

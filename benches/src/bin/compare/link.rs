@@ -5,10 +5,9 @@
 //! beside the compiler's.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::{fs, io};
 
 /// So many orders there are, with the one that comes by itself.
 pub(crate) const PLACEMENTS: usize = 9;

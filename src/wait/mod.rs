@@ -1,5 +1,8 @@
 //! [`WaitFor`]: waits for the first matching event, in a thread or a task.
 
+pub(crate) mod mailbox;
+pub(crate) mod record;
+
 use std::fmt;
 use std::future::Future;
 use std::ops::ControlFlow;
@@ -8,9 +11,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::flavor::EventRef;
-use crate::mailbox::{Receiver, WaitError};
-use crate::{Flavor, HandlerId, Registry, SharedFlavor};
+use crate::handler::flavor::{EventRef, Flavor, SharedFlavor};
+use crate::registry::Registry;
+use crate::report::id::HandlerId;
+use crate::wait::mailbox::{Receiver, WaitError};
 
 /// A wait for the first event for which a closure returns `Some`; returned by
 /// [`Registry::wait_for`].

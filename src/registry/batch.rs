@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use crate::flavor::HandlerArc;
 use crate::handler::Handler;
-use crate::id::Rank;
-use crate::snapshot::list::{List, Ranked};
-use crate::{Flavor, HandlerId, Registry};
+use crate::handler::flavor::{Flavor, HandlerArc};
+use crate::registry::Registry;
+use crate::report::id::HandlerId;
+use crate::snapshot::list::{List, Rank, Ranked};
 
 /// A set of changes that [`Registry::update`] publishes together.
 ///

@@ -33,8 +33,7 @@ mod imports {
 
 #[cfg(loom)]
 mod imports {
-    pub(crate) use loom::sync::atomic;
-    pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
+    pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard, atomic};
     #[cfg(feature = "fast-lane")]
     pub(crate) use loom::thread::yield_now;
     pub(crate) use loom::{lazy_static, thread_local};
@@ -46,8 +45,7 @@ mod imports {
 
 #[cfg(all(shuttle, not(loom)))]
 mod imports {
-    pub(crate) use shuttle::sync::atomic;
-    pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard};
+    pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard, atomic};
     #[cfg(feature = "fast-lane")]
     pub(crate) use shuttle::thread::yield_now;
     pub(crate) use shuttle::{lazy_static, thread_local};
@@ -113,4 +111,5 @@ macro_rules! thread_local_const {
     };
 }
 
-pub(crate) use {explored_static, thread_local_const};
+pub(crate) use explored_static;
+pub(crate) use thread_local_const;

@@ -5,9 +5,10 @@ use std::ops::ControlFlow;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
-use crate::flavor::EventRef;
-use crate::mailbox::{Receiver, WaitError};
-use crate::{Flavor, HandlerId, Registry, SharedFlavor};
+use crate::handler::flavor::{EventRef, Flavor, SharedFlavor};
+use crate::registry::Registry;
+use crate::report::id::HandlerId;
+use crate::wait::mailbox::{Receiver, WaitError};
 
 /// A recorder of what a closure makes of each event, until dropped; returned by
 /// [`Registry::record`].

@@ -1,21 +1,21 @@
 //! A mailbox: a handler leaves values in it, and a thread or a task waits for them.
 
-use std::mem;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use std::{error, fmt};
+use std::{error, fmt, mem};
 
-use crate::awaited::Awaited;
-use crate::counted::Counted;
-use crate::delivery::Outcome;
-use crate::flavor::EventRef;
-use crate::handler::Handler;
-use crate::panic::PanicOrigin;
-use crate::scope::Reporter;
-use crate::wrapper::{Wrapped, Wrapper};
-use crate::{Flavor, HandlerGuard, Registry, slow};
+use crate::handler::awaited::Awaited;
+use crate::handler::counted::Counted;
+use crate::handler::delivery::Outcome;
+use crate::handler::flavor::{EventRef, Flavor};
+use crate::handler::wrapped::{Wrapped, Wrapper};
+use crate::handler::{Handler, slow};
+use crate::registry::Registry;
+use crate::registry::guard::HandlerGuard;
+use crate::report::panic::PanicOrigin;
+use crate::report::scope::Reporter;
 
 pub(crate) struct Mailbox<T> {
     state: Awaited<State<T>>,

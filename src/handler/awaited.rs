@@ -4,9 +4,9 @@ use std::sync::PoisonError;
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
-use crate::panic::PanicOrigin;
 use crate::primitive::{Condvar, Mutex, MutexGuard};
-use crate::scope::Reporter;
+use crate::report::panic::PanicOrigin;
+use crate::report::scope::Reporter;
 
 pub(crate) struct Awaited<S> {
     inner: Mutex<Inner<S>>,

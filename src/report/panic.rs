@@ -6,13 +6,11 @@
 //! the last owner of anything.
 
 use std::any::Any;
-use std::fmt;
-use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::thread;
+use std::{fmt, mem, thread};
 
-use crate::HandlerId;
+use crate::report::id::HandlerId;
 
 /// The payload of a panic.
 pub(crate) type Payload = Box<dyn Any + Send>;

@@ -1,18 +1,24 @@
 //! The flavor-independent part of a registry: storage, removal, counts and panics of one topic.
 
+pub(crate) mod batch;
+pub(crate) mod guard;
+pub(crate) mod options;
+pub(crate) mod weak;
+
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 
-use crate::counted::Counted;
-use crate::flavor::{Flavor, HandlerArc};
-use crate::guard::{Registration, Remove, Resume};
+use crate::handler::counted::Counted;
+use crate::handler::flavor::{Flavor, HandlerArc};
+use crate::handler::registration::{Registration, Remove, Resume};
 use crate::handler::{Handler, Header};
-use crate::panic::{PanicInfo, PanicOrigin, Registrant};
-use crate::scope::{PanicCallback, Scope};
+use crate::registry::guard::{HandlerGuard, Paused};
+use crate::report::id::{HandlerId, HandlerInfo};
+use crate::report::panic::{PanicInfo, PanicOrigin, Registrant};
+use crate::report::scope::{PanicCallback, Scope};
 use crate::snapshot::cell::{HasCell, ListCell, TOO_MANY_OWNERS};
 use crate::snapshot::list::List;
-use crate::{HandlerGuard, HandlerId, Paused};
 
 /// A set of handlers for one event type, with the methods to run them.
 ///
@@ -53,20 +59,6 @@ pub struct Registry<F: Flavor<E>, E: ?Sized + 'static> {
 pub(crate) struct Core<F: Flavor<E>, E: ?Sized + 'static> {
     pub(crate) cell: ListCell<HandlerArc<F, E>>,
     scope: Arc<Scope>,
-}
-
-/// A registered handler, as [`Registry::handlers`] lists it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub struct HandlerInfo {
-    /// Its id, for [`Registry::unregister`] and [`Registry::guard`].
-    pub id: HandlerId,
-    /// Its priority: handlers with a higher one run first.
-    pub priority: i32,
-    /// The caller of the `register` method.
-    pub registered_at: &'static Location<'static>,
-    /// Whether it is [paused](Registry::pause). Of a slow call, when the call began: so it is not.
-    pub paused: bool,
 }
 
 impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {

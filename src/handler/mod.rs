@@ -1,21 +1,27 @@
 //! A registered handler: its id, where it was registered, whether it was removed, and the closure,
 //! all in one allocation.
 
+pub(crate) mod awaited;
+pub(crate) mod counted;
+pub(crate) mod delivery;
+pub(crate) mod flavor;
+pub(crate) mod gate;
+pub(crate) mod registration;
+pub(crate) mod slow;
+pub(crate) mod wrapped;
+
 use std::any::TypeId;
 use std::panic::Location;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use crate::counted::{self, Counted};
-use crate::delivery::Outcome;
-use crate::guard::Registration;
-use crate::id::{HandlerId, Rank};
-use crate::panic::{PanicOrigin, Payload, Registrant, catch};
+use crate::handler::delivery::Outcome;
+use crate::handler::registration::Registration;
 use crate::primitive::Mutex;
 use crate::primitive::atomic::{AtomicU16, Ordering};
-use crate::registry::HandlerInfo;
-use crate::scope::{Reporter, Scope};
-use crate::snapshot::list::Ranked;
+use crate::report::id::{HandlerId, HandlerInfo};
+use crate::report::panic::{PanicOrigin, Payload, Registrant, catch};
+use crate::report::scope::{Reporter, Scope};
 
 /// A handler with its closure. The flavors call it through a trait object of their own, so that the
 /// checks around the call are compiled together with the closure: a closure that cannot panic costs
@@ -182,6 +188,11 @@ impl Header {
         }
     }
 
+    #[inline]
+    pub(crate) fn is_interceptor(&self) -> bool {
+        self.is_interceptor
+    }
+
     pub(crate) fn id(&self) -> HandlerId {
         self.id
     }
@@ -286,20 +297,6 @@ impl<C: Stored> Drop for Slot<C> {
     fn drop(&mut self) {
         let Self { header, closure } = self;
         header.guard_drop(|| closure.clear());
-    }
-}
-
-impl<H: Handler + ?Sized> Ranked for Counted<H> {
-    fn rank(&self) -> Rank {
-        self.header().id().rank()
-    }
-
-    fn is_interceptor(&self) -> bool {
-        self.header().is_interceptor
-    }
-
-    fn is_alike(&self, other: &Self) -> bool {
-        counted::are_alike(&**self, &**other)
     }
 }
 

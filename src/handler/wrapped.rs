@@ -1,7 +1,7 @@
 //! Handlers that wrap other handlers, to do something around each of their calls. Other handlers
 //! pay nothing, because a dispatch does not know about wrappers.
 
-use crate::counted::Counted;
+use crate::handler::counted::Counted;
 use crate::handler::{Handler, Header};
 
 /// A handler that takes the place of another one in lists, with the same id and priority.

@@ -3,8 +3,8 @@
 use std::mem;
 use std::sync::{Arc, PoisonError};
 
-use crate::panic::{Payload, catch, count_and_drop};
 use crate::primitive::{Mutex, MutexGuard};
+use crate::report::panic::{Payload, catch, count_and_drop};
 
 pub(crate) struct CallbackCell<C>(Mutex<Option<Arc<C>>>);
 

@@ -1,9 +1,12 @@
-//! [`HandlerId`]: identifies one registration, and knows its place in the order.
+//! [`HandlerId`]: identifies one registration, and knows its place in the order. [`HandlerInfo`]: what
+//! is told of a handler.
 
 use std::cmp::Reverse;
 use std::fmt;
+use std::panic::Location;
 
 use crate::primitive::Serials;
+use crate::snapshot::list::Rank;
 
 /// The identity of one registration.
 ///
@@ -18,8 +21,19 @@ pub struct HandlerId {
     priority: i32,
 }
 
-/// A handler's place in a list: higher priority first, then older first.
-pub(crate) type Rank = (Reverse<i32>, u64);
+/// A registered handler, as [`Registry::handlers`] lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct HandlerInfo {
+    /// Its id, for [`Registry::unregister`] and [`Registry::guard`].
+    pub id: HandlerId,
+    /// Its priority: handlers with a higher one run first.
+    pub priority: i32,
+    /// The caller of the `register` method.
+    pub registered_at: &'static Location<'static>,
+    /// Whether it is [paused](Registry::pause). Of a slow call, when the call began: so it is not.
+    pub paused: bool,
+}
 
 impl HandlerId {
     /// Returns the id as a number that is unique in the process.

@@ -4,11 +4,10 @@
 use std::panic::resume_unwind;
 use std::time::{Duration, Instant};
 
-use crate::Flavor;
-use crate::delivery::Outcome;
-use crate::flavor::{EventRef, HandlerArc};
 use crate::handler::Header;
-use crate::panic::catch;
+use crate::handler::delivery::Outcome;
+use crate::handler::flavor::{EventRef, Flavor, HandlerArc};
+use crate::report::panic::catch;
 
 /// Makes a handler that calls `user`, whose result `outcome` evaluates. Only `user` is timed.
 ///

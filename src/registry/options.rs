@@ -5,12 +5,15 @@ use std::ops::ControlFlow;
 use std::panic::Location;
 use std::sync::{Arc, Weak};
 
-use crate::delivery::Outcome;
-use crate::flavor::{EventRef, HandlerArc};
-use crate::handler::{Handler, Header};
-use crate::join::gate::{Entrance, Gate};
-use crate::wrapper::Wrapped;
-use crate::{Batch, Flavor, HandlerGuard, HandlerId, Registry, SharedFlavor, slow};
+use crate::handler::delivery::Outcome;
+use crate::handler::flavor::{EventRef, Flavor, HandlerArc, SharedFlavor};
+use crate::handler::gate::{Entrance, Gate};
+use crate::handler::wrapped::Wrapped;
+use crate::handler::{Handler, Header, slow};
+use crate::registry::Registry;
+use crate::registry::batch::Batch;
+use crate::registry::guard::HandlerGuard;
+use crate::report::id::HandlerId;
 
 /// Options for registering a handler: first the options, then one call that takes the closure.
 ///

@@ -5,16 +5,17 @@
 //! gate's reference. So when the gate is closed and nothing is inside, the closure has been
 //! dropped. Once the gate is closed, no call enters any more.
 
+use std::cell::Cell;
 use std::sync::{Arc, Weak};
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
-use crate::awaited::Awaited;
-use crate::counted::Counted;
 use crate::handler::Handler;
-use crate::join::ThreadId;
+use crate::handler::awaited::Awaited;
+use crate::handler::counted::Counted;
+use crate::handler::wrapped::{Call, Wrapper};
 use crate::primitive::atomic::{Ordering, fence};
-use crate::wrapper::{Call, Wrapper};
+use crate::primitive::{Serials, thread_local_const};
 
 /// The entrance to a gate, which lists hold. It closes the gate when the last list that holds it is
 /// gone, so that a handler that is removed in some other way is dropped then.
@@ -172,5 +173,23 @@ impl<H: Handler + ?Sized> Drop for Inside<H> {
             }
             ((), state.handler.is_none() && state.inside.is_empty())
         });
+    }
+}
+
+/// A thread's id. Unlike `std::thread::ThreadId`, it is available even while the thread is torn
+/// down.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct ThreadId(u64);
+
+impl ThreadId {
+    pub(crate) fn current() -> Self {
+        static SERIALS: Serials = Serials::new();
+        thread_local_const!(ID: Cell<u64> = Cell::new(0));
+        ID.with(|id| {
+            if id.get() == 0 {
+                id.set(SERIALS.next());
+            }
+            Self(id.get())
+        })
     }
 }

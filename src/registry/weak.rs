@@ -4,8 +4,8 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 
-use crate::registry::Core;
-use crate::{Flavor, Registry};
+use crate::handler::flavor::Flavor;
+use crate::registry::{Core, Registry};
 
 /// A weak reference to a registry, which does not keep it alive.
 ///

@@ -8,9 +8,30 @@
 //! them. Without the feature, no two handlers are alike, and so a run has only one.
 
 #[cfg(feature = "fast-lane")]
-pub(crate) use by_address::{Counted, are_alike, counted, in_run};
+use by_address::are_alike;
+#[cfg(feature = "fast-lane")]
+pub(crate) use by_address::{Counted, counted, in_run};
 #[cfg(not(feature = "fast-lane"))]
-pub(crate) use plain::{Counted, are_alike, counted, in_run};
+use plain::are_alike;
+#[cfg(not(feature = "fast-lane"))]
+pub(crate) use plain::{Counted, counted, in_run};
+
+use crate::handler::Handler;
+use crate::snapshot::list::{Rank, Ranked};
+
+impl<H: Handler + ?Sized> Ranked for Counted<H> {
+    fn rank(&self) -> Rank {
+        self.header().id().rank()
+    }
+
+    fn is_interceptor(&self) -> bool {
+        self.header().is_interceptor()
+    }
+
+    fn is_alike(&self, other: &Self) -> bool {
+        are_alike(&**self, &**other)
+    }
+}
 
 #[cfg(feature = "fast-lane")]
 mod by_address {
@@ -139,7 +160,7 @@ mod plain {
 mod tests {
     use std::sync::Arc;
 
-    use crate::SyncRegistry;
+    use crate::flavor::sync::SyncRegistry;
     use crate::snapshot::cell::HasCell;
     use crate::snapshot::list::{List, Ranked};
 

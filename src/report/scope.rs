@@ -6,14 +6,15 @@ use std::mem;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::callback::CallbackCell;
-use crate::panic::{
+use crate::primitive::atomic::{AtomicU64, Ordering};
+use crate::report::callback::CallbackCell;
+use crate::report::id::HandlerInfo;
+use crate::report::panic::{
     PanicInfo, PanicOrigin, Payload, Registrant, catch, count_and_drop, drop_payload,
 };
-use crate::primitive::atomic::{AtomicU64, Ordering};
-use crate::registry::HandlerInfo;
-use crate::reporting::{Report, Reporting};
-use crate::telemetry::{self, Count};
+use crate::report::reporting::{Report, Reporting};
+use crate::telemetry;
+use crate::telemetry::Count;
 
 /// A count of panics, and the callback that is called for each. The count is relaxed: it publishes
 /// nothing, and a thread that has synchronised with the thread of a panic sees it counted.

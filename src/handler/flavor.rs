@@ -1,0 +1,67 @@
+//! [`Flavor`]: what a handler is, and how it is passed the event.
+#![allow(
+    private_bounds,
+    private_interfaces,
+    reason = "the traits are sealed: outside the crate nobody can name what is in them"
+)]
+
+use crate::handler::counted::Counted;
+use crate::handler::delivery::Outcome;
+use crate::handler::wrapped::{Wrapped, Wrapper};
+use crate::handler::{Handler, Header};
+use crate::join::Gateway;
+
+/// The kind of a registry's handlers; sealed.
+pub trait Flavor<E: ?Sized>:
+    sealed::Sealed + for<'a, 'e> Passes<'a, 'e, E> + Sized + 'static
+{
+    /// A registered handler.
+    #[doc(hidden)]
+    type Handler: Handler + ?Sized;
+
+    /// The guard of a [joinable](crate::RegisterOptions::joinable) registration.
+    type JoinGuard: From<Gateway>;
+
+    /// Makes a handler whose call does all its work before it returns. The call receives the header
+    /// of its own handler.
+    #[doc(hidden)]
+    fn inline<C>(header: Header, call: C) -> HandlerArc<Self, E>
+    where
+        C: Fn(EventRef<'_, '_, Self, E>, &Header) -> Outcome + Send + Sync + 'static;
+
+    /// Makes a handler whose calls are made by a wrapper.
+    #[doc(hidden)]
+    fn wrap<W>(wrapped: Wrapped<W>) -> HandlerArc<Self, E>
+    where
+        W: Wrapper<Handler = Self::Handler>;
+}
+
+/// The way in which a flavor passes an event to a handler; sealed.
+///
+/// It is not an associated type of [`Flavor`] with two lifetimes: `&'a mut Event<'e>` is a type only
+/// if `'e` outlives `'a`, and the bound of a closure, which is for all lifetimes, cannot say so. The
+/// type of the last parameter says it.
+pub trait Passes<'a, 'e, E: ?Sized, Outlives = &'a &'e ()> {
+    /// What a handler is called with.
+    type Event;
+}
+
+/// What a handler is called with: `&'a E`, or if it is a hook, `&'a mut E::Event<'e>`.
+pub(crate) type EventRef<'a, 'e, F, E> = <F as Passes<'a, 'e, E>>::Event;
+
+/// A flavor whose handlers share the event, as `&E`: sync or async; sealed.
+pub trait SharedFlavor<E: ?Sized>:
+    Flavor<E> + sealed::Shares + for<'a, 'e> Passes<'a, 'e, E, Event = &'a E>
+{
+}
+
+/// A handler of a flavor, shared by the lists that contain it.
+pub(crate) type HandlerArc<F, E> = Counted<<F as Flavor<E>>::Handler>;
+
+pub(crate) mod sealed {
+    /// A supertrait that other crates cannot implement.
+    pub trait Sealed {}
+
+    /// A supertrait without parameters, so that the compiler knows that hooks do not have it.
+    pub trait Shares {}
+}
