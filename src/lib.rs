@@ -38,6 +38,11 @@
 #![cfg_attr(any(not(doctest), feature = "async"), doc = include_str!("../README.md"))]
 #![cfg_attr(not(feature = "fast-lane"), forbid(unsafe_code))]
 #![deny(unsafe_code)]
+#![allow(
+    private_bounds,
+    private_interfaces,
+    reason = "in sealed traits: outside the crate nobody can name them"
+)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // What `clippy.toml` reserves for single files. It applies to this crate, not to its tests and
 // examples.
@@ -99,8 +104,6 @@ pub use flavor::sync::{
 };
 pub use handler::delivery::Delivery;
 pub use handler::flavor::{Flavor, SharedFlavor};
-#[cfg(feature = "async")]
-pub use join::future::AsyncJoinGuard;
 pub use join::{JoinError, JoinGuard};
 pub use registry::Registry;
 pub use registry::batch::Batch;
@@ -122,6 +125,10 @@ pub use wait::record::Recorder;
 pub mod returns {
     pub use crate::registry::options::{InBatch, ReturnGuard, ReturnId, ReturnJoinGuard, Returns};
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../tests/escapes.md")]
+mod escapes {}
 
 /// Functions that the scenarios of `loom` and `shuttle` need in addition to the API.
 #[cfg(all(any(loom, shuttle), feature = "fast-lane"))]

@@ -15,9 +15,8 @@ use crate::handler::delivery::{Delivery, Outcome};
 use crate::handler::flavor::{EventRef, Flavor, HandlerArc, Passes, SharedFlavor, sealed};
 use crate::handler::registration::Registration;
 use crate::handler::slow::Timer;
-use crate::handler::wrapped::{Wrapped, Wrapper};
+use crate::handler::wrapped::Wrapped;
 use crate::handler::{Boxed, Header, Once, Slot};
-use crate::join::future::AsyncJoinGuard;
 use crate::registry::Registry;
 use crate::registry::batch::Batch;
 use crate::registry::guard::HandlerGuard;
@@ -102,7 +101,7 @@ impl<E: ?Sized + 'static> SharedFlavor<E> for AsyncFlavor {}
 
 impl<E: ?Sized + 'static> Flavor<E> for AsyncFlavor {
     type Handler = dyn AsyncHandler<E>;
-    type JoinGuard = AsyncJoinGuard;
+    const IS_INLINE: bool = false;
 
     fn inline<C>(header: Header, call: C) -> HandlerArc<Self, E>
     where
@@ -111,10 +110,7 @@ impl<E: ?Sized + 'static> Flavor<E> for AsyncFlavor {
         slot(header, Inline(call))
     }
 
-    fn wrap<W>(wrapped: Wrapped<W>) -> HandlerArc<Self, E>
-    where
-        W: Wrapper<Handler = dyn AsyncHandler<E>>,
-    {
+    fn wrap(wrapped: Wrapped<Self::Handler>) -> HandlerArc<Self, E> {
         counted(Arc::new(wrapped))
     }
 }

@@ -14,8 +14,7 @@ use crate::handler::Header;
 use crate::handler::counted::counted;
 use crate::handler::delivery::{Delivery, Outcome};
 use crate::handler::flavor::{EventRef, Flavor, HandlerArc, Passes, sealed};
-use crate::handler::wrapped::{Wrapped, Wrapper};
-use crate::join::JoinGuard;
+use crate::handler::wrapped::Wrapped;
 use crate::registry::Registry;
 use crate::registry::batch::Batch;
 use crate::registry::guard::HandlerGuard;
@@ -209,7 +208,7 @@ impl<H: Hook> InlineFlavor<H> for HookFlavor {
 
 impl<H: Hook> Flavor<H> for HookFlavor {
     type Handler = dyn InlineHandler<Self, H>;
-    type JoinGuard = JoinGuard;
+    const IS_INLINE: bool = true;
 
     fn inline<C>(header: Header, call: C) -> HandlerArc<Self, H>
     where
@@ -218,10 +217,7 @@ impl<H: Hook> Flavor<H> for HookFlavor {
         inline::slot::<Self, H, C>(header, call)
     }
 
-    fn wrap<W>(wrapped: Wrapped<W>) -> HandlerArc<Self, H>
-    where
-        W: Wrapper<Handler = Self::Handler>,
-    {
+    fn wrap(wrapped: Wrapped<Self::Handler>) -> HandlerArc<Self, H> {
         counted(Arc::new(wrapped))
     }
 }
@@ -539,236 +535,4 @@ impl<K: Key, H: Hook> HookTopicRegistry<K, H> {
             dispatch_created::<HookFlavor, H, T>(list, event.into_inner()(), T::borrow_mut)
         })
     }
-}
-
-/// What must not compile, each beside what does: nothing of an event outlives the call.
-#[cfg(doctest)]
-mod escapes {
-    /// In an `Arc`.
-    ///
-    /// ```compile_fail
-    /// # use std::mem;
-    /// # use std::sync::{Arc, Mutex};
-    /// # use std::thread;
-    /// # use topic_registry::{Hook, HookRegistry};
-    /// # struct Save<'e> { path: &'e str, text: &'e mut String }
-    /// # enum BeforeSave {}
-    /// # impl Hook for BeforeSave { type Event<'e> = Save<'e>; }
-    /// # let hooks = HookRegistry::<BeforeSave>::new();
-    /// let kept = Arc::new(Mutex::new(None));
-    /// hooks.register(move |save| *kept.lock().unwrap() = Some(save.path));
-    /// ```
-    ///
-    /// ```no_run
-    /// # use std::mem;
-    /// # use std::sync::{Arc, Mutex};
-    /// # use std::thread;
-    /// # use topic_registry::{Hook, HookRegistry};
-    /// # struct Save<'e> { path: &'e str, text: &'e mut String }
-    /// # enum BeforeSave {}
-    /// # impl Hook for BeforeSave { type Event<'e> = Save<'e>; }
-    /// # let hooks = HookRegistry::<BeforeSave>::new();
-    /// let kept = Arc::new(Mutex::new(None));
-    /// hooks.register(move |save| *kept.lock().unwrap() = Some(save.path.to_owned()));
-    /// ```
-    struct InAnArc;
-
-    /// The event itself.
-    ///
-    /// ```compile_fail
-    /// # use std::mem;
-    /// # use std::sync::{Arc, Mutex};
-    /// # use std::thread;
-    /// # use topic_registry::{Hook, HookRegistry};
-    /// # struct Save<'e> { path: &'e str, text: &'e mut String }
-    /// # enum BeforeSave {}
-    /// # impl Hook for BeforeSave { type Event<'e> = Save<'e>; }
-    /// # let hooks = HookRegistry::<BeforeSave>::new();
-    /// let kept = Arc::new(Mutex::new(None));
-    /// hooks.register(move |save| *kept.lock().unwrap() = Some(save));
-    /// ```
-    ///
-    /// ```no_run
-    /// # use std::mem;
-    /// # use std::sync::{Arc, Mutex};
-    /// # use std::thread;
-    /// # use topic_registry::{Hook, HookRegistry};
-    /// # struct Save<'e> { path: &'e str, text: &'e mut String }
-    /// # enum BeforeSave {}
-    /// # impl Hook for BeforeSave { type Event<'e> = Save<'e>; }
-    /// # let hooks = HookRegistry::<BeforeSave>::new();
-    /// let kept = Arc::new(Mutex::new(None));
-    /// hooks.register(move |save| *kept.lock().unwrap() = Some(mem::take(save.text)));
-    /// ```
-    struct Whole;
-
-    /// Exchanged for one of another lifetime.
-    ///
-    /// ```compile_fail
-    /// # use std::mem;
-    /// # use std::sync::{Arc, Mutex};
-    /// # use std::thread;
-    /// # use topic_registry::{Hook, HookRegistry};
-    /// # struct Save<'e> { path: &'e str, text: &'e mut String }
-    /// # enum BeforeSave {}
-    /// # impl Hook for BeforeSave { type Event<'e> = Save<'e>; }
-    /// # let hooks = HookRegistry::<BeforeSave>::new();
-    /// let text: &'static mut String = Box::leak(Box::default());
-    /// let other = Mutex::new(Save { path: "", text });
-    /// hooks.register(move |save| mem::swap(save, &mut other.lock().unwrap()));
-    /// ```
-    ///
-    /// ```no_run
-    /// # use std::mem;
-    /// # use std::sync::{Arc, Mutex};
-    /// # use std::thread;
-    /// # use topic_registry::{Hook, HookRegistry};
-    /// # struct Save<'e> { path: &'e str, text: &'e mut String }
-    /// # enum BeforeSave {}
-    /// # impl Hook for BeforeSave { type Event<'e> = Save<'e>; }
-    /// # let hooks = HookRegistry::<BeforeSave>::new();
-    /// let text: &'static mut String = Box::leak(Box::default());
-    /// let other = Mutex::new(Save { path: "", text });
-    /// hooks.register(move |save| mem::swap(save.text, other.lock().unwrap().text));
-    /// ```
-    struct Swapped;
-
-    /// In a thread.
-    ///
-    /// ```compile_fail
-    /// # use std::mem;
-    /// # use std::sync::{Arc, Mutex};
-    /// # use std::thread;
-    /// # use topic_registry::{Hook, HookRegistry};
-    /// # struct Save<'e> { path: &'e str, text: &'e mut String }
-    /// # enum BeforeSave {}
-    /// # impl Hook for BeforeSave { type Event<'e> = Save<'e>; }
-    /// # let hooks = HookRegistry::<BeforeSave>::new();
-    /// hooks.register(|save| _ = thread::spawn(move || println!("{}", save.path)));
-    /// ```
-    ///
-    /// ```no_run
-    /// # use std::mem;
-    /// # use std::sync::{Arc, Mutex};
-    /// # use std::thread;
-    /// # use topic_registry::{Hook, HookRegistry};
-    /// # struct Save<'e> { path: &'e str, text: &'e mut String }
-    /// # enum BeforeSave {}
-    /// # impl Hook for BeforeSave { type Event<'e> = Save<'e>; }
-    /// # let hooks = HookRegistry::<BeforeSave>::new();
-    /// hooks.register(|save| thread::scope(|scope| _ = scope.spawn(move || println!("{}", save.path))));
-    /// ```
-    struct InAThread;
-
-    /// As what a wait returns.
-    ///
-    /// ```compile_fail
-    /// # use std::mem;
-    /// # use std::sync::{Arc, Mutex};
-    /// # use std::thread;
-    /// # use topic_registry::{Hook, HookRegistry};
-    /// # struct Save<'e> { path: &'e str, text: &'e mut String }
-    /// # enum BeforeSave {}
-    /// # impl Hook for BeforeSave { type Event<'e> = Save<'e>; }
-    /// # let hooks = HookRegistry::<BeforeSave>::new();
-    /// let waiting = hooks.wait_for(|save| Some(save.path));
-    /// ```
-    ///
-    /// ```no_run
-    /// # use std::mem;
-    /// # use std::sync::{Arc, Mutex};
-    /// # use std::thread;
-    /// # use topic_registry::{Hook, HookRegistry};
-    /// # struct Save<'e> { path: &'e str, text: &'e mut String }
-    /// # enum BeforeSave {}
-    /// # impl Hook for BeforeSave { type Event<'e> = Save<'e>; }
-    /// # let hooks = HookRegistry::<BeforeSave>::new();
-    /// let waiting = hooks.wait_for(|save| Some(save.path.to_owned()));
-    /// ```
-    struct Awaited;
-
-    /// As what is recorded.
-    ///
-    /// ```compile_fail
-    /// # use std::mem;
-    /// # use std::sync::{Arc, Mutex};
-    /// # use std::thread;
-    /// # use topic_registry::{Hook, HookRegistry};
-    /// # struct Save<'e> { path: &'e str, text: &'e mut String }
-    /// # enum BeforeSave {}
-    /// # impl Hook for BeforeSave { type Event<'e> = Save<'e>; }
-    /// # let hooks = HookRegistry::<BeforeSave>::new();
-    /// let recorder = hooks.record(|save| save.path);
-    /// ```
-    ///
-    /// ```no_run
-    /// # use std::mem;
-    /// # use std::sync::{Arc, Mutex};
-    /// # use std::thread;
-    /// # use topic_registry::{Hook, HookRegistry};
-    /// # struct Save<'e> { path: &'e str, text: &'e mut String }
-    /// # enum BeforeSave {}
-    /// # impl Hook for BeforeSave { type Event<'e> = Save<'e>; }
-    /// # let hooks = HookRegistry::<BeforeSave>::new();
-    /// let recorder = hooks.record(|save| save.path.to_owned());
-    /// ```
-    struct Recorded;
-
-    /// To a function that borrows the event for as long as what it borrows.
-    ///
-    /// ```compile_fail
-    /// # use std::mem;
-    /// # use std::sync::{Arc, Mutex};
-    /// # use std::thread;
-    /// # use topic_registry::{Hook, HookRegistry};
-    /// # struct Save<'e> { path: &'e str, text: &'e mut String }
-    /// # enum BeforeSave {}
-    /// # impl Hook for BeforeSave { type Event<'e> = Save<'e>; }
-    /// # let hooks = HookRegistry::<BeforeSave>::new();
-    /// fn format<'e>(_: &'e mut Save<'e>) {}
-    /// hooks.register(format);
-    /// ```
-    ///
-    /// ```no_run
-    /// # use std::mem;
-    /// # use std::sync::{Arc, Mutex};
-    /// # use std::thread;
-    /// # use topic_registry::{Hook, HookRegistry};
-    /// # struct Save<'e> { path: &'e str, text: &'e mut String }
-    /// # enum BeforeSave {}
-    /// # impl Hook for BeforeSave { type Event<'e> = Save<'e>; }
-    /// # let hooks = HookRegistry::<BeforeSave>::new();
-    /// fn format<'e>(_: &mut Save<'e>) {}
-    /// hooks.register(format);
-    /// ```
-    struct OneLifetime;
-
-    /// Back to whoever made the event.
-    ///
-    /// ```compile_fail
-    /// # use std::mem;
-    /// # use std::sync::{Arc, Mutex};
-    /// # use std::thread;
-    /// # use topic_registry::{Hook, HookRegistry};
-    /// # struct Save<'e> { path: &'e str, text: &'e mut String }
-    /// # enum BeforeSave {}
-    /// # impl Hook for BeforeSave { type Event<'e> = Save<'e>; }
-    /// # let hooks = HookRegistry::<BeforeSave>::new();
-    /// let path = String::new();
-    /// hooks.register(|save| save.path = &path);
-    /// ```
-    ///
-    /// ```no_run
-    /// # use std::mem;
-    /// # use std::sync::{Arc, Mutex};
-    /// # use std::thread;
-    /// # use topic_registry::{Hook, HookRegistry};
-    /// # struct Save<'e> { path: &'e str, text: &'e mut String }
-    /// # enum BeforeSave {}
-    /// # impl Hook for BeforeSave { type Event<'e> = Save<'e>; }
-    /// # let hooks = HookRegistry::<BeforeSave>::new();
-    /// static PATH: &str = "";
-    /// hooks.register(|save| save.path = PATH);
-    /// ```
-    struct WhatWasMade;
 }

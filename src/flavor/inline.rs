@@ -8,7 +8,7 @@ use crate::handler;
 use crate::handler::counted::{counted, in_run};
 use crate::handler::delivery::{Delivery, Outcome, Sum};
 use crate::handler::flavor::{EventRef, Flavor, HandlerArc};
-use crate::handler::wrapped::{Call, Wrapped, Wrapper};
+use crate::handler::wrapped::Wrapped;
 use crate::handler::{Boxed, Header, NeedsNoDrop, Once, Slot, Stored, slow};
 use crate::registry::options::{RegisterOptions, Returns};
 use crate::report::panic::{Held, catch};
@@ -66,15 +66,14 @@ where
     }
 }
 
-impl<F, E, W> InlineHandler<F, E> for Wrapped<W>
+impl<F, E> InlineHandler<F, E> for Wrapped<dyn InlineHandler<F, E>>
 where
     F: InlineFlavor<E>,
     E: ?Sized + 'static,
-    W: Wrapper<Handler = F::Handler>,
 {
     fn call(&self, event: EventRef<'_, '_, F, E>, sum: Sum) -> Sum {
         match self.begin() {
-            Some(call) => call.handler().call(event, sum),
+            Some(call) => call.call(event, sum),
             None => sum.and(Outcome::Skipped),
         }
     }
@@ -120,6 +119,8 @@ where
     }
 }
 
+type LargeOnce<F, E> = Box<dyn FnOnce(EventRef<'_, '_, F, E>) + Send>;
+
 /// The bodies of the `register...` calls, which each flavor has with its own signatures.
 impl<F: InlineFlavor<E>, E: ?Sized + 'static, R: Returns<F, E>> RegisterOptions<'_, F, E, R> {
     #[track_caller]
@@ -140,8 +141,7 @@ impl<F: InlineFlavor<E>, E: ?Sized + 'static, R: Returns<F, E>> RegisterOptions<
     {
         if handler::is_large::<C>() {
             // A `FnOnce` is moved to be called, unless it is unsized.
-            let handler: Box<dyn FnOnce(EventRef<'_, '_, F, E>) + Send> = Box::new(handler);
-            return self.add_claimed(handler);
+            return self.add_claimed(Box::new(handler) as LargeOnce<F, E>);
         }
         self.add_claimed(handler)
     }
@@ -275,13 +275,17 @@ where
     F: InlineFlavor<E>,
     E: ?Sized + 'static,
 {
-    chunks.iter().fold(Sum::default(), |sum, chunk| match chunk.mixed() {
-        Some(handlers) => call_each::<F, E>(handlers, F::again(&mut event), sum),
-        None => {
-            let call = |sum, run| call_run::<F, E>(run, F::again(&mut event), sum);
-            chunk.runs().fold(sum, call)
+    let mut sum = Sum::default();
+    for chunk in chunks {
+        if let Some(handlers) = chunk.mixed() {
+            sum = call_each::<F, E>(handlers, F::again(&mut event), sum);
+        } else {
+            for run in chunk.runs() {
+                sum = call_run::<F, E>(run, F::again(&mut event), sum);
+            }
         }
-    })
+    }
+    sum
 }
 
 /// Calls the handlers in order, up to the first that stops the dispatch.

@@ -6,7 +6,6 @@
 use std::borrow::Borrow;
 use std::future::{Future, poll_fn};
 use std::iter;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,7 +16,7 @@ use crate::handler;
 use crate::handler::counted::{Counted, in_run};
 use crate::handler::delivery::{Delivery, Outcome, Sum};
 use crate::handler::slow::{Timer, Untimed};
-use crate::handler::wrapped::{Call, Wrapped, Wrapper};
+use crate::handler::wrapped::{Call, Wrapped};
 use crate::handler::{Handler, Slot, Stored};
 use crate::primitive::atomic::{AtomicU32, Ordering};
 use crate::report::panic::{Held, Payload, catch};
@@ -142,23 +141,16 @@ fn start<'e, 'h, E: ?Sized, M: MakeFuture<E>>(
     }
 }
 
-impl<E, W> AsyncHandler<E> for Wrapped<W>
-where
-    E: ?Sized + 'static,
-    W: Wrapper<Handler = dyn AsyncHandler<E>>,
-{
+impl<E: ?Sized + 'static> AsyncHandler<E> for Wrapped<dyn AsyncHandler<E>> {
     fn start<'e>(&self, event: &'e E, context: &mut Context<'_>) -> Result<Outcome, Pending<'e>> {
         let Some(call) = self.begin() else {
             return Ok(Outcome::Skipped);
         };
-        match call.handler().start(event, context) {
-            Ok(outcome) => Ok(outcome),
-            Err(pending) => Err(Box::pin(WrappedFuture::<_, E> {
-                pending: Some(pending),
-                call,
-                event: PhantomData,
-            })),
-        }
+        let started = call.start(event, context);
+        started.map_err(|pending| -> Pending<'e> {
+            let pending = Some(pending);
+            Box::pin(WrappedFuture { pending, call })
+        })
     }
 
     fn start_run<'e>(
@@ -207,22 +199,13 @@ fn start_one<'e, H: AsyncHandler<E> + ?Sized, E: ?Sized + 'static>(
 }
 
 /// A pending future of a wrapped handler.
-struct WrappedFuture<'e, C, E>
-where
-    C: Call<dyn AsyncHandler<E>>,
-    E: ?Sized + 'static,
-{
+struct WrappedFuture<'e, E: ?Sized + 'static> {
     // `None` only while it is dropped.
     pending: Option<Pending<'e>>,
-    call: C,
-    event: PhantomData<fn(&E)>,
+    call: Call<dyn AsyncHandler<E>>,
 }
 
-impl<C, E> Future for WrappedFuture<'_, C, E>
-where
-    C: Call<dyn AsyncHandler<E>>,
-    E: ?Sized + 'static,
-{
+impl<E: ?Sized> Future for WrappedFuture<'_, E> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
@@ -232,14 +215,10 @@ where
 }
 
 /// The future, and what its destructor throws, is dropped before the call ends.
-impl<C, E> Drop for WrappedFuture<'_, C, E>
-where
-    C: Call<dyn AsyncHandler<E>>,
-    E: ?Sized + 'static,
-{
+impl<E: ?Sized> Drop for WrappedFuture<'_, E> {
     fn drop(&mut self) {
-        let Self { pending, call, .. } = self;
-        call.handler().header().guard_drop(|| *pending = None);
+        let Self { pending, call } = self;
+        call.header().guard_drop(|| *pending = None);
     }
 }
 

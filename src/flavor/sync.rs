@@ -12,8 +12,7 @@ use crate::handler::Header;
 use crate::handler::counted::counted;
 use crate::handler::delivery::{Delivery, Outcome};
 use crate::handler::flavor::{EventRef, Flavor, HandlerArc, Passes, SharedFlavor, sealed};
-use crate::handler::wrapped::{Wrapped, Wrapper};
-use crate::join::JoinGuard;
+use crate::handler::wrapped::Wrapped;
 use crate::registry::Registry;
 use crate::registry::batch::Batch;
 use crate::registry::guard::HandlerGuard;
@@ -99,7 +98,7 @@ impl<E: ?Sized + 'static> InlineFlavor<E> for SyncFlavor {
 
 impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
     type Handler = dyn InlineHandler<Self, E>;
-    type JoinGuard = JoinGuard;
+    const IS_INLINE: bool = true;
 
     fn inline<C>(header: Header, call: C) -> HandlerArc<Self, E>
     where
@@ -108,10 +107,7 @@ impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
         inline::slot::<Self, E, C>(header, call)
     }
 
-    fn wrap<W>(wrapped: Wrapped<W>) -> HandlerArc<Self, E>
-    where
-        W: Wrapper<Handler = Self::Handler>,
-    {
+    fn wrap(wrapped: Wrapped<Self::Handler>) -> HandlerArc<Self, E> {
         counted(Arc::new(wrapped))
     }
 }

@@ -51,12 +51,7 @@ mod by_address {
     use crate::snapshot::list::Run;
 
     /// An `Arc`, by the address of its object.
-    #[allow(
-        unreachable_pub,
-        missing_debug_implementations,
-        reason = "in sealed traits: outside the crate nobody can name it"
-    )]
-    pub struct Counted<H: ?Sized>(NonNull<H>);
+    pub(crate) struct Counted<H: ?Sized>(NonNull<H>);
 
     // SAFETY: it owns an `Arc<H>`, and gives access to nothing else.
     unsafe impl<H: ?Sized> Send for Counted<H> where Arc<H>: Send {}

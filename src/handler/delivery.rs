@@ -10,11 +10,7 @@ use std::ops::AddAssign;
 /// on each outcome nor count.
 #[derive(Clone, Copy, Debug)]
 #[repr(u64)]
-#[allow(
-    unreachable_pub,
-    reason = "in sealed traits: outside the crate nobody can name it"
-)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     Skipped = 0,
     Called = CALLED,
     Panicked = CALLED + PANICKED,
@@ -31,7 +27,7 @@ const STOPPED: u64 = 1 << 63;
 
 /// A sum of the outcomes of fewer than 2^31 handlers.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Sum(u64);
+pub(crate) struct Sum(u64);
 
 impl Sum {
     #[inline]

@@ -1,15 +1,9 @@
 //! [`Flavor`]: what a handler is, and how it is passed the event.
-#![allow(
-    private_bounds,
-    private_interfaces,
-    reason = "the traits are sealed: outside the crate nobody can name what is in them"
-)]
 
 use crate::handler::counted::Counted;
 use crate::handler::delivery::Outcome;
-use crate::handler::wrapped::{Wrapped, Wrapper};
+use crate::handler::wrapped::Wrapped;
 use crate::handler::{Handler, Header};
-use crate::join::Gateway;
 
 /// The kind of a registry's handlers; sealed.
 pub trait Flavor<E: ?Sized>:
@@ -19,8 +13,9 @@ pub trait Flavor<E: ?Sized>:
     #[doc(hidden)]
     type Handler: Handler + ?Sized;
 
-    /// The guard of a [joinable](crate::RegisterOptions::joinable) registration.
-    type JoinGuard: From<Gateway>;
+    /// Whether a call has ended when it returns, on the thread that has made it.
+    #[doc(hidden)]
+    const IS_INLINE: bool;
 
     /// Makes a handler whose call does all its work before it returns. The call receives the header
     /// of its own handler.
@@ -29,11 +24,9 @@ pub trait Flavor<E: ?Sized>:
     where
         C: Fn(EventRef<'_, '_, Self, E>, &Header) -> Outcome + Send + Sync + 'static;
 
-    /// Makes a handler whose calls are made by a wrapper.
+    /// Makes a handler around another one.
     #[doc(hidden)]
-    fn wrap<W>(wrapped: Wrapped<W>) -> HandlerArc<Self, E>
-    where
-        W: Wrapper<Handler = Self::Handler>;
+    fn wrap(wrapped: Wrapped<Self::Handler>) -> HandlerArc<Self, E>;
 }
 
 /// The way in which a flavor passes an event to a handler; sealed.

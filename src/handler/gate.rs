@@ -13,38 +13,19 @@ use std::time::Instant;
 use crate::handler::Handler;
 use crate::handler::awaited::Awaited;
 use crate::handler::counted::Counted;
-use crate::handler::wrapped::{Call, Wrapper};
 use crate::primitive::atomic::{Ordering, fence};
 use crate::primitive::{Serials, thread_local_const};
 
-/// The entrance to a gate, which lists hold. It closes the gate when the last list that holds it is
-/// gone, so that a handler that is removed in some other way is dropped then.
-pub(crate) struct Entrance<H: Handler + ?Sized + 'static>(pub(crate) Arc<Gate<H>>);
-
-impl<H: Handler + ?Sized + 'static> Wrapper for Entrance<H> {
-    type Handler = H;
-    type Call = Inside<H>;
-
-    fn begin(&self) -> Option<Inside<H>> {
-        self.0.enter(|handler| handler.clone())
-    }
-}
-
-impl<H: Handler + ?Sized + 'static> Drop for Entrance<H> {
-    fn drop(&mut self) {
-        Arc::clone(&self.0).close();
-    }
-}
-
 pub(crate) struct Gate<H: ?Sized> {
     state: Awaited<State<H>>,
+    /// Whether a call leaves on the thread on which it has entered.
+    is_inline: bool,
 }
 
 struct State<H: ?Sized> {
     /// `None` once the gate is closed.
     handler: Option<Counted<H>>,
-    /// For each call that is inside, the thread on which it began; likewise for a call that drops
-    /// the handler.
+    /// For each call that is inside, its thread; likewise for whoever drops the handler.
     inside: Vec<ThreadId>,
 }
 
@@ -53,24 +34,16 @@ pub(crate) trait Gated: Send + Sync {
     /// Closes the gate: no call enters any more.
     fn close(self: Arc<Self>);
 
-    /// Returns the threads that are inside.
+    /// Returns the threads that are inside. Of a call that may move to another one, it is unknown.
     fn inside(&self) -> Vec<ThreadId>;
 
     /// Waits until nothing is inside. Returns whether that happened before the deadline.
     fn wait_until_empty(&self, deadline: Option<Instant>) -> bool;
 
     /// Is ready when nothing is inside. Otherwise, the last call to leave wakes this task.
-    #[cfg_attr(
-        not(feature = "async"),
-        expect(dead_code, reason = "only tasks wait that way")
-    )]
     fn poll_until_empty(&self, waker: &Waker) -> Poll<()>;
 
     /// Forgets the task that waited, which waits no longer.
-    #[cfg_attr(
-        not(feature = "async"),
-        expect(dead_code, reason = "only tasks wait that way")
-    )]
     fn forget_waker(&self);
 }
 
@@ -87,7 +60,7 @@ pub(crate) fn close(gate: &Weak<dyn Gated>) -> Option<Arc<dyn Gated>> {
 }
 
 impl<H: Handler + ?Sized> Gate<H> {
-    pub(crate) fn new(handler: Counted<H>) -> Self {
+    pub(crate) fn new(handler: Counted<H>, is_inline: bool) -> Self {
         let reporter = handler.header().reporter();
         let state = State {
             handler: Some(handler),
@@ -96,14 +69,30 @@ impl<H: Handler + ?Sized> Gate<H> {
         };
         Self {
             state: Awaited::new(state, reporter),
+            is_inline,
         }
     }
 
-    fn enter(
+    /// Lets a call in, unless the gate is closed.
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Inside<H>> {
+        let visitor = if self.is_inline {
+            ThreadId::current()
+        } else {
+            ThreadId::UNKNOWN
+        };
+        self.let_in(visitor, |handler| handler.clone())
+    }
+
+    /// Closes the gate: no call enters any more.
+    pub(crate) fn close(self: &Arc<Self>) {
+        drop(self.let_in(ThreadId::current(), Option::take));
+    }
+
+    fn let_in(
         self: &Arc<Self>,
+        visitor: ThreadId,
         share: impl FnOnce(&mut Option<Counted<H>>) -> Option<Counted<H>>,
     ) -> Option<Inside<H>> {
-        let visitor = ThreadId::current();
         let handler = self.state.with(|state| {
             let handler = share(&mut state.handler)?;
             state.inside.push(visitor);
@@ -119,7 +108,7 @@ impl<H: Handler + ?Sized> Gate<H> {
 
 impl<H: Handler + ?Sized + 'static> Gated for Gate<H> {
     fn close(self: Arc<Self>) {
-        drop(self.enter(Option::take));
+        Gate::close(&self);
     }
 
     fn inside(&self) -> Vec<ThreadId> {
@@ -153,8 +142,8 @@ pub(crate) struct Inside<H: Handler + ?Sized> {
     visitor: ThreadId,
 }
 
-impl<H: Handler + ?Sized + 'static> Call<H> for Inside<H> {
-    fn handler(&self) -> &H {
+impl<H: Handler + ?Sized> Inside<H> {
+    pub(crate) fn handler(&self) -> &H {
         let handler = self.handler.as_deref();
         handler.expect("taken only by its own destructor")
     }
@@ -182,6 +171,8 @@ impl<H: Handler + ?Sized> Drop for Inside<H> {
 pub(crate) struct ThreadId(u64);
 
 impl ThreadId {
+    const UNKNOWN: Self = Self(0);
+
     pub(crate) fn current() -> Self {
         static SERIALS: Serials = Serials::new();
         thread_local_const!(ID: Cell<u64> = Cell::new(0));

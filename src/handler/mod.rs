@@ -110,10 +110,6 @@ impl<F> Stored for NeedsNoDrop<F> {
 }
 
 /// The common interface of all flavors' handlers.
-#[allow(
-    private_interfaces,
-    reason = "sealed: outside the crate nobody can name it"
-)]
 pub trait Handler: Send + Sync + 'static {
     /// Returns the part that does not depend on the closure.
     fn header(&self) -> &Header;

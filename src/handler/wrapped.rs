@@ -1,68 +1,86 @@
-//! Handlers that wrap other handlers, to do something around each of their calls. Other handlers
-//! pay nothing, because a dispatch does not know about wrappers.
+//! Handlers around other handlers: they do something at each call, and when the handler goes. Other
+//! handlers pay nothing, because a dispatch does not know about them.
+
+use std::ops::Deref;
+use std::sync::Arc;
 
 use crate::handler::counted::Counted;
+use crate::handler::gate::{Gate, Inside};
 use crate::handler::{Handler, Header};
 
 /// A handler that takes the place of another one in lists, with the same id and priority.
-pub(crate) struct Wrapped<W> {
+pub(crate) struct Wrapped<H: Handler + ?Sized + 'static> {
     header: Header,
-    wrapper: W,
+    around: Around<H>,
 }
 
-/// An object that does something around the calls of a handler.
-#[allow(
-    unreachable_pub,
-    reason = "in a sealed trait: outside the crate nobody can name it"
-)]
-pub trait Wrapper: Send + Sync + 'static {
-    /// The trait object type of the handler.
-    type Handler: Handler + ?Sized;
-
-    /// A call of the handler.
-    type Call: Call<Self::Handler>;
-
-    /// Begins a call, unless the handler has ended.
-    fn begin(&self) -> Option<Self::Call>;
-
-    /// Handles the removal of the handler. Called by the thread that removed it, with no lock held.
-    fn removed(&self) {}
+/// What is around the calls of a handler.
+pub(crate) enum Around<H: Handler + ?Sized + 'static> {
+    /// They enter and leave through a gate, which owns the handler.
+    Gate(Arc<Gate<H>>),
+    /// They leave values for someone who waits, until the handler is removed.
+    Waited(Counted<H>, Arc<dyn End>),
 }
 
-/// A call of a handler. It is kept until the call's result, which may be a future, is dropped.
-#[allow(
-    unreachable_pub,
-    reason = "in a sealed trait: outside the crate nobody can name it"
-)]
-pub trait Call<H: ?Sized>: Unpin + Send + 'static {
-    fn handler(&self) -> &H;
+/// What ends with a handler. A removal ends it: the drop of the handler would be too late, because a
+/// dispatch or a pin may keep the handler while a thread or a task waits.
+pub(crate) trait End: Send + Sync {
+    fn end(&self);
 }
 
-/// A call with nothing done around it.
-impl<H: Handler + ?Sized + 'static> Call<H> for Counted<H> {
-    fn handler(&self) -> &H {
-        self
-    }
+/// A call of a wrapped handler. It is kept until the call's result, which may be a future, is
+/// dropped.
+pub(crate) enum Call<H: Handler + ?Sized + 'static> {
+    Inside(Inside<H>),
+    Plain(Counted<H>),
 }
 
-impl<W: Wrapper> Wrapped<W> {
-    pub(crate) fn new(header: Header, wrapper: W) -> Self {
-        Self { header, wrapper }
+impl<H: Handler + ?Sized + 'static> Wrapped<H> {
+    pub(crate) fn new(header: Header, around: Around<H>) -> Self {
+        Self { header, around }
     }
 
     /// Begins a call, unless the handler was removed, is paused, or has ended.
-    pub(crate) fn begin(&self) -> Option<W::Call> {
-        let may_start = self.header.may_start();
-        may_start.then(|| self.wrapper.begin())?
+    pub(crate) fn begin(&self) -> Option<Call<H>> {
+        if !self.header.may_start() {
+            return None;
+        }
+        match &self.around {
+            Around::Gate(gate) => gate.enter().map(Call::Inside),
+            Around::Waited(handler, _) => Some(Call::Plain(Counted::clone(handler))),
+        }
     }
 }
 
-impl<W: Wrapper> Handler for Wrapped<W> {
+impl<H: Handler + ?Sized + 'static> Handler for Wrapped<H> {
     fn header(&self) -> &Header {
         &self.header
     }
 
     fn removed(&self) {
-        self.wrapper.removed();
+        if let Around::Waited(_, waited) = &self.around {
+            waited.end();
+        }
+    }
+}
+
+/// Ends what is around the handler, if its removal has not: the last list that held it is gone.
+impl<H: Handler + ?Sized + 'static> Drop for Wrapped<H> {
+    fn drop(&mut self) {
+        match &self.around {
+            Around::Gate(gate) => gate.close(),
+            Around::Waited(_, waited) => waited.end(),
+        }
+    }
+}
+
+impl<H: Handler + ?Sized + 'static> Deref for Call<H> {
+    type Target = H;
+
+    fn deref(&self) -> &H {
+        match self {
+            Self::Inside(inside) => inside.handler(),
+            Self::Plain(handler) => handler,
+        }
     }
 }

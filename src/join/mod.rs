@@ -1,25 +1,25 @@
-//! [`JoinGuard`]: a registration whose removal a thread can wait for.
-
-#[cfg(feature = "async")]
-pub(crate) mod future;
+//! [`JoinGuard`]: a registration whose removal a thread or a task can wait for.
 
 use std::error::Error;
 use std::fmt;
+use std::future::{self, Future};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, PoisonError, Weak};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::handler::gate::{self, Gated, ThreadId};
+use crate::handler::registration::Registration;
 use crate::primitive::{Mutex, MutexGuard, explored_static};
-use crate::registry::guard::HandlerGuard;
 use crate::report::id::HandlerId;
 
-/// A guard of a handler, which can wait until no thread is inside the handler and its closure has
-/// been dropped.
+/// A guard of a handler, which can wait until no call of the handler is inside, no future of it is
+/// alive, and its closure has been dropped.
 ///
 /// For a component that is about to free what its handler uses. Returned by
-/// [`joinable`](crate::RegisterOptions::joinable) registrations. Dropping it removes the handler
-/// without waiting, like a [`HandlerGuard`](crate::HandlerGuard). See the
+/// [`joinable`](crate::RegisterOptions::joinable) registrations of every flavor: a thread calls
+/// [`join`](Self::join), a task awaits [`join_async`](Self::join_async). Dropping it removes the
+/// handler without waiting, like a [`HandlerGuard`](crate::HandlerGuard). See the
 /// [guide](crate::guide#guards-and-removal).
 ///
 /// A call of a joinable handler briefly takes a lock twice, and allocates if more calls are inside
@@ -40,14 +40,11 @@ use crate::report::id::HandlerId;
 /// ```
 #[must_use = "dropping it removes the handler at once, without waiting: bind it, `let guard = ...`"]
 pub struct JoinGuard {
-    handler: HandlerGuard,
+    registration: Registration,
     // Weak, because a gate keeps the `on_panic` callback alive, which may own this guard. The gate
     // is dropped with the handler, and the handler's closure before it.
     gate: Weak<dyn Gated>,
 }
-
-/// A joinable handler and its gate.
-pub(crate) type Gateway = (HandlerGuard, Weak<dyn Gated>);
 
 /// The reason why a join did not wait, or gave up. The handler is removed all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,35 +60,34 @@ pub enum JoinError {
     TimedOut,
 }
 
-impl From<Gateway> for JoinGuard {
-    fn from((handler, gate): Gateway) -> Self {
-        Self { handler, gate }
-    }
-}
-
 impl JoinGuard {
+    pub(crate) fn new(registration: Registration, gate: Weak<dyn Gated>) -> Self {
+        Self { registration, gate }
+    }
+
     /// Returns the handler's id.
     #[must_use]
     pub fn id(&self) -> HandlerId {
-        self.handler.id()
+        self.registration.id
     }
 
     /// Removes the handler, without waiting.
     pub fn remove(&self) {
-        self.handler.remove();
+        self.registration.remove();
     }
 
-    /// Removes the handler, and waits until no thread is inside it and its closure has been
-    /// dropped.
+    /// Removes the handler, and waits until no call is inside, no future of it is alive, and its
+    /// closure has been dropped.
     ///
-    /// Blocks the thread: do not call it from async code. It does not wait for anything else: not
+    /// Blocks the thread: do not call it from async code; use [`join_async`](Self::join_async). It does not wait for anything else: not
     /// for other handlers of the same dispatch, for pins, or for dispatches that begin later. It
     /// makes no difference whether this call removed the handler or it was removed before.
     ///
     /// Only threads that wait in `join` are known: it hangs if a call of the handler waits in some
     /// other way (on a channel, a lock, a thread) for the thread that joins it. It also hangs in
     /// the child of a fork, if another thread was inside at that moment: that thread is not in the
-    /// child.
+    /// child. And of the futures of an async handler nobody knows which thread will poll them next:
+    /// it hangs if that is this one.
     ///
     /// # Errors
     ///
@@ -139,6 +135,43 @@ impl JoinGuard {
         joined.fold(Ok(()), Result::and)
     }
 
+    /// Removes the handler at once, and returns a future that completes when no call is inside, no
+    /// future of the handler is alive, and its closure has been dropped.
+    ///
+    /// It waits for nothing else, and for no further calls: a dispatch that is already running does
+    /// not start the handler any more. To join several handlers, call this for each of them before
+    /// you await the first of these futures. For a time-out, use the runtime's. If the future is
+    /// dropped before it completes, the handler stays removed.
+    ///
+    /// Inside a future of the same handler, awaiting it never completes: it would wait for itself.
+    /// The same holds for a task that awaits first this and then the dispatch that runs the
+    /// handler.
+    ///
+    /// ```
+    /// # #[cfg(feature = "async")]
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use topic_registry::AsyncRegistry;
+    ///
+    /// let saves = AsyncRegistry::<str>::new();
+    /// let joinable = saves.options().joinable().register(|path| {
+    ///     let path = path.to_owned();
+    ///     async move { println!("{path} was saved") }
+    /// });
+    /// saves.notify("app.toml").await;
+    /// joinable.join_async().await;
+    /// // Whatever the closure and its futures owned is gone by now.
+    /// # }
+    /// # #[cfg(not(feature = "async"))] fn main() {}
+    /// ```
+    pub fn join_async(self) -> impl Future<Output = ()> + Send + Sync + 'static {
+        self.remove();
+        let gate = gate::close(&self.gate).map(ForgetWaker);
+        future::poll_fn(move |context| match &gate {
+            Some(ForgetWaker(gate)) => gate.poll_until_empty(context.waker()),
+            None => Poll::Ready(()),
+        })
+    }
+
     fn wait(&self, deadline: Option<Instant>) -> Result<(), JoinError> {
         self.remove();
         gate::close(&self.gate).map_or(Ok(()), |gate| wait(&gate, deadline))
@@ -148,6 +181,12 @@ impl JoinGuard {
 // State that a handler's panic leaves inconsistent is behind the handler's own locks, not here.
 impl UnwindSafe for JoinGuard {}
 impl RefUnwindSafe for JoinGuard {}
+
+impl Drop for JoinGuard {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
 
 impl fmt::Debug for JoinGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -166,6 +205,16 @@ impl fmt::Display for JoinError {
 }
 
 impl Error for JoinError {}
+
+/// Makes a gate forget the task that waits, when it waits no longer: a handler whose future lives on
+/// must neither wake nor keep that task.
+struct ForgetWaker(Arc<dyn Gated>);
+
+impl Drop for ForgetWaker {
+    fn drop(&mut self) {
+        self.0.forget_waker();
+    }
+}
 
 /// A thread, and the gate that it waits for without a time limit.
 type Wait = (ThreadId, Arc<dyn Gated>);

@@ -7,9 +7,10 @@ use std::sync::{Arc, Weak};
 
 use crate::handler::delivery::Outcome;
 use crate::handler::flavor::{EventRef, Flavor, HandlerArc, SharedFlavor};
-use crate::handler::gate::{Entrance, Gate};
-use crate::handler::wrapped::Wrapped;
+use crate::handler::gate::Gate;
+use crate::handler::wrapped::{Around, Wrapped};
 use crate::handler::{Handler, Header, slow};
+use crate::join::JoinGuard;
 use crate::registry::Registry;
 use crate::registry::batch::Batch;
 use crate::registry::guard::HandlerGuard;
@@ -24,7 +25,7 @@ use crate::report::id::HandlerId;
 /// |---|---|
 /// | nothing, or [`priority`](Self::priority) | a [`HandlerId`] |
 /// | [`guard`](Self::guard) | a [`HandlerGuard`], which removes the handler when it is dropped |
-/// | [`joinable`](Self::joinable) | a [`JoinGuard`](crate::JoinGuard), which can also wait for its calls; of an async handler, an `AsyncJoinGuard` |
+/// | [`joinable`](Self::joinable) | a [`JoinGuard`](crate::JoinGuard), which can also wait for its calls |
 ///
 /// The default priority is 0. The order of the options makes no difference. If two priorities are
 /// given, the last one counts.
@@ -202,10 +203,6 @@ impl<F: Flavor<E>, E: ?Sized, R> fmt::Debug for RegisterOptions<'_, F, E, R> {
 }
 
 /// The way in which a registration adds its handler, and what it returns; sealed.
-#[allow(
-    private_interfaces,
-    reason = "sealed: outside the crate nobody can name it"
-)]
 pub trait Returns<F: Flavor<E>, E: ?Sized + 'static> {
     /// The returned type: an id or a guard.
     type Registered;
@@ -243,14 +240,14 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Returns<F, E> for ReturnGuard {
 pub struct ReturnJoinGuard;
 
 impl<F: Flavor<E>, E: ?Sized + 'static> Returns<F, E> for ReturnJoinGuard {
-    type Registered = F::JoinGuard;
+    type Registered = JoinGuard;
 
-    fn add(self, registry: &Registry<F, E>, handler: HandlerArc<F, E>) -> F::JoinGuard {
+    fn add(self, registry: &Registry<F, E>, handler: HandlerArc<F, E>) -> JoinGuard {
         let header = handler.header().duplicate();
-        let gate = Arc::new(Gate::new(handler));
+        let gate = Arc::new(Gate::new(handler, F::IS_INLINE));
         let weak: Weak<Gate<F::Handler>> = Arc::downgrade(&gate);
-        let id = registry.add(F::wrap(Wrapped::new(header, Entrance(gate))));
-        F::JoinGuard::from((registry.guard(id), weak))
+        let id = registry.add(F::wrap(Wrapped::new(header, Around::Gate(gate))));
+        JoinGuard::new(registry.registration(id), weak)
     }
 }
 

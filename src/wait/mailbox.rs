@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 use std::{error, fmt, mem};
 
 use crate::handler::awaited::Awaited;
-use crate::handler::counted::Counted;
 use crate::handler::delivery::Outcome;
 use crate::handler::flavor::{EventRef, Flavor};
-use crate::handler::wrapped::{Wrapped, Wrapper};
-use crate::handler::{Handler, slow};
+use crate::handler::slow;
+use crate::handler::wrapped::{Around, End, Wrapped};
 use crate::registry::Registry;
 use crate::registry::guard::HandlerGuard;
 use crate::report::panic::PanicOrigin;
@@ -59,11 +58,9 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
             }
             Outcome::Called
         });
-        let sender = Sender {
-            handler,
-            mailbox: Arc::clone(&mailbox),
-        };
-        let id = options.add(F::wrap(Wrapped::new(outer, sender)));
+        let waited: Arc<dyn End> = mailbox.clone();
+        let around = Around::Waited(handler, waited);
+        let id = options.add(F::wrap(Wrapped::new(outer, around)));
         let guard = self.guard(id);
         Receiver { guard, mailbox }
     }
@@ -91,34 +88,9 @@ impl<T> Drop for Receiver<T> {
     }
 }
 
-/// A handler with a mailbox, which ends when the handler is removed. Its drop would be too late: a
-/// dispatch or a pin may keep the handler while a thread or a task waits.
-struct Sender<H: ?Sized, T> {
-    handler: Counted<H>,
-    mailbox: Arc<Mailbox<T>>,
-}
-
-impl<H, T> Wrapper for Sender<H, T>
-where
-    H: Handler + ?Sized + 'static,
-    T: Send + 'static,
-{
-    type Handler = H;
-    type Call = Counted<H>;
-
-    fn begin(&self) -> Option<Counted<H>> {
-        Some(Counted::clone(&self.handler))
-    }
-
-    fn removed(&self) {
-        self.mailbox.end();
-    }
-}
-
-/// Ends the mailbox. If the handler was not removed before, the registry is gone.
-impl<H: ?Sized, T> Drop for Sender<H, T> {
-    fn drop(&mut self) {
-        self.mailbox.end();
+impl<T: Send> End for Mailbox<T> {
+    fn end(&self) {
+        Mailbox::end(self);
     }
 }
 
