@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
-use topic_registry::{AsyncJoinGuard, AsyncTopicRegistry};
+use topic_registry::{AsyncTopicRegistry, JoinGuard};
 
 /// A service that writes uploads to its store, which must not be closed during a write.
 struct Service {
-    guards: Vec<AsyncJoinGuard>,
+    guards: Vec<JoinGuard>,
     written: Arc<AtomicUsize>,
 }
 
@@ -34,7 +34,7 @@ impl Service {
     /// handler.
     async fn stop(self) {
         // `join` removes the handler at once, so all are removed before the first is waited for.
-        let joins: Vec<_> = self.guards.into_iter().map(AsyncJoinGuard::join).collect();
+        let joins: Vec<_> = self.guards.into_iter().map(JoinGuard::join_async).collect();
         for join in joins {
             join.await;
         }

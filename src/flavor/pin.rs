@@ -2,7 +2,6 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use super::inline::{dispatch, dispatch_created};
 use super::sync::share;
@@ -77,10 +76,6 @@ impl<E: ?Sized> Pinned<E> {
         self.list.load();
     }
 }
-
-// Every panic is caught before it could leave the list inconsistent.
-impl<E: ?Sized> UnwindSafe for Pinned<E> {}
-impl<E: ?Sized> RefUnwindSafe for Pinned<E> {}
 
 impl<E: ?Sized> fmt::Debug for Pinned<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

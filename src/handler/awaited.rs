@@ -1,5 +1,6 @@
 //! A state behind a lock, for which threads wait, and one task.
 
+use std::panic::RefUnwindSafe;
 use std::sync::PoisonError;
 use std::task::{Poll, Waker};
 use std::time::Instant;
@@ -22,6 +23,9 @@ struct Inner<S> {
     /// The waker of the waiting task; there is at most one.
     waker: Option<Waker>,
 }
+
+// The state is behind a lock, and no user code runs under it.
+impl<S> RefUnwindSafe for Awaited<S> {}
 
 impl<S> Awaited<S> {
     pub(crate) fn new(state: S, reporter: Reporter) -> Self {

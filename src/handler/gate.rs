@@ -6,6 +6,7 @@
 //! dropped. Once the gate is closed, no call enters any more.
 
 use std::cell::Cell;
+use std::panic::RefUnwindSafe;
 use std::sync::{Arc, Weak};
 use std::task::{Poll, Waker};
 use std::time::Instant;
@@ -30,7 +31,7 @@ struct State<H: ?Sized> {
 }
 
 /// A [`Gate`] of any handler.
-pub(crate) trait Gated: Send + Sync {
+pub(crate) trait Gated: Send + Sync + RefUnwindSafe {
     /// Closes the gate: no call enters any more.
     fn close(self: Arc<Self>);
 

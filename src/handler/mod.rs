@@ -11,7 +11,7 @@ pub(crate) mod slow;
 pub(crate) mod wrapped;
 
 use std::any::TypeId;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -110,7 +110,7 @@ impl<F> Stored for NeedsNoDrop<F> {
 }
 
 /// The common interface of all flavors' handlers.
-pub trait Handler: Send + Sync + 'static {
+pub trait Handler: Send + Sync + RefUnwindSafe + 'static {
     /// Returns the part that does not depend on the closure.
     fn header(&self) -> &Header;
 
@@ -144,6 +144,9 @@ impl<C: Stored> Slot<C> {
 fn not_started<T>() -> Option<T> {
     None
 }
+
+// Every panic of the closure is caught; what it does to the user's own state is the user's to handle.
+impl<C: Stored> RefUnwindSafe for Slot<C> {}
 
 impl<C: Stored + Send + Sync + 'static> Handler for Slot<C> {
     fn header(&self) -> &Header {

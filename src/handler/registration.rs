@@ -1,5 +1,6 @@
 //! [`Registration`]: a handler and its registry, for whatever ends with the handler.
 
+use std::panic::RefUnwindSafe;
 use std::sync::{Arc, Weak};
 
 use crate::report::id::HandlerId;
@@ -13,14 +14,14 @@ pub(crate) struct Registration {
 }
 
 /// The registry or the topics that a registration refers to.
-pub(crate) trait Remove: Send + Sync {
+pub(crate) trait Remove: Send + Sync + RefUnwindSafe {
     /// Removes the handler (and the topic, if that handler was the last one), or the observer.
     /// Takes the caller's reference, because a topic exists as long as it has an owner.
     fn remove(self: Arc<Self>, id: HandlerId) -> bool;
 }
 
 /// The registry of a paused handler.
-pub(crate) trait Resume: Send + Sync {
+pub(crate) trait Resume: Send + Sync + RefUnwindSafe {
     /// Takes back one pause of the handler.
     fn resume(self: Arc<Self>, id: HandlerId);
 }

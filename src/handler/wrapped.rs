@@ -2,6 +2,7 @@
 //! handlers pay nothing, because a dispatch does not know about them.
 
 use std::ops::Deref;
+use std::panic::RefUnwindSafe;
 use std::sync::Arc;
 
 use crate::handler::counted::Counted;
@@ -24,7 +25,7 @@ pub(crate) enum Around<H: Handler + ?Sized + 'static> {
 
 /// What ends with a handler. A removal ends it: the drop of the handler would be too late, because a
 /// dispatch or a pin may keep the handler while a thread or a task waits.
-pub(crate) trait End: Send + Sync {
+pub(crate) trait End: Send + Sync + RefUnwindSafe {
     fn end(&self);
 }
 

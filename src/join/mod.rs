@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::fmt;
 use std::future::{self, Future};
-use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, PoisonError, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -177,10 +176,6 @@ impl JoinGuard {
         gate::close(&self.gate).map_or(Ok(()), |gate| wait(&gate, deadline))
     }
 }
-
-// State that a handler's panic leaves inconsistent is behind the handler's own locks, not here.
-impl UnwindSafe for JoinGuard {}
-impl RefUnwindSafe for JoinGuard {}
 
 impl Drop for JoinGuard {
     fn drop(&mut self) {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::handler::Handler;
 use crate::handler::flavor::{Flavor, HandlerArc};
@@ -97,10 +96,6 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         result
     }
 }
-
-// A batch that is dropped by a panic has changed nothing.
-impl<F: Flavor<E>, E: ?Sized> UnwindSafe for Batch<'_, F, E> {}
-impl<F: Flavor<E>, E: ?Sized> RefUnwindSafe for Batch<'_, F, E> {}
 
 impl<F: Flavor<E>, E: ?Sized> fmt::Debug for Batch<'_, F, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

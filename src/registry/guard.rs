@@ -1,7 +1,6 @@
 //! [`HandlerGuard`] and [`Paused`]: registrations and pauses that end with a guard.
 
 use std::fmt;
-use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Weak;
 
 use crate::handler::registration::{Registration, Resume};
@@ -67,10 +66,6 @@ impl HandlerGuard {
     }
 }
 
-// It is only a weak reference and an id, which a panic cannot leave inconsistent.
-impl UnwindSafe for HandlerGuard {}
-impl RefUnwindSafe for HandlerGuard {}
-
 impl Drop for HandlerGuard {
     fn drop(&mut self) {
         self.remove();
@@ -105,10 +100,6 @@ impl Paused {
         self.id
     }
 }
-
-// As for a guard.
-impl UnwindSafe for Paused {}
-impl RefUnwindSafe for Paused {}
 
 impl Drop for Paused {
     fn drop(&mut self) {

@@ -6,7 +6,7 @@ pub(crate) mod options;
 pub(crate) mod weak;
 
 use std::fmt;
-use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::panic::Location;
 use std::sync::{Arc, Weak};
 
 use crate::handler::counted::Counted;
@@ -343,10 +343,6 @@ impl<F: Flavor<E>, E: ?Sized> Drop for Registry<F, E> {
         }
     }
 }
-
-// Every panic is caught before it could leave the library's state inconsistent.
-impl<F: Flavor<E>, E: ?Sized> UnwindSafe for Registry<F, E> {}
-impl<F: Flavor<E>, E: ?Sized> RefUnwindSafe for Registry<F, E> {}
 
 impl<F: Flavor<E>, E: ?Sized> HasCell for Registry<F, E> {
     type Item = HandlerArc<F, E>;

@@ -1,7 +1,6 @@
 //! [`WeakRegistry`]: a weak reference to a registry.
 
 use std::fmt;
-use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 
 use crate::handler::flavor::Flavor;
@@ -71,10 +70,6 @@ impl<F: Flavor<E>, E: ?Sized> Clone for WeakRegistry<F, E> {
         }
     }
 }
-
-// Like the registry itself.
-impl<F: Flavor<E>, E: ?Sized> UnwindSafe for WeakRegistry<F, E> {}
-impl<F: Flavor<E>, E: ?Sized> RefUnwindSafe for WeakRegistry<F, E> {}
 
 impl<F: Flavor<E>, E: ?Sized> fmt::Debug for WeakRegistry<F, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

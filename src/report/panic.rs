@@ -7,7 +7,7 @@
 
 use std::any::Any;
 use std::ops::{Deref, DerefMut};
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, RefUnwindSafe, UnwindSafe, catch_unwind};
 use std::{fmt, mem, thread};
 
 use crate::report::id::HandlerId;
@@ -131,6 +131,10 @@ pub(crate) fn catch_and_count(f: impl FnOnce(), count: impl Fn()) {
 
 /// A user value whose destructor cannot unwind out of the library's.
 pub(crate) struct DropGuarded<T>(Option<T>);
+
+// It is only lent and dropped.
+impl<T> UnwindSafe for DropGuarded<T> {}
+impl<T> RefUnwindSafe for DropGuarded<T> {}
 
 impl<T> DropGuarded<T> {
     pub(crate) fn new(value: T) -> Self {

@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::mem;
+use std::panic::RefUnwindSafe;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -97,6 +98,9 @@ pub(crate) trait Parent: Send + Sync {
 }
 
 impl Parent for () {}
+
+// Every panic is caught before it could leave this inconsistent.
+impl<T: Parent + ?Sized> RefUnwindSafe for Scope<T> {}
 
 impl<T: Parent> Scope<T> {
     pub(crate) fn new(parent: T) -> Self {

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use crate::handler::flavor::Flavor;
@@ -121,10 +120,6 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Builder<F, K, E> {
         Topics::with(telemetry, self.slow)
     }
 }
-
-// It only holds options, which it does not use.
-impl<F: Flavor<E>, K: Key, E: ?Sized> UnwindSafe for Builder<F, K, E> {}
-impl<F: Flavor<E>, K: Key, E: ?Sized> RefUnwindSafe for Builder<F, K, E> {}
 
 impl<F: Flavor<E>, K: Key, E: ?Sized> fmt::Debug for Builder<F, K, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -29,6 +29,7 @@
 //! and their flags in the snapshot say so. `cell.rs` explains why the snapshot drops nothing
 //! there.
 
+use std::panic::RefUnwindSafe;
 use std::ptr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -79,6 +80,10 @@ pub(super) struct Topic<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
 }
 
 pub(super) type TopicScope<F, K, E> = Arc<Scope<Topic<F, K, E>>>;
+
+// Every panic is caught before it could leave these inconsistent.
+impl<F: Flavor<E>, K: Key, E: ?Sized> RefUnwindSafe for Map<F, K, E> {}
+impl<F: Flavor<E>, K: Key, E: ?Sized> RefUnwindSafe for Shared<F, K, E> {}
 
 impl<F: Flavor<E>, K: Key, E: ?Sized> CountPanic for Shared<F, K, E> {
     fn count_panic(&self) {

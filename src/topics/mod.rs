@@ -15,7 +15,6 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::hash::Hash;
 use std::ops::Deref;
-use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 
 use self::builder::Slow;
@@ -495,12 +494,6 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Default for Topics<F, K, E> {
         Self::new()
     }
 }
-
-// Every panic is caught before it could leave the library's state inconsistent.
-impl<F: Flavor<E>, K: Key, E: ?Sized> UnwindSafe for Topics<F, K, E> {}
-impl<F: Flavor<E>, K: Key, E: ?Sized> RefUnwindSafe for Topics<F, K, E> {}
-impl<F: Flavor<E>, K: Key, E: ?Sized> UnwindSafe for Handle<F, K, E> {}
-impl<F: Flavor<E>, K: Key, E: ?Sized> RefUnwindSafe for Handle<F, K, E> {}
 
 impl<F: Flavor<E>, K: Key, E: ?Sized> fmt::Debug for Topics<F, K, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

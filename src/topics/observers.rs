@@ -12,7 +12,6 @@ use std::collections::btree_map::Entry;
 use std::fmt;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::ops::RangeBounds;
-use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, PoisonError};
 
 use crate::handler::registration::Registration;
@@ -47,10 +46,6 @@ impl ObserverGuard {
         self.registration.registry = None;
     }
 }
-
-// It is only a weak reference and an id, which a panic cannot leave inconsistent.
-impl UnwindSafe for ObserverGuard {}
-impl RefUnwindSafe for ObserverGuard {}
 
 impl Drop for ObserverGuard {
     fn drop(&mut self) {

@@ -1,7 +1,6 @@
 //! [`WeakTopics`]: a weak reference to topics.
 
 use std::fmt;
-use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Weak};
 
 use crate::handler::flavor::Flavor;
@@ -55,10 +54,6 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Clone for WeakTopics<F, K, E> {
         }
     }
 }
-
-// Like the topics themselves.
-impl<F: Flavor<E>, K: Key, E: ?Sized> UnwindSafe for WeakTopics<F, K, E> {}
-impl<F: Flavor<E>, K: Key, E: ?Sized> RefUnwindSafe for WeakTopics<F, K, E> {}
 
 impl<F: Flavor<E>, K: Key, E: ?Sized> fmt::Debug for WeakTopics<F, K, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,7 +6,6 @@ pub(crate) mod record;
 use std::fmt;
 use std::future::Future;
 use std::ops::ControlFlow;
-use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -131,10 +130,6 @@ impl<T> Future for WaitFor<T> {
         polled
     }
 }
-
-// All state that a panic could affect is behind a lock.
-impl<T> UnwindSafe for WaitFor<T> {}
-impl<T> RefUnwindSafe for WaitFor<T> {}
 
 impl<T> fmt::Debug for WaitFor<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::ops::ControlFlow;
-use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use crate::handler::flavor::{EventRef, Flavor, SharedFlavor};
@@ -95,10 +94,6 @@ impl<T> Recorder<T> {
         self.receiver.mailbox.wait_timeout(count, timeout)
     }
 }
-
-// All state that a panic could affect is behind a lock.
-impl<T> UnwindSafe for Recorder<T> {}
-impl<T> RefUnwindSafe for Recorder<T> {}
 
 impl<T> fmt::Debug for Recorder<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

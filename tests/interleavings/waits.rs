@@ -355,7 +355,7 @@ pub(crate) mod asynchronous {
             }));
         }
         work.push(Box::new(move || {
-            block_on(joinable.join());
+            block_on(joinable.join_async());
             assert_eq!(Arc::strong_count(&alive), 1, "something of it was alive");
         }));
         together(work);

@@ -169,7 +169,7 @@ mod asynchronous {
                     dispatch
                 })
                 .collect();
-            let mut join = pin!(joinable.join());
+            let mut join = pin!(joinable.join_async());
             assert!(registry.is_empty(), "removed at once");
             for left in [1, 0] {
                 assert!(poll(join.as_mut(), &joiner).is_pending());
@@ -192,13 +192,13 @@ mod asynchronous {
         });
         assert_eq!(now(registry.notify(&0)).panicked(), 0);
         assert_eq!(now(registry.notify(&1)).panicked(), 1);
-        now(joinable.join());
+        now(joinable.join_async());
         let joinable = registry.options().joinable().register_async_fn_once(ignore);
         assert_eq!(now(registry.notify(&0)).called(), 1);
-        now(joinable.join());
+        now(joinable.join_async());
         let veto = registry.options().joinable().register_interceptor(|_| Break(()));
         assert!(now(registry.notify(&0)).stopped());
-        now(veto.join());
+        now(veto.join_async());
         assert!(registry.is_empty());
     }
 
@@ -208,7 +208,7 @@ mod asynchronous {
         let joinable = registry.options().joinable().register(|_| future::pending());
         let mut dispatch = Box::pin(registry.notify(&0));
         assert!(poll(dispatch.as_mut(), &Arc::default()).is_pending());
-        let (mut join, joiner) = (Box::pin(joinable.join()), Arc::new(Wakes::default()));
+        let (mut join, joiner) = (Box::pin(joinable.join_async()), Arc::new(Wakes::default()));
         assert!(poll(join.as_mut(), &joiner).is_pending());
         drop(join);
         assert_eq!(Arc::strong_count(&joiner), 1, "the handler keeps a waker");
@@ -241,7 +241,7 @@ mod asynchronous {
         });
         let mut dispatch = Box::pin(registry.notify(&0));
         assert!(poll(dispatch.as_mut(), &Arc::default()).is_pending());
-        let mut join = pin!(joinable.join());
+        let mut join = pin!(joinable.join_async());
         let joiner = Waker::from(Arc::new(Joiner(log.clone())));
         assert!(join.as_mut().poll(&mut Context::from_waker(&joiner)).is_pending());
         drop(dispatch);
@@ -261,7 +261,7 @@ mod asynchronous {
         let joinable = registry.options().joinable().register(|_| future::pending());
         let mut dispatch = Box::pin(registry.notify(&0));
         assert!(poll(dispatch.as_mut(), &Arc::default()).is_pending());
-        let mut join = pin!(joinable.join());
+        let mut join = pin!(joinable.join_async());
         let bad = Waker::from(Arc::new(Bad));
         assert!(join.as_mut().poll(&mut Context::from_waker(&bad)).is_pending());
         drop(dispatch);
@@ -279,7 +279,7 @@ mod asynchronous {
         assert_eq!(registry.handler_count(), 1);
         drop(two);
         assert!(registry.is_empty());
-        let mut join = pin!(one.join());
+        let mut join = pin!(one.join_async());
         assert!(poll(join.as_mut(), &Arc::default()).is_pending());
         drop(dispatch);
         assert!(poll(join, &Arc::default()).is_ready());

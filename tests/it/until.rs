@@ -258,7 +258,7 @@ mod asynchronous {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Poll;
 
-    use topic_registry::{AsyncJoinGuard, AsyncRegistry, Delivery};
+    use topic_registry::{JoinGuard, AsyncRegistry, Delivery};
 
     use crate::support::{Bomb, Log, OnDrop, Wakes, now, poll, yields};
 
@@ -417,7 +417,7 @@ mod asynchronous {
             }
         };
         let guard = registry.options().guard().register_until(noting("second"));
-        let joinable: AsyncJoinGuard =
+        let joinable: JoinGuard =
             registry.options().joinable().priority(1).register_until(noting("first"));
         drop(registry.options().guard().register_until(noting("never")));
         assert_eq!(log.take(), ["dropped"]);
@@ -428,7 +428,7 @@ mod asynchronous {
         );
         assert_eq!(now(registry.notify_sequential(&1)).called(), 2);
         assert_eq!((log.take().len(), registry.handler_count()), (4, 0));
-        now(joinable.join());
+        now(joinable.join_async());
         drop(guard);
     }
 }

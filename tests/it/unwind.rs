@@ -24,10 +24,12 @@ fn all() -> Vec<String> {
         checked::<HandlerGuard>(),
         checked::<HandlerId>(),
         checked::<HandlerInfo>(),
+        checked::<HookFlavor>(),
         checked::<Interest>(),
         checked::<JoinError>(),
         checked::<JoinGuard>(),
         checked::<ObserverGuard>(),
+        checked::<Owned<Rc>>(),
         checked::<PanicOrigin>(),
         checked::<Paused>(),
         checked::<Pinned<Rc>>(),
@@ -43,7 +45,7 @@ fn all() -> Vec<String> {
         checked::<WeakTopics<SyncFlavor, String, Rc>>(),
     ];
     #[cfg(feature = "async")]
-    let of_async = [checked::<AsyncFlavor>(), checked::<AsyncJoinGuard>()];
+    let of_async = [checked::<AsyncFlavor>()];
     #[cfg(not(feature = "async"))]
     let of_async = [];
     all.into_iter().chain(of_async).collect()
@@ -54,16 +56,21 @@ fn all() -> Vec<String> {
 fn every_type_is_unwind_safe() {
     // The payload that it refers to is a `dyn Any`.
     const IS_NOT: &str = "PanicInfo";
-    const TRAITS: [&str; 3] = ["BorrowingHandler", "Flavor", "Key"];
-    const ALIASES: [&str; 10] = [
+    const TRAITS: [&str; 5] = ["BorrowingHandler", "Flavor", "Hook", "Key", "SharedFlavor"];
+    const ALIASES: [&str; 15] = [
         "AsyncRegistry",
         "AsyncTopicHandle",
         "AsyncTopicRegistry",
+        "HookRegistry",
+        "HookTopicHandle",
+        "HookTopicRegistry",
         "SyncRegistry",
         "TopicHandle",
         "TopicRegistry",
         "WeakAsyncRegistry",
         "WeakAsyncTopicRegistry",
+        "WeakHookRegistry",
+        "WeakHookTopicRegistry",
         "WeakSyncRegistry",
         "WeakTopicRegistry",
     ];

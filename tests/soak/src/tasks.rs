@@ -135,7 +135,7 @@ async fn join(world: &Arc<World>) {
     if fastrand::bool() {
         yield_now().await;
     }
-    joinable.join().await;
+    joinable.join_async().await;
     life.is_joined();
     world.ledger.notifications.add(1);
     expect("a dispatch ends", true, dispatch.await.is_ok());

@@ -94,7 +94,7 @@ pub(super) fn join(world: &Arc<World>) {
     let guard = topic.options().joinable().register(handler(owned));
     let mut dispatch = Box::pin(topic.notify(&0));
     let is_running = matches!(poll_hostile(world, dispatch.as_mut()), Ok(Poll::Pending));
-    let mut joined = Box::pin(guard.join());
+    let mut joined = Box::pin(guard.join_async());
     if is_running {
         let polled = poll_hostile(world, joined.as_mut());
         let is_early = matches!(polled, Ok(Poll::Ready(())));
