@@ -24,9 +24,8 @@ fn main() {
         let line = location.line();
         println!("  panic in {topic}: {message} (registered on line {line})");
         // A handler that panics for the second time is removed.
-        if !told.lock().unwrap().insert(info.handler_id()) {
-            let gone = same.unregister(topic, info.handler_id());
-            println!("  removed: {gone}");
+        if let Some(id) = info.handler_id().filter(|id| !told.lock().unwrap().insert(*id)) {
+            println!("  removed: {}", same.unregister(topic, id));
         }
     });
 

@@ -1,5 +1,7 @@
 //! Reports about topics to other crates: events for `tracing`, gauges and counters for `metrics`.
 //!
+//! `count` always counts a panic of a subscriber or a recorder, which is not reported to it.
+//!
 //! None of it is on the path of a notification, unless a handler panics, is slow, or removes
 //! itself. Subscribers and recorders are user code: their panics are caught.
 #![cfg_attr(
@@ -56,7 +58,7 @@ impl<K: 'static> Telemetry<K> {
     }
 
     /// Reports a topic that was created, and counted.
-    pub(crate) fn topic_created(&self, key: &K, count: Count<'_>) {
+    pub(crate) fn topic_created(&self, key: &K, count: &dyn Fn()) {
         self.tell_numbers(count);
         #[cfg(feature = "tracing")]
         traced::topic(
@@ -68,7 +70,7 @@ impl<K: 'static> Telemetry<K> {
     }
 
     /// Counts and reports a topic that was removed.
-    pub(crate) fn topic_removed(&self, key: &K, count: Count<'_>) {
+    pub(crate) fn topic_removed(&self, key: &K, count: &dyn Fn()) {
         #[cfg(feature = "metrics")]
         measured::with(self.metrics.as_ref(), |metrics| metrics.add_topics(-1));
         self.tell_numbers(count);
@@ -90,26 +92,26 @@ impl<K: 'static> Telemetry<K> {
     }
 
     /// Counts and reports a panic, as a number.
-    pub(crate) fn count_panic(&self, count: Count<'_>) {
+    pub(crate) fn count_panic(&self, count: &dyn Fn()) {
         #[cfg(feature = "metrics")]
         measured::with(self.metrics.as_ref(), measured::Metrics::add_panic);
         self.tell_numbers(count);
     }
 
     /// Reports what was counted.
-    pub(crate) fn tell_numbers(&self, count: Count<'_>) {
+    pub(crate) fn tell_numbers(&self, count: &dyn Fn()) {
         #[cfg(feature = "metrics")]
         measured::with(self.metrics.as_ref(), |metrics| metrics.tell(count));
     }
 
     /// Reports a panic.
-    pub(crate) fn panicked(&self, key: &K, info: &PanicInfo<'_>, count: Count<'_>) {
+    pub(crate) fn panicked(&self, key: &K, info: &PanicInfo<'_>, count: &dyn Fn()) {
         #[cfg(feature = "tracing")]
         traced::panic(self.name(), &traced::Key(key, self.show), info, count);
     }
 
     /// Reports a slow call.
-    pub(crate) fn slow(&self, key: &K, info: &HandlerInfo, time: Duration, count: Count<'_>) {
+    pub(crate) fn slow(&self, key: &K, info: &HandlerInfo, time: Duration, count: &dyn Fn()) {
         #[cfg(feature = "metrics")]
         measured::with(self.metrics.as_ref(), |metrics| {
             metrics.slow(time, count);
@@ -120,13 +122,10 @@ impl<K: 'static> Telemetry<K> {
 }
 
 /// Reports a panic in a registry without a key.
-pub(crate) fn panicked(info: &PanicInfo<'_>, count: Count<'_>) {
+pub(crate) fn panicked(info: &PanicInfo<'_>, count: &dyn Fn()) {
     #[cfg(feature = "tracing")]
     traced::panic(None, &traced::Key(&(), None), info, count);
 }
-
-/// A function that counts a panic of a subscriber or a recorder, which is not reported to it.
-pub(crate) type Count<'a> = &'a dyn Fn();
 
 #[cfg(feature = "tracing")]
 #[expect(clippy::disallowed_methods, reason = "the only user of `tracing`")]
@@ -137,8 +136,8 @@ mod traced {
 
     use tracing::field::{DisplayValue, display};
 
-    use super::{Count, FmtKey};
-    use crate::report::id::HandlerInfo;
+    use super::FmtKey;
+    use crate::report::id::{HandlerId, HandlerInfo};
     use crate::report::panic::{PanicInfo, catch_and_count};
     use crate::report::reporting::{Report, Reporting};
 
@@ -197,7 +196,7 @@ mod traced {
         message: &str,
         registry: Option<&str>,
         key: &Key<'_, K>,
-        count: Count<'_>,
+        count: &dyn Fn(),
     ) {
         // The subscriber may create and remove topics in turn.
         let Some(_reporting) = Reporting::begin(Report::Topic) else {
@@ -211,9 +210,9 @@ mod traced {
         registry: Option<&str>,
         key: &Key<'_, K>,
         info: &PanicInfo<'_>,
-        count: Count<'_>,
+        count: &dyn Fn(),
     ) {
-        let id = info.handler_id().as_u64();
+        let id = info.handler_id().map(HandlerId::as_u64);
         let registered_at = display(info.registered_at());
         let message = info.message().unwrap_or("a panic without a message");
         let emit = || {
@@ -235,7 +234,7 @@ mod traced {
         key: &Key<'_, K>,
         info: &HandlerInfo,
         time: Duration,
-        count: Count<'_>,
+        count: &dyn Fn(),
     ) {
         let id = info.id.as_u64();
         let registered_at = display(info.registered_at);
@@ -264,7 +263,6 @@ mod measured {
         describe_histogram, gauge, histogram,
     };
 
-    use super::Count;
     use crate::primitive::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
     use crate::report::panic::{DropGuarded, catch, catch_and_count, count_and_drop};
 
@@ -353,7 +351,7 @@ mod measured {
             self.untold.panics.fetch_add(1, Ordering::SeqCst);
         }
 
-        pub(super) fn slow(&self, time: Duration, count: Count<'_>) {
+        pub(super) fn slow(&self, time: Duration, count: &dyn Fn()) {
             if let Some(slow) = &self.slow {
                 catch_and_count(|| slow.count.increment(1), count);
                 catch_and_count(|| slow.seconds.record(time), count);
@@ -364,7 +362,7 @@ mod measured {
         /// thread then goes on with this. So a recorder may use the topics, and hears of each change
         /// once. If it makes a change each time, the last one is told later, with the next one from
         /// elsewhere.
-        pub(super) fn tell(&self, count: Count<'_>) {
+        pub(super) fn tell(&self, count: &dyn Fn()) {
             const AT_ONCE: usize = 64;
             for _ in 0..AT_ONCE {
                 // All steps are in one total order. Whoever finds another one telling has added
@@ -377,7 +375,7 @@ mod measured {
             }
         }
 
-        fn tell_once(&self, count: Count<'_>) {
+        fn tell_once(&self, count: &dyn Fn()) {
             let Untold {
                 topics,
                 handlers,

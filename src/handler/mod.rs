@@ -286,7 +286,7 @@ impl Header {
 
     fn registrant(&self) -> Registrant {
         Registrant {
-            id: self.id,
+            id: Some(self.id),
             location: self.location,
         }
     }

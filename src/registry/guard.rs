@@ -1,9 +1,8 @@
 //! [`HandlerGuard`] and [`Paused`]: registrations and pauses that end with a guard.
 
 use std::fmt;
-use std::sync::Weak;
 
-use crate::handler::registration::{Registration, Resume};
+use crate::handler::registration::Registration;
 use crate::report::id::HandlerId;
 
 /// A guard that removes its handler when dropped.
@@ -85,27 +84,24 @@ impl fmt::Debug for HandlerGuard {
 /// registry alive.
 #[must_use = "dropping it resumes the handler at once: bind it, `let paused = ...`"]
 pub struct Paused {
-    id: HandlerId,
-    registry: Weak<dyn Resume>,
+    registration: Registration,
 }
 
 impl Paused {
-    pub(crate) fn new(id: HandlerId, registry: Weak<dyn Resume>) -> Self {
-        Self { id, registry }
+    pub(crate) fn new(registration: Registration) -> Self {
+        Self { registration }
     }
 
     /// Returns the handler's id.
     #[must_use]
     pub fn id(&self) -> HandlerId {
-        self.id
+        self.registration.id
     }
 }
 
 impl Drop for Paused {
     fn drop(&mut self) {
-        if let Some(registry) = self.registry.upgrade() {
-            registry.resume(self.id);
-        }
+        self.registration.resume();
     }
 }
 

@@ -8,17 +8,19 @@ pub(crate) mod weak;
 use std::fmt;
 use std::panic::Location;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::handler::counted::Counted;
 use crate::handler::flavor::{Flavor, HandlerArc};
-use crate::handler::registration::{Registration, Remove, Resume};
+use crate::handler::registration::{Handlers, Registration};
 use crate::handler::{Handler, Header};
 use crate::registry::guard::{HandlerGuard, Paused};
 use crate::report::id::{HandlerId, HandlerInfo};
 use crate::report::panic::{PanicInfo, PanicOrigin, Registrant};
-use crate::report::scope::{PanicCallback, Scope};
+use crate::report::scope::{CountPanic, LifeCycle, PanicCallback, Reports, Scope};
 use crate::snapshot::cell::{HasCell, ListCell, TOO_MANY_OWNERS};
 use crate::snapshot::list::List;
+use crate::telemetry;
 
 /// A set of handlers for one event type, with the methods to run them.
 ///
@@ -128,8 +130,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     pub fn pause(&self, id: HandlerId) -> Option<Paused> {
         let is_paused = self.with_handler(id, Header::pause)?;
         assert!(is_paused, "a handler is paused 32,767 times");
-        let registry: Weak<Core<F, E>> = Arc::downgrade(&self.core);
-        Some(Paused::new(id, registry))
+        Some(Paused::new(self.registration(id)))
     }
 
     /// Removes all handlers, each as [`unregister`](Self::unregister) does.
@@ -216,10 +217,10 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         let scope = &self.core.scope;
         if let Err(payload) = scope.monitor.callback.set(callback) {
             let registrant = Registrant {
-                id: HandlerId::next(0),
+                id: None,
                 location: Location::caller(),
             };
-            scope.report(registrant, PanicOrigin::Destructor, payload);
+            scope.report(registrant, PanicOrigin::Callback, payload);
         }
     }
 
@@ -374,15 +375,47 @@ impl<F: Flavor<E>, E: ?Sized> Drop for Core<F, E> {
     }
 }
 
-impl<F: Flavor<E>, E: ?Sized> Remove for Core<F, E> {
+impl<F: Flavor<E>, E: ?Sized> Handlers for Core<F, E> {
     fn remove(self: Arc<Self>, id: HandlerId) -> bool {
         Registry::of(self).unregister(id)
     }
-}
 
-impl<F: Flavor<E>, E: ?Sized> Resume for Core<F, E> {
     fn resume(self: Arc<Self>, id: HandlerId) {
         // If the handler was removed meanwhile, there is nothing to resume.
         Registry::of(self).with_handler(id, Header::resume);
     }
+}
+
+// A registry that serves no topic.
+
+impl Reports for () {
+    fn count_panic(&self) {}
+
+    fn topics(&self) -> Weak<dyn CountPanic> {
+        Weak::<()>::new()
+    }
+
+    fn report_panic(&self, info: &PanicInfo<'_>, count: &dyn Fn()) {
+        telemetry::panicked(info, count);
+    }
+
+    fn slow_limit(&self) -> Option<Duration> {
+        None
+    }
+
+    fn report_slow(&self, _: &HandlerInfo, _: Duration) {}
+}
+
+impl LifeCycle for () {
+    fn length_changed_locked(&self, _: usize, _: usize) {}
+
+    fn count_handlers(&self, _: usize, _: usize) {}
+
+    fn tell_numbers(&self) {}
+
+    fn length_changed(&self, _: usize, _: usize) {}
+
+    fn prune(&self) {}
+
+    fn wait_for_lookups(&self) {}
 }

@@ -28,9 +28,12 @@ pub struct PanicInfo<'a> {
 pub enum PanicOrigin {
     /// A call of the handler.
     Call,
-    /// The destructor of a closure, of a future, of a recorded value, of a replaced callback, of the
-    /// waker of a task, or of the payload of another panic.
+    /// The destructor of a closure, of a future, of a recorded value, of the waker of a task, or of
+    /// the payload of another panic.
     Destructor,
+    /// The destructor of a callback of [`on_panic`](crate::Registry::on_panic) that was replaced or
+    /// removed.
+    Callback,
     /// The waker of a task that waits for an event, or for the handler to end.
     Waker,
 }
@@ -49,17 +52,15 @@ impl<'a> PanicInfo<'a> {
     }
 
     /// Returns the id of the handler that panicked, or that owned the value whose destructor
-    /// panicked.
-    ///
-    /// For the destructor of a replaced callback, the id belongs to no handler.
+    /// panicked; `None` if that was a [callback](PanicOrigin::Callback).
     #[must_use]
-    pub fn handler_id(&self) -> HandlerId {
+    pub fn handler_id(&self) -> Option<HandlerId> {
         self.registrant.id
     }
 
     /// Returns where the handler was registered: the caller of the `register` method.
     ///
-    /// For the destructor of a replaced callback, this is the call that replaced it.
+    /// For a [callback](PanicOrigin::Callback), this is the call that replaced it.
     #[must_use]
     pub fn registered_at(&self) -> &'static Location<'static> {
         self.registrant.location
@@ -216,6 +217,7 @@ impl<T> Drop for Held<T> {
 /// The handler that panicked, and where it was registered.
 #[derive(Clone, Copy)]
 pub(crate) struct Registrant {
-    pub(crate) id: HandlerId,
+    // `None` for a callback.
+    pub(crate) id: Option<HandlerId>,
     pub(crate) location: &'static Location<'static>,
 }

@@ -14,8 +14,6 @@ use crate::report::panic::{
     PanicInfo, PanicOrigin, Payload, Registrant, catch, count_and_drop, drop_payload,
 };
 use crate::report::reporting::{Report, Reporting};
-use crate::telemetry;
-use crate::telemetry::Count;
 
 /// A count of panics, and the callback that is called for each. The count is relaxed: it publishes
 /// nothing, and a thread that has synchronised with the thread of a panic sees it counted.
@@ -51,53 +49,53 @@ pub(crate) struct Scope<T: Parent + ?Sized = dyn Parent> {
 }
 
 /// The topic that a registry serves; `()` if it serves none.
-pub(crate) trait Parent: Send + Sync {
+pub(crate) trait Parent: Reports + LifeCycle {}
+
+impl<T: Reports + LifeCycle> Parent for T {}
+
+/// What is reported to a parent.
+pub(crate) trait Reports: Send + Sync {
     /// Counts a panic for all topics.
-    fn count_panic(&self) {}
+    fn count_panic(&self);
 
     /// Returns a weak reference to all topics, for what may outlive this one.
-    fn topics(&self) -> Weak<dyn CountPanic> {
-        Weak::<()>::new()
-    }
+    fn topics(&self) -> Weak<dyn CountPanic>;
 
     /// Reports a panic to the callback of all topics, and to `tracing`. `count` counts a panic of a
     /// subscriber for the registry.
-    fn report_panic(&self, info: &PanicInfo<'_>, count: Count<'_>) {
-        telemetry::panicked(info, count);
-    }
+    fn report_panic(&self, info: &PanicInfo<'_>, count: &dyn Fn());
 
     /// Returns the time from which on a call is slow, if slow calls are to be reported.
-    fn slow_limit(&self) -> Option<Duration> {
-        None
-    }
+    fn slow_limit(&self) -> Option<Duration>;
 
     /// Reports a slow call of a handler.
-    fn report_slow(&self, _info: &HandlerInfo, _time: Duration) {}
+    fn report_slow(&self, info: &HandlerInfo, time: Duration);
+}
 
-    /// Records a change of the number of handlers, and [counts](Self::count_handlers) it. Called
-    /// under the writer lock.
-    fn length_changed_locked(&self, _from: usize, _to: usize) {}
+/// What a parent does when handlers and owners come and go.
+pub(crate) trait LifeCycle {
+    /// Notes a change of the number of handlers, and [counts](Self::count_handlers) it. Called under
+    /// the writer lock.
+    fn length_changed_locked(&self, from: usize, to: usize);
 
     /// Counts a change of the number of handlers for the metrics. Called when a registry is dropped
     /// with handlers.
-    fn count_handlers(&self, _from: usize, _to: usize) {}
+    fn count_handlers(&self, from: usize, to: usize);
 
     /// Reports what was counted for the metrics. Called after the lock was released, before any
     /// other user code.
-    fn tell_numbers(&self) {}
+    fn tell_numbers(&self);
 
     /// Reports a change of the number of handlers to observers. Called by an owner after the removed
     /// handlers were dropped.
-    fn length_changed(&self, _from: usize, _to: usize) {}
+    fn length_changed(&self, from: usize, to: usize);
 
     /// Removes the topic if it is idle. Called after its last owner was dropped.
-    fn prune(&self) {}
+    fn prune(&self);
 
     /// Waits until all look-ups of this topic that have begun have ended.
-    fn wait_for_lookups(&self) {}
+    fn wait_for_lookups(&self);
 }
-
-impl Parent for () {}
 
 // Every panic is caught before it could leave this inconsistent.
 impl<T: Parent + ?Sized> RefUnwindSafe for Scope<T> {}
@@ -157,10 +155,12 @@ pub(crate) struct Reporter {
 
 /// All topics of the handler, which count a panic if the topic is gone.
 pub(crate) trait CountPanic: Send + Sync {
-    fn count_panic(&self) {}
+    fn count_panic(&self);
 }
 
-impl CountPanic for () {}
+impl CountPanic for () {
+    fn count_panic(&self) {}
+}
 
 impl Reporter {
     pub(crate) fn new(scope: &Arc<Scope>, registrant: Registrant) -> Self {

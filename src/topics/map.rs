@@ -35,17 +35,16 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::handler::flavor::Flavor;
-use crate::handler::registration::Remove;
 use crate::primitive::atomic::{AtomicUsize, Ordering};
 use crate::registry::Core;
-use crate::report::id::{HandlerId, HandlerInfo};
+use crate::report::id::HandlerInfo;
 use crate::report::panic::{DropGuarded, PanicInfo, Payload, catch, count_and_drop};
-use crate::report::scope::{CountPanic, PanicMonitor, Parent, Scope};
-use crate::telemetry::{Count, Telemetry};
+use crate::report::scope::{CountPanic, LifeCycle, PanicMonitor, Reports, Scope};
+use crate::telemetry::Telemetry;
 use crate::topics::builder::Slow;
 use crate::topics::interest::{Interest, Watch};
 use crate::topics::limit::HandlerLimit;
-use crate::topics::observers::Observers;
+use crate::topics::observers::{Observed, Observers};
 use crate::topics::table::{KeyHash, Keyed, Table};
 use crate::topics::{Key, interest};
 
@@ -107,15 +106,14 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Shared<F, K, E> {
     }
 }
 
-/// Removes an observer, for its guard.
-impl<F: Flavor<E>, K: Key, E: ?Sized> Remove for Shared<F, K, E> {
-    fn remove(self: Arc<Self>, observer: HandlerId) -> bool {
+impl<F: Flavor<E>, K: Key, E: ?Sized> Observed for Shared<F, K, E> {
+    fn end(&self, serial: u64) {
         let thrown = |payload| self.count_and_drop([payload]);
-        self.interests.end(observer, &thrown) || self.limits.end(observer, &thrown)
+        let _ = self.interests.end(serial, &thrown) || self.limits.end(serial, &thrown);
     }
 }
 
-impl<F: Flavor<E>, K: Key, E: ?Sized> Parent for Topic<F, K, E> {
+impl<F: Flavor<E>, K: Key, E: ?Sized> Reports for Topic<F, K, E> {
     fn count_panic(&self) {
         self.shared.count_panic();
     }
@@ -125,7 +123,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Parent for Topic<F, K, E> {
         topics
     }
 
-    fn report_panic(&self, info: &PanicInfo<'_>, _: Count<'_>) {
+    fn report_panic(&self, info: &PanicInfo<'_>, _: &dyn Fn()) {
         let Shared {
             monitor, telemetry, ..
         } = &*self.shared;
@@ -148,7 +146,9 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Parent for Topic<F, K, E> {
         } = &*self.shared;
         telemetry.slow(&self.key, info, time, &|| monitor.add());
     }
+}
 
+impl<F: Flavor<E>, K: Key, E: ?Sized> LifeCycle for Topic<F, K, E> {
     fn length_changed_locked(&self, from: usize, to: usize) {
         if (from == 0) != (to == 0) {
             let now = Interest::of(to);

@@ -23,7 +23,6 @@ use self::map::{Found, Map, Shared, Topic, TopicPanicCallback, TopicScope};
 use self::observers::{ObserverGuard, Observers};
 use self::table::Keyed;
 use crate::handler::flavor::{Flavor, HandlerArc};
-use crate::handler::registration::{Registration, Remove};
 use crate::registry::batch::Batch;
 use crate::registry::{Core, Registry};
 use crate::report::id::HandlerId;
@@ -374,7 +373,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     ) -> ObserverGuard {
         let shared = &self.map.shared;
         let observer = shared.interests.watch(Box::new(callback));
-        let guard = self.observer_guard(observer.id);
+        let guard = self.observer_guard(observer.serial);
         // A change whose writer does not see the observer yet is found here, because this takes the
         // topic's writer lock after it has added the observer.
         for handle in self.handles() {
@@ -424,15 +423,15 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         let callback = Box::new(callback.into_inner());
         let limits = &self.map.shared.limits;
         let observer = limits.add(limit.saturating_add(1), HandlerLimit { limit, callback });
-        self.observer_guard(observer.id)
+        self.observer_guard(observer.serial)
     }
 
-    fn observer_guard(&self, observer: HandlerId) -> ObserverGuard {
+    fn observer_guard(&self, serial: u64) -> ObserverGuard {
         let shared: Weak<Shared<F, K, E>> = Arc::downgrade(&self.map.shared);
-        ObserverGuard::new(Registration {
-            id: observer,
-            registry: Some(shared as Weak<dyn Remove>),
-        })
+        ObserverGuard {
+            serial,
+            observed: Some(shared),
+        }
     }
 
     /// Returns how many panics were caught, each counted once: those in all topics, including

@@ -12,12 +12,11 @@ use std::collections::btree_map::Entry;
 use std::fmt;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::ops::RangeBounds;
-use std::sync::{Arc, PoisonError};
+use std::panic::RefUnwindSafe;
+use std::sync::{Arc, PoisonError, Weak};
 
-use crate::handler::registration::Registration;
 use crate::primitive::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::primitive::{Mutex, MutexGuard};
-use crate::report::id::HandlerId;
+use crate::primitive::{Mutex, MutexGuard, Serials};
 use crate::report::panic::{Payload, catch};
 
 /// A guard that ends its observer when dropped.
@@ -33,23 +32,29 @@ use crate::report::panic::{Payload, catch};
 /// dropped anywhere: in a call of its own observer, or while the thread unwinds.
 #[must_use = "dropping the guard ends the observer at once: bind it, `let _guard = ...`"]
 pub struct ObserverGuard {
-    registration: Registration,
+    pub(super) serial: u64,
+    // Empty in a guard that was forgotten.
+    pub(super) observed: Option<Weak<dyn Observed>>,
+}
+
+/// The topics of an observer, of any type.
+pub(super) trait Observed: Send + Sync + RefUnwindSafe {
+    /// Ends an observer, unless it has ended with the topics.
+    fn end(&self, serial: u64);
 }
 
 impl ObserverGuard {
-    pub(super) fn new(registration: Registration) -> Self {
-        Self { registration }
-    }
-
     /// Keeps the observer for as long as the topics live.
     pub fn forget(mut self) {
-        self.registration.registry = None;
+        self.observed = None;
     }
 }
 
 impl Drop for ObserverGuard {
     fn drop(&mut self) {
-        self.registration.remove();
+        if let Some(observed) = self.observed.as_ref().and_then(Weak::upgrade) {
+            observed.end(self.serial);
+        }
     }
 }
 
@@ -71,7 +76,7 @@ pub(super) struct Observers<T> {
 }
 
 struct All<T> {
-    observers: BTreeMap<HandlerId, Arc<Observer<T>>>,
+    observers: BTreeMap<u64, Arc<Observer<T>>>,
     /// For each number of handlers from which on a topic concerns an observer, how many such
     /// observers there are.
     leasts: BTreeMap<usize, usize>,
@@ -79,8 +84,7 @@ struct All<T> {
 
 /// An observer: its callback, with the state that belongs to its kind.
 pub(super) struct Observer<T> {
-    // Unique in the process, like the id of a handler.
-    pub(super) id: HandlerId,
+    pub(super) serial: u64,
     pub(super) kind: T,
     least: usize,
     has_ended: AtomicBool,
@@ -99,14 +103,15 @@ impl<T> Observers<T> {
 
     /// Adds an observer of topics that have at least `least` handlers.
     pub(super) fn add(&self, least: usize, kind: T) -> Arc<Observer<T>> {
+        static SERIALS: Serials = Serials::new();
         let observer = Arc::new(Observer {
-            id: HandlerId::next(0),
+            serial: SERIALS.next(),
             kind,
             least,
             has_ended: AtomicBool::new(false),
         });
         let mut all = self.lock();
-        all.observers.insert(observer.id, Arc::clone(&observer));
+        all.observers.insert(observer.serial, Arc::clone(&observer));
         *all.leasts.entry(least).or_default() += 1;
         self.least.fetch_min(least, Ordering::Release);
         drop(all);
@@ -114,9 +119,9 @@ impl<T> Observers<T> {
     }
 
     /// Ends an observer. Returns whether it was one of these.
-    pub(super) fn end(&self, id: HandlerId, thrown: Thrown<'_>) -> bool {
+    pub(super) fn end(&self, serial: u64, thrown: Thrown<'_>) -> bool {
         let mut all = self.lock();
-        let Some(ended) = all.observers.remove(&id) else {
+        let Some(ended) = all.observers.remove(&serial) else {
             return false;
         };
         if let Entry::Occupied(mut same) = all.leasts.entry(ended.least) {
@@ -136,7 +141,7 @@ impl<T> Observers<T> {
     }
 
     pub(super) fn end_all(&self, thrown: Thrown<'_>) {
-        self.for_each(|observer| _ = self.end(observer.id, thrown), thrown);
+        self.for_each(|observer| _ = self.end(observer.serial, thrown), thrown);
     }
 
     /// Returns whether a topic with this many handlers concerns any observer.
@@ -153,21 +158,21 @@ impl<T> Observers<T> {
 
     /// Calls `f` with each observer that exists now, with no lock held.
     pub(super) fn for_each(&self, f: impl Fn(&Observer<T>), thrown: Thrown<'_>) {
-        let newest = self.lock().observers.last_key_value().map(|(id, _)| *id);
+        let newest = self.lock().observers.last_key_value().map(|(serial, _)| *serial);
         let Some(newest) = newest else {
             return;
         };
         let mut after = Unbounded;
         while let Some(observer) = self.first_of((after, Included(newest))) {
-            after = Excluded(observer.id);
+            after = Excluded(observer.serial);
             f(&observer);
             drop_share(observer, thrown);
         }
     }
 
-    fn first_of(&self, ids: impl RangeBounds<HandlerId>) -> Option<Arc<Observer<T>>> {
+    fn first_of(&self, serials: impl RangeBounds<u64>) -> Option<Arc<Observer<T>>> {
         let all = self.lock();
-        let first = all.observers.range(ids).next();
+        let first = all.observers.range(serials).next();
         first.map(|(_, observer)| Arc::clone(observer))
     }
 

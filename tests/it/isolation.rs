@@ -118,7 +118,7 @@ fn closures_that_wait_and_record_and_whose_drop_panics_are_contained<S: Subject>
     let reports = log.clone();
     subject.on_panic(move |info| {
         let message = info.message().unwrap().to_owned();
-        reports.push((info.handler_id(), info.origin(), message));
+        reports.push((info.handler_id().unwrap(), info.origin(), message));
     });
     let registry = subject.registry();
     let told = |id, message: &str| [(id, PanicOrigin::Destructor, message.to_owned())];
@@ -602,10 +602,12 @@ fn the_destructor_of_a_replaced_callback_is_told_to_its_successor() {
     registry.on_panic(move |info| {
         reports.push((
             info.message().unwrap().to_owned(),
+            (info.handler_id(), info.origin()),
             info.registered_at().line(),
         ));
     });
-    assert_eq!(log.take(), [("old callback".to_owned(), line)]);
+    let what = (None, PanicOrigin::Callback);
+    assert_eq!(log.take(), [("old callback".to_owned(), what, line)]);
 }
 
 /// Hashes and compares as its number; its destructor panics if it is told to.

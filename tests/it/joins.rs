@@ -476,7 +476,10 @@ fn bombs_and_panics_are_contained_and_told() {
     let log = crate::support::Log::new();
     let reports = log.clone();
     registry.on_panic(move |info| {
-        reports.push((info.handler_id(), info.message().unwrap().to_owned()));
+        reports.push((
+            info.handler_id().unwrap(),
+            info.message().unwrap().to_owned(),
+        ));
     });
     let bomb = Bomb("closure");
     let joinable = registry.options().joinable().register(move |_| {

@@ -20,7 +20,7 @@ fn a_panic_is_told_with_all_that_is_known<S: Subject>() {
     subject.on_panic(move |info| {
         let number = info.payload().downcast_ref::<u64>().copied();
         let message = info.message().map(str::to_owned);
-        reports.push((info.handler_id(), message, number, info.origin()));
+        reports.push((info.handler_id().unwrap(), message, number, info.origin()));
         assert!(
             format!("{info:?}").contains("panics.rs"),
             "Debug names the place"

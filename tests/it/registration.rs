@@ -89,7 +89,7 @@ fn every_way_to_register_keeps_the_priority_and_the_place() {
     let reports = log.clone();
     handle.on_panic(move |info| {
         let at = info.registered_at();
-        reports.push((info.handler_id(), at.file(), at.line()));
+        reports.push((info.handler_id().unwrap(), at.file(), at.line()));
     });
     let check = |first_line: u32, priorities: &[i32]| {
         let mut handlers = handle.handlers();

@@ -93,7 +93,7 @@ fn each_panic_in_a_run_is_reported_with_its_own_id<S: Subject>() {
         let reports = reported.clone();
         stage.subject.on_panic(move |info| {
             let message = info.message().map(str::to_owned);
-            reports.push((info.handler_id(), message));
+            reports.push((info.handler_id().unwrap(), message));
         });
         let mut panicking = vec![0, len / 2, len - 1];
         panicking.dedup();

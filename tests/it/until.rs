@@ -153,7 +153,7 @@ fn its_closure_is_dropped_after_the_dispatch_and_a_panic_of_that_is_reported<S: 
     let reports = log.clone();
     subject.on_panic(move |info| {
         let message = info.message().map(str::to_owned);
-        reports.push((info.handler_id(), info.origin(), message));
+        reports.push((info.handler_id().unwrap(), info.origin(), message));
     });
     let bomb = Bomb("what it owned");
     let id = subject.until(move |_| {
@@ -258,7 +258,7 @@ mod asynchronous {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Poll;
 
-    use topic_registry::{JoinGuard, AsyncRegistry, Delivery};
+    use topic_registry::{AsyncRegistry, Delivery, JoinGuard};
 
     use crate::support::{Bomb, Log, OnDrop, Wakes, now, poll, yields};
 

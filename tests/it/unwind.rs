@@ -3,6 +3,7 @@
 use std::any::type_name;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
+use topic_registry::returns::*;
 use topic_registry::*;
 
 type Rc = std::rc::Rc<std::cell::Cell<u8>>;
@@ -25,6 +26,7 @@ fn all() -> Vec<String> {
         checked::<HandlerId>(),
         checked::<HandlerInfo>(),
         checked::<HookFlavor>(),
+        checked::<InBatch<'_, '_, SyncFlavor, Rc>>(),
         checked::<Interest>(),
         checked::<JoinError>(),
         checked::<JoinGuard>(),
@@ -36,6 +38,9 @@ fn all() -> Vec<String> {
         checked::<Recorder<std::cell::Cell<u8>>>(),
         checked::<RegisterOptions<'_, SyncFlavor, Rc>>(),
         checked::<Registry<SyncFlavor, Rc>>(),
+        checked::<ReturnGuard>(),
+        checked::<ReturnId>(),
+        checked::<ReturnJoinGuard>(),
         checked::<SyncFlavor>(),
         checked::<TopicInfo<String>>(),
         checked::<Topics<SyncFlavor, String, Rc>>(),
@@ -56,7 +61,14 @@ fn all() -> Vec<String> {
 fn every_type_is_unwind_safe() {
     // The payload that it refers to is a `dyn Any`.
     const IS_NOT: &str = "PanicInfo";
-    const TRAITS: [&str; 5] = ["BorrowingHandler", "Flavor", "Hook", "Key", "SharedFlavor"];
+    const TRAITS: [&str; 6] = [
+        "BorrowingHandler",
+        "Flavor",
+        "Hook",
+        "Key",
+        "Returns",
+        "SharedFlavor",
+    ];
     const ALIASES: [&str; 15] = [
         "AsyncRegistry",
         "AsyncTopicHandle",
