@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use topic_registry::{Interest, SyncRegistry, TopicRegistry};
+use topic_registry::{
+    HookRegistry, HookTopicRegistry, Interest, Owned, SyncRegistry, TopicRegistry,
+};
 
 struct Counting;
 
@@ -103,6 +105,29 @@ fn notifying_allocates_nothing_by_handle_by_pin_and_by_key_at_any_depth() {
                 assert_eq!(count, 0);
             });
         }
+    }
+}
+
+#[test]
+fn a_hook_that_changes_its_event_allocates_nothing() {
+    for handlers in [0, 1, 4, 100] {
+        let topics = HookTopicRegistry::<String, Owned<u64>>::new();
+        let handle = topics.handle("a");
+        for n in 0..handlers {
+            handle.register_with_priority(n % 3, move |sum| *sum += 1);
+        }
+        // Makes what is kept for the thread.
+        let other = HookRegistry::<Owned<u64>>::new();
+        other.register(|_| {});
+        other.notify(&mut 0);
+        let mut sum = 0;
+        let count = allocations(|| {
+            for _ in 0..NOTIFIES {
+                handle.notify(&mut sum);
+                topics.notify("a", &mut sum);
+            }
+        });
+        assert_eq!((count, sum), (0, 2 * NOTIFIES as u64 * handlers as u64));
     }
 }
 

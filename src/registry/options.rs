@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::ControlFlow;
-use std::panic::Location;
+use std::panic::{Location, UnwindSafe};
 use std::sync::{Arc, Weak};
 
 use crate::handler::delivery::Outcome;
@@ -253,6 +253,9 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Returns<F, E> for ReturnJoinGuard {
 
 /// A registration that adds its handler to a batch, and returns the id.
 pub struct InBatch<'b, 'r, F: Flavor<E>, E: ?Sized + 'static>(&'b mut Batch<'r, F, E>);
+
+// A batch that is dropped by a panic has changed nothing.
+impl<F: Flavor<E>, E: ?Sized> UnwindSafe for InBatch<'_, '_, F, E> {}
 
 impl<F: Flavor<E>, E: ?Sized> fmt::Debug for InBatch<'_, '_, F, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
