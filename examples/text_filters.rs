@@ -81,7 +81,7 @@ fn main() {
         panic!("on purpose: the others run, and the edit is done")
     });
     hooks.register(On::Edit, |change| {
-        assert!(!change.document.text.contains("teh"))
+        assert!(!change.document.text.contains("teh"));
     });
 
     let mut document = Document {
