@@ -6,96 +6,69 @@ use std::ops::ControlFlow::{Break, Continue};
 
 use topic_registry::{HandlerGuard, Hook, HookTopicRegistry};
 
-struct Document {
-    path: &'static str,
-    text: String,
-}
-
-/// What happens to a document. These are the keys of the topics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum On {
-    Edit,
-    Save,
-}
-
-/// A document that has changed. It borrows all that it has.
+/// A document that has changed. The event borrows all that it has.
 struct Change<'e> {
-    document: &'e mut Document,
-    old_text: &'e str,
+    text: &'e mut String,
+    old: &'e str,
     refused: Option<String>,
 }
 
+/// Names the event.
 enum Changes {}
 
 impl Hook for Changes {
     type Event<'e> = Change<'e>;
 }
 
-type Hooks = HookTopicRegistry<On, Changes>;
+type Hooks = HookTopicRegistry<&'static str, Changes>;
 
-/// A component. Its filter lives as long as it does.
-struct Spelling(#[expect(dead_code, reason = "kept for its drop")] HandlerGuard);
+/// A component. Its filters live as long as it does.
+struct Spelling {
+    _filters: [HandlerGuard; 2],
+}
 
 impl Spelling {
     fn load(hooks: &Hooks) -> Self {
-        Self(hooks.register_guard(On::Edit, |change| {
-            change.document.text = change.document.text.replace("teh", "the");
-        }))
+        let correct = |change: &mut Change<'_>| *change.text = change.text.replace("teh", "the");
+        Self {
+            _filters: ["edit", "paste"].map(|on| hooks.register_guard(on, correct)),
+        }
     }
 }
 
-fn put(hooks: &Hooks, on: On, document: &mut Document, text: &str) {
-    let old_text = mem::replace(&mut document.text, text.to_owned());
+fn put(hooks: &Hooks, on: &'static str, document: &mut String, text: &str) {
+    let old = mem::replace(document, text.to_owned());
     let mut change = Change {
-        document,
-        old_text: &old_text,
+        text: document,
+        old: &old,
         refused: None,
     };
     let delivery = hooks.notify(&on, &mut change);
-    let refused = change.refused;
-    if delivery.stopped() {
-        document.text = old_text;
+    if let Some(reason) = change.refused.filter(|_| delivery.stopped()) {
+        println!("{on}: refused, {reason}");
+        *document = old;
     }
-    println!(
-        "{on:?} {}: {:?} {}",
-        document.path,
-        document.text,
-        refused.unwrap_or_default()
-    );
+    println!("{on}: {document:?}");
 }
 
 fn main() {
     let hooks = Hooks::new();
     let spelling = Spelling::load(&hooks);
-    for on in [On::Edit, On::Save] {
-        hooks.handle(on).options().priority(10).register_interceptor(move |change| {
-            if change.document.text.len() < change.old_text.len() / 2 {
-                change.refused = Some(format!("(refused: {:?} is half gone)", change.old_text));
-                return Break(());
-            }
-            Continue(())
-        });
-    }
-    hooks.register(On::Save, |change| change.document.text.push('\n'));
-    hooks.register_once(On::Edit, |_| {
-        panic!("on purpose: the others run, and the edit is done")
+    hooks.handle("edit").options().priority(10).register_interceptor(|change| {
+        if change.text.len() >= change.old.len() / 2 {
+            return Continue(());
+        }
+        change.refused = Some(format!("{:?} would be half gone", change.old));
+        Break(())
     });
-    hooks.register(On::Edit, |change| {
-        assert!(!change.document.text.contains("teh"));
-    });
+    hooks.register("save", |change| change.text.push('\n'));
+    hooks.register_once("edit", |_| panic!("on purpose: the others still run"));
+    hooks.register("edit", |change| change.text.truncate(30));
 
-    let mut document = Document {
-        path: "a.txt",
-        text: String::new(),
-    };
-    put(&hooks, On::Edit, &mut document, "teh first line");
-    put(&hooks, On::Save, &mut document, "the first line");
-    put(&hooks, On::Edit, &mut document, "gone");
+    let mut document = String::new();
+    put(&hooks, "edit", &mut document, "teh first line");
+    put(&hooks, "save", &mut document, "the first line");
+    put(&hooks, "edit", &mut document, "gone");
     drop(spelling);
-    put(
-        &hooks,
-        On::Edit,
-        &mut document,
-        "the first line, and the second",
-    );
+    put(&hooks, "paste", &mut document, "teh end");
 }
