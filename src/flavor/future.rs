@@ -12,11 +12,11 @@ use super::poll::{AsyncHandler, Handlers, MakeFuture, Source, concurrently, in_s
 use crate::handler;
 use crate::handler::counted::counted;
 use crate::handler::delivery::{Delivery, Outcome};
-use crate::handler::flavor::{EventRef, Flavor, HandlerArc, Passes, SharedFlavor, sealed};
+use crate::handler::flavor::{EventRef, Flavor, HandlerArc, Passes, SharedFlavor, Shares};
 use crate::handler::registration::Registration;
 use crate::handler::slow::Timer;
 use crate::handler::wrapped::Wrapped;
-use crate::handler::{Boxed, Header, Once, Slot};
+use crate::handler::{Boxed, Callable, Header, Once};
 use crate::registry::Registry;
 use crate::registry::batch::Batch;
 use crate::registry::guard::HandlerGuard;
@@ -24,8 +24,9 @@ use crate::registry::options::{RegisterOptions, Returns};
 use crate::registry::weak::WeakRegistry;
 use crate::report::id::HandlerId;
 use crate::snapshot::cell::HasCell;
+use crate::topics::table::Key;
 use crate::topics::weak::WeakTopics;
-use crate::topics::{Handle, Key, Topics};
+use crate::topics::{Handle, Topics};
 
 /// One topic without a key: handlers that return futures, run by `notify(..).await`.
 ///
@@ -90,8 +91,7 @@ pub type WeakAsyncTopicRegistry<K, E> = WeakTopics<AsyncFlavor, K, E>;
 #[derive(Debug)]
 pub enum AsyncFlavor {}
 
-impl sealed::Sealed for AsyncFlavor {}
-impl sealed::Shares for AsyncFlavor {}
+impl Shares for AsyncFlavor {}
 
 impl<'a, E: ?Sized + 'static> Passes<'a, '_, E> for AsyncFlavor {
     type Event = &'a E;
@@ -107,7 +107,7 @@ impl<E: ?Sized + 'static> Flavor<E> for AsyncFlavor {
     where
         C: Fn(EventRef<'_, '_, Self, E>, &Header) -> Outcome + Send + Sync + 'static,
     {
-        slot(header, Inline(call))
+        callable(header, Inline(call))
     }
 
     fn wrap(wrapped: Wrapped<Self::Handler>) -> HandlerArc<Self, E> {
@@ -378,7 +378,7 @@ where
         timer: &mut impl Timer<'h>,
         put: impl FnOnce(Self::Future<'e>) -> R,
     ) -> Result<R, Outcome> {
-        let handler = self.claim().ok_or(Outcome::Skipped)?;
+        let handler = self.take().ok_or(Outcome::Skipped)?;
         Ok(timer.run(|| put(handler(event))))
     }
 }
@@ -403,7 +403,7 @@ where
         timer: &mut impl Timer<'h>,
         put: impl FnOnce(Self::Future<'e>) -> R,
     ) -> Result<R, Outcome> {
-        let handler = self.0.claim().ok_or(Outcome::Skipped)?;
+        let handler = self.0.take().ok_or(Outcome::Skipped)?;
         Ok(timer.run(|| put(handler(event))))
     }
 }
@@ -492,15 +492,18 @@ impl<Fut> Drop for UntilFuture<Fut> {
     }
 }
 
-fn slot<E, F>(header: Header, closure: F) -> HandlerArc<AsyncFlavor, E>
+fn callable<E, F>(header: Header, closure: F) -> HandlerArc<AsyncFlavor, E>
 where
     E: ?Sized + 'static,
     F: MakeFuture<E> + 'static,
 {
     if handler::is_large::<F>() {
-        counted(Arc::new(Slot::new(header, Boxed(Some(Box::new(closure))))))
+        counted(Arc::new(Callable::new(
+            header,
+            Boxed(Some(Box::new(closure))),
+        )))
     } else {
-        counted(Arc::new(Slot::new(header, Some(closure))))
+        counted(Arc::new(Callable::new(header, Some(closure))))
     }
 }
 
@@ -517,7 +520,7 @@ where
         Fut: Future<Output = ()> + Send + 'static,
     {
         let header = self.header();
-        self.add(slot(header, Owning(handler)))
+        self.add(callable(header, Owning(handler)))
     }
 
     /// Registers an `async fn(&E)`, as [`AsyncRegistry::register_async_fn`] does.
@@ -527,7 +530,7 @@ where
         F: for<'e> BorrowingHandler<'e, E> + Clone + Send + Sync + 'static,
     {
         let header = self.header();
-        self.add(slot(header, Borrowing(handler)))
+        self.add(callable(header, Borrowing(handler)))
     }
 
     /// Registers a handler for a single call, as [`AsyncRegistry::register_once`] does.
@@ -553,7 +556,7 @@ where
     {
         let header = self.header();
         let once = Once::new(self.registry.registration(header.id()), handler);
-        self.add(slot(header, once))
+        self.add(callable(header, once))
     }
 
     /// Registers a handler that can remove itself: after one of its futures has returned `Break`,
@@ -575,7 +578,7 @@ where
             handler,
             registration,
         };
-        self.add(slot(header, until))
+        self.add(callable(header, until))
     }
 
     /// Registers an `async fn(&E)`, or an `async` closure, for a single call. Its future borrows
@@ -587,7 +590,7 @@ where
     {
         let header = self.header();
         let once = Once::new(self.registry.registration(header.id()), handler);
-        self.add(slot(header, BorrowingOnce(once)))
+        self.add(callable(header, BorrowingOnce(once)))
     }
 }
 

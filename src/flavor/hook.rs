@@ -13,7 +13,7 @@ use super::inline::{InlineFlavor, InlineHandler, dispatch, dispatch_created};
 use crate::handler::Header;
 use crate::handler::counted::counted;
 use crate::handler::delivery::{Delivery, Outcome};
-use crate::handler::flavor::{EventRef, Flavor, HandlerArc, Passes, sealed};
+use crate::handler::flavor::{EventRef, Flavor, HandlerArc, Passes};
 use crate::handler::wrapped::Wrapped;
 use crate::registry::Registry;
 use crate::registry::batch::Batch;
@@ -23,8 +23,9 @@ use crate::registry::weak::WeakRegistry;
 use crate::report::id::HandlerId;
 use crate::report::panic::Held;
 use crate::snapshot::cell::HasCell;
+use crate::topics::table::Key;
 use crate::topics::weak::WeakTopics;
-use crate::topics::{Handle, Key, Topics};
+use crate::topics::{Handle, Topics};
 use crate::wait::WaitFor;
 use crate::wait::record::Recorder;
 
@@ -193,8 +194,6 @@ pub type WeakHookTopicRegistry<K, H> = WeakTopics<HookFlavor, K, H>;
 #[derive(Debug)]
 pub enum HookFlavor {}
 
-impl sealed::Sealed for HookFlavor {}
-
 impl<'a, 'e, H: Hook> Passes<'a, 'e, H> for HookFlavor {
     type Event = &'a mut H::Event<'e>;
 }
@@ -214,7 +213,7 @@ impl<H: Hook> Flavor<H> for HookFlavor {
     where
         C: Fn(EventRef<'_, '_, Self, H>, &Header) -> Outcome + Send + Sync + 'static,
     {
-        inline::slot::<Self, H, C>(header, call)
+        inline::callable::<Self, H, C>(header, call)
     }
 
     fn wrap(wrapped: Wrapped<Self::Handler>) -> HandlerArc<Self, H> {

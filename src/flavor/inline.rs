@@ -9,7 +9,7 @@ use crate::handler::counted::{counted, in_run};
 use crate::handler::delivery::{Delivery, Outcome, Sum};
 use crate::handler::flavor::{EventRef, Flavor, HandlerArc};
 use crate::handler::wrapped::Wrapped;
-use crate::handler::{Boxed, Header, NeedsNoDrop, Once, Slot, Stored, slow};
+use crate::handler::{Boxed, Callable, Header, NeedsNoDrop, Once, Stored, slow};
 use crate::registry::options::{RegisterOptions, Returns};
 use crate::report::panic::{Held, catch};
 use crate::snapshot::list::{Chunk, List, Run};
@@ -39,7 +39,7 @@ pub trait InlineHandler<F: InlineFlavor<E>, E: ?Sized + 'static>: handler::Handl
     ) -> Sum;
 }
 
-impl<F, E, C> InlineHandler<F, E> for Slot<C>
+impl<F, E, C> InlineHandler<F, E> for Callable<C>
 where
     F: InlineFlavor<E>,
     E: ?Sized + 'static,
@@ -104,18 +104,18 @@ where
 }
 
 /// Makes a handler.
-pub(super) fn slot<F, E, C>(header: Header, call: C) -> HandlerArc<F, E>
+pub(super) fn callable<F, E, C>(header: Header, call: C) -> HandlerArc<F, E>
 where
     F: InlineFlavor<E>,
     E: ?Sized + 'static,
     C: Fn(EventRef<'_, '_, F, E>, &Header) -> Outcome + Send + Sync + 'static,
 {
     if !mem::needs_drop::<C>() {
-        counted(Arc::new(Slot::new(header, NeedsNoDrop(call))))
+        counted(Arc::new(Callable::new(header, NeedsNoDrop(call))))
     } else if handler::is_large::<C>() {
-        counted(Arc::new(Slot::new(header, Boxed(Some(Box::new(call))))))
+        counted(Arc::new(Callable::new(header, Boxed(Some(Box::new(call))))))
     } else {
-        counted(Arc::new(Slot::new(header, Some(call))))
+        counted(Arc::new(Callable::new(header, Some(call))))
     }
 }
 
@@ -141,19 +141,19 @@ impl<F: InlineFlavor<E>, E: ?Sized + 'static, R: Returns<F, E>> RegisterOptions<
     {
         if handler::is_large::<C>() {
             // A `FnOnce` is moved to be called, unless it is unsized.
-            return self.add_claimed(Box::new(handler) as LargeOnce<F, E>);
+            return self.add_taken(Box::new(handler) as LargeOnce<F, E>);
         }
-        self.add_claimed(handler)
+        self.add_taken(handler)
     }
 
     #[track_caller]
-    fn add_claimed<C>(self, handler: C) -> R::Registered
+    fn add_taken<C>(self, handler: C) -> R::Registered
     where
         C: FnOnce(EventRef<'_, '_, F, E>) + Send + 'static,
     {
         let header = self.header();
         let once = Once::new(self.registry.registration(header.id()), handler);
-        self.add(F::inline(header, move |event, header| match once.claim() {
+        self.add(F::inline(header, move |event, header| match once.take() {
             Some(handler) => {
                 header.time(|| handler(event));
                 Outcome::Called

@@ -5,9 +5,10 @@ use std::fmt;
 
 use super::inline::{dispatch, dispatch_created};
 use super::sync::share;
-use crate::flavor::sync::{SyncFlavor, SyncRegistry};
+use crate::flavor::sync::{SyncFlavor, SyncRegistry, TopicHandle};
 use crate::handler::delivery::Delivery;
 use crate::snapshot::cell::CachedList;
+use crate::topics::table::Key;
 
 /// A [`SyncRegistry`] with its handlers as of the last call, for a producer that notifies in a
 /// tight loop. See the [guide](crate::guide#handles-and-pins).
@@ -41,6 +42,25 @@ impl<E: ?Sized> SyncRegistry<E> {
         Pinned {
             list: CachedList::new(self.clone()),
         }
+    }
+}
+
+impl<K: Key, E: ?Sized> TopicHandle<K, E> {
+    /// Returns an even faster way to notify, for a thread in a tight loop: [`SyncRegistry::pin`].
+    ///
+    /// ```
+    /// use topic_registry::TopicRegistry;
+    ///
+    /// let topics = TopicRegistry::<String, u64>::new();
+    /// topics.register("tick", |n| println!("{n}"));
+    /// let mut ticks = topics.handle("tick").pin();
+    /// for n in 0..3 {
+    ///     ticks.notify(&n);
+    /// }
+    /// ```
+    #[must_use]
+    pub fn pin(&self) -> Pinned<E> {
+        SyncRegistry::pin(self)
     }
 }
 

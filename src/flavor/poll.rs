@@ -17,7 +17,7 @@ use crate::handler::counted::{Counted, in_run};
 use crate::handler::delivery::{Delivery, Outcome, Sum};
 use crate::handler::slow::{Timer, Untimed};
 use crate::handler::wrapped::{Call, Wrapped};
-use crate::handler::{Handler, Slot, Stored};
+use crate::handler::{Callable, Handler, Stored};
 use crate::primitive::atomic::{AtomicU32, Ordering};
 use crate::report::panic::{Held, Payload, catch};
 use crate::snapshot::list::{List, Position, Ranked, Run};
@@ -97,7 +97,7 @@ fn make_small<'e, 'h, E: ?Sized, M: MakeFuture<E>>(
     Ok(made.map(Box::pin))
 }
 
-impl<E, C> AsyncHandler<E> for Slot<C>
+impl<E, C> AsyncHandler<E> for Callable<C>
 where
     E: ?Sized + 'static,
     C: Stored<Closure: MakeFuture<E>> + Send + Sync + 'static,
@@ -428,7 +428,7 @@ fn start_all<'e, E: ?Sized + 'static>(
 }
 
 /// A sequence that waits for one of its handlers.
-struct Waiting<'e, E: ?Sized + 'static> {
+struct Suspended<'e, E: ?Sized + 'static> {
     event: &'e E,
     running: Running<'e, E>,
     list: Handlers<E>,
@@ -445,7 +445,7 @@ pub(super) async fn in_sequence<E: ?Sized + 'static, T: Borrow<E>>(
     let (mut sum, mut event) = (Sum::default(), Held::<T>::empty());
     // While the key is looked up, which may run its `Hash`, `Eq` and `Borrow`.
     let mut first = Some((&mut event, Held::new(make)));
-    let mut waiting: Option<Waiting<'_, E>> = None;
+    let mut waiting: Option<Suspended<'_, E>> = None;
     poll_fn(|context| {
         waiting = match first.take() {
             // The first poll: runs from the beginning, over a list that is only protected.
@@ -456,7 +456,7 @@ pub(super) async fn in_sequence<E: ?Sized + 'static, T: Borrow<E>>(
                 );
                 let running = go_on(list, &mut at, event, context, &mut sum)?;
                 let list = Arc::clone(list);
-                Some(Waiting {
+                Some(Suspended {
                     event,
                     running,
                     list,

@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use super::inline;
 use super::inline::{InlineFlavor, InlineHandler, dispatch, dispatch_created};
-use crate::flavor::pin::Pinned;
 use crate::handler::Header;
 use crate::handler::counted::counted;
 use crate::handler::delivery::{Delivery, Outcome};
-use crate::handler::flavor::{EventRef, Flavor, HandlerArc, Passes, SharedFlavor, sealed};
+use crate::handler::flavor::{EventRef, Flavor, HandlerArc, Passes, SharedFlavor, Shares};
 use crate::handler::wrapped::Wrapped;
 use crate::registry::Registry;
 use crate::registry::batch::Batch;
@@ -21,8 +20,9 @@ use crate::registry::weak::WeakRegistry;
 use crate::report::id::HandlerId;
 use crate::report::panic::Held;
 use crate::snapshot::cell::HasCell;
+use crate::topics::table::Key;
 use crate::topics::weak::WeakTopics;
-use crate::topics::{Handle, Key, Topics};
+use crate::topics::{Handle, Topics};
 
 /// One topic without a key: handlers that are closures, called inline by `notify`.
 ///
@@ -79,9 +79,7 @@ pub type WeakTopicRegistry<K, E> = WeakTopics<SyncFlavor, K, E>;
 #[derive(Debug)]
 pub enum SyncFlavor {}
 
-impl sealed::Sealed for SyncFlavor {}
-
-impl sealed::Shares for SyncFlavor {}
+impl Shares for SyncFlavor {}
 
 impl<'a, E: ?Sized + 'static> Passes<'a, '_, E> for SyncFlavor {
     type Event = &'a E;
@@ -104,7 +102,7 @@ impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
     where
         C: Fn(EventRef<'_, '_, Self, E>, &Header) -> Outcome + Send + Sync + 'static,
     {
-        inline::slot::<Self, E, C>(header, call)
+        inline::callable::<Self, E, C>(header, call)
     }
 
     fn wrap(wrapped: Wrapped<Self::Handler>) -> HandlerArc<Self, E> {
@@ -336,23 +334,6 @@ impl<K: Key, E: ?Sized> TopicHandle<K, E> {
     #[inline]
     pub fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
         SyncRegistry::notify_with(self, event)
-    }
-
-    /// Returns an even faster way to notify, for a thread in a tight loop: [`SyncRegistry::pin`].
-    ///
-    /// ```
-    /// use topic_registry::TopicRegistry;
-    ///
-    /// let topics = TopicRegistry::<String, u64>::new();
-    /// topics.register("tick", |n| println!("{n}"));
-    /// let mut ticks = topics.handle("tick").pin();
-    /// for n in 0..3 {
-    ///     ticks.notify(&n);
-    /// }
-    /// ```
-    #[must_use]
-    pub fn pin(&self) -> Pinned<E> {
-        SyncRegistry::pin(self)
     }
 }
 

@@ -161,7 +161,7 @@ mod tests {
 
     /// Whether each handler is alike to the one before it.
     fn alike(registry: &SyncRegistry<u32>) -> Vec<bool> {
-        registry.cell().look(|list| {
+        registry.cell().with_list(|list| {
             let handlers: Vec<_> = list.iter().cloned().collect();
             handlers.windows(2).map(|pair| pair[0].is_alike(&pair[1])).collect()
         })
@@ -176,7 +176,7 @@ mod tests {
         registry.register(other);
         registry.register(other);
         assert_eq!(alike(&registry), [false, true]);
-        registry.cell().look(|list| assert!(matches!(list, List::Chunked { .. })));
+        registry.cell().with_list(|list| assert!(matches!(list, List::Chunked { .. })));
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
         register(&registry, Box::leak(Box::new(Arc::clone(&counted))));
         register(&registry, &counted);
         assert_eq!(alike(&registry), [true]);
-        registry.cell().look(|list| assert!(matches!(list, List::Alike(_))));
+        registry.cell().with_list(|list| assert!(matches!(list, List::Alike(_))));
         assert_eq!(registry.notify(&0).called(), 2);
         registry.clear();
         assert_eq!(Arc::strong_count(&counted), 2, "the closures were dropped");

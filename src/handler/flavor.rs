@@ -6,9 +6,7 @@ use crate::handler::wrapped::Wrapped;
 use crate::handler::{Handler, Header};
 
 /// The kind of a registry's handlers; sealed.
-pub trait Flavor<E: ?Sized>:
-    sealed::Sealed + for<'a, 'e> Passes<'a, 'e, E> + Sized + 'static
-{
+pub trait Flavor<E: ?Sized>: for<'a, 'e> Passes<'a, 'e, E> + Sized + 'static {
     /// A registered handler.
     #[doc(hidden)]
     type Handler: Handler + ?Sized;
@@ -44,17 +42,12 @@ pub(crate) type EventRef<'a, 'e, F, E> = <F as Passes<'a, 'e, E>>::Event;
 
 /// A flavor whose handlers share the event, as `&E`: sync or async; sealed.
 pub trait SharedFlavor<E: ?Sized>:
-    Flavor<E> + sealed::Shares + for<'a, 'e> Passes<'a, 'e, E, Event = &'a E>
+    Flavor<E> + Shares + for<'a, 'e> Passes<'a, 'e, E, Event = &'a E>
 {
 }
 
 /// A handler of a flavor, shared by the lists that contain it.
 pub(crate) type HandlerArc<F, E> = Counted<<F as Flavor<E>>::Handler>;
 
-pub(crate) mod sealed {
-    /// A supertrait that other crates cannot implement.
-    pub trait Sealed {}
-
-    /// A supertrait without parameters, so that the compiler knows that hooks do not have it.
-    pub trait Shares {}
-}
+/// A supertrait without parameters, so that the compiler knows that hooks do not have it.
+pub trait Shares {}

@@ -75,7 +75,7 @@ impl<H: Handler + ?Sized> Gate<H> {
     }
 
     /// Lets a call in, unless the gate is closed.
-    pub(crate) fn enter(self: &Arc<Self>) -> Option<Inside<H>> {
+    pub(crate) fn enter(self: &Arc<Self>) -> Option<Visit<H>> {
         let visitor = if self.is_inline {
             ThreadId::current()
         } else {
@@ -93,13 +93,13 @@ impl<H: Handler + ?Sized> Gate<H> {
         self: &Arc<Self>,
         visitor: ThreadId,
         share: impl FnOnce(&mut Option<Counted<H>>) -> Option<Counted<H>>,
-    ) -> Option<Inside<H>> {
+    ) -> Option<Visit<H>> {
         let handler = self.state.with(|state| {
             let handler = share(&mut state.handler)?;
             state.inside.push(visitor);
             Some(handler)
         })?;
-        Some(Inside {
+        Some(Visit {
             gate: Arc::clone(self),
             handler: Some(handler),
             visitor,
@@ -136,14 +136,14 @@ impl<H: ?Sized> State<H> {
 }
 
 /// A call that is inside, with its reference to the handler.
-pub(crate) struct Inside<H: Handler + ?Sized> {
+pub(crate) struct Visit<H: Handler + ?Sized> {
     gate: Arc<Gate<H>>,
     // `None` only while it is dropped.
     handler: Option<Counted<H>>,
     visitor: ThreadId,
 }
 
-impl<H: Handler + ?Sized> Inside<H> {
+impl<H: Handler + ?Sized> Visit<H> {
     pub(crate) fn handler(&self) -> &H {
         let handler = self.handler.as_deref();
         handler.expect("taken only by its own destructor")
@@ -152,7 +152,7 @@ impl<H: Handler + ?Sized> Inside<H> {
 
 /// Drops the call's reference to the handler before the call leaves. By then, the payload of a
 /// panic of the call has been dropped, too.
-impl<H: Handler + ?Sized> Drop for Inside<H> {
+impl<H: Handler + ?Sized> Drop for Visit<H> {
     fn drop(&mut self) {
         // A slot reports a panic of its closure's destructor; nothing unwinds out of it.
         drop(self.handler.take());

@@ -28,7 +28,7 @@ use crate::report::scope::{Reporter, Scope};
 /// little more than a plain call.
 // In this order, so that the fields that a dispatch accesses are adjacent.
 #[repr(C)]
-pub(crate) struct Slot<C: Stored> {
+pub(crate) struct Callable<C: Stored> {
     pub(crate) header: Header,
     closure: C,
 }
@@ -123,7 +123,7 @@ pub trait Handler: Send + Sync + RefUnwindSafe + 'static {
     fn removed(&self) {}
 }
 
-impl<C: Stored> Slot<C> {
+impl<C: Stored> Callable<C> {
     pub(crate) fn new(header: Header, closure: C) -> Self {
         Self { header, closure }
     }
@@ -146,9 +146,9 @@ fn not_started<T>() -> Option<T> {
 }
 
 // Every panic of the closure is caught; what it does to the user's own state is the user's to handle.
-impl<C: Stored> RefUnwindSafe for Slot<C> {}
+impl<C: Stored> RefUnwindSafe for Callable<C> {}
 
-impl<C: Stored + Send + Sync + 'static> Handler for Slot<C> {
+impl<C: Stored + Send + Sync + 'static> Handler for Callable<C> {
     fn header(&self) -> &Header {
         &self.header
     }
@@ -292,7 +292,7 @@ impl Header {
     }
 }
 
-impl<C: Stored> Drop for Slot<C> {
+impl<C: Stored> Drop for Callable<C> {
     fn drop(&mut self) {
         let Self { header, closure } = self;
         header.guard_drop(|| closure.clear());
@@ -315,7 +315,7 @@ impl<F> Once<F> {
     }
 
     /// Removes the handler, and takes the closure if this call was the one that removed it.
-    pub(crate) fn claim(&self) -> Option<F> {
+    pub(crate) fn take(&self) -> Option<F> {
         if !self.registration.remove() {
             return None;
         }

@@ -6,7 +6,7 @@ use std::panic::RefUnwindSafe;
 use std::sync::Arc;
 
 use crate::handler::counted::Counted;
-use crate::handler::gate::{Gate, Inside};
+use crate::handler::gate::{Gate, Visit};
 use crate::handler::{Handler, Header};
 
 /// A handler that takes the place of another one in lists, with the same id and priority.
@@ -32,7 +32,7 @@ pub(crate) trait End: Send + Sync + RefUnwindSafe {
 /// A call of a wrapped handler. It is kept until the call's result, which may be a future, is
 /// dropped.
 pub(crate) enum Call<H: Handler + ?Sized + 'static> {
-    Inside(Inside<H>),
+    Inside(Visit<H>),
     Plain(Counted<H>),
 }
 
@@ -80,7 +80,7 @@ impl<H: Handler + ?Sized + 'static> Deref for Call<H> {
 
     fn deref(&self) -> &H {
         match self {
-            Self::Inside(inside) => inside.handler(),
+            Self::Inside(visit) => visit.handler(),
             Self::Plain(handler) => handler,
         }
     }

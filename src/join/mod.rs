@@ -215,7 +215,7 @@ impl Drop for ForgetWaker {
 type Wait = (ThreadId, Arc<dyn Gated>);
 
 // All waits. A thread waits for one gate at a time.
-explored_static!(WAITING: Mutex<Vec<Wait>> = Mutex::new(Vec::new()));
+explored_static!(WAITS: Mutex<Vec<Wait>> = Mutex::new(Vec::new()));
 
 /// Waits until nothing is inside a closed gate, unless that would be a deadlock.
 ///
@@ -252,7 +252,7 @@ fn wait(gate: &Arc<dyn Gated>, deadline: Option<Instant>) -> Result<(), JoinErro
 }
 
 fn all_waits() -> MutexGuard<'static, Vec<Wait>> {
-    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
+    WAITS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns whether a thread that is inside the gate waits for `this`, directly or through others.

@@ -8,55 +8,23 @@
 #[cfg(any(loom, shuttle))]
 mod model;
 mod serials;
+mod source;
 
-/// The atomics that are not explored. `std` has none of 64 bits on some 32-bit targets.
-mod plain {
-    #[cfg(not(target_has_atomic = "64"))]
-    pub(crate) use portable_atomic as atomic;
-    #[cfg(target_has_atomic = "64")]
-    pub(crate) use std::sync::atomic;
-}
-
+#[cfg(any(loom, shuttle))]
+pub(crate) use self::model::{ArcSwapAny, Cache, DashMap, Guard, Shard, SharedValue};
 #[cfg(not(any(loom, shuttle)))]
 #[expect(
     clippy::disallowed_types,
     reason = "handed on to `snapshot/cell.rs` and `topics/table.rs`"
 )]
-mod imports {
-    pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
-
+mod originals {
     pub(crate) use arc_swap::{ArcSwapAny, Cache, Guard};
     pub(crate) use dashmap::{DashMap, RwLock as Shard, SharedValue};
-
-    pub(crate) use super::plain::atomic;
 }
-
-#[cfg(loom)]
-mod imports {
-    pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard, atomic};
-    #[cfg(feature = "fast-lane")]
-    pub(crate) use loom::thread::yield_now;
-    pub(crate) use loom::{lazy_static, thread_local};
-
-    pub(crate) use crate::primitive::model::{
-        ArcSwapAny, Cache, DashMap, Guard, Shard, SharedValue,
-    };
-}
-
-#[cfg(all(shuttle, not(loom)))]
-mod imports {
-    pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard, atomic};
-    #[cfg(feature = "fast-lane")]
-    pub(crate) use shuttle::thread::yield_now;
-    pub(crate) use shuttle::{lazy_static, thread_local};
-
-    pub(crate) use crate::primitive::model::{
-        ArcSwapAny, Cache, DashMap, Guard, Shard, SharedValue,
-    };
-}
-
-pub(crate) use imports::*;
-pub(crate) use serials::Serials;
+#[cfg(not(any(loom, shuttle)))]
+pub(crate) use self::originals::*;
+pub(crate) use self::serials::Serials;
+pub(crate) use self::source::*;
 
 /// Gives other threads time, in a loop that waits for one of them: at first a moment, then more and
 /// more, because it may not run, and may have a lower priority.

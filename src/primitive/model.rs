@@ -14,8 +14,8 @@ use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 
 use self::accesses::{Accesses, Reading, Writing};
-use crate::primitive::atomic::{AtomicUsize, Ordering};
-use crate::primitive::{Mutex, RwLock, RwLockWriteGuard};
+use crate::primitive::source::atomic::{AtomicUsize, Ordering};
+use crate::primitive::source::{Mutex, RwLock, RwLockWriteGuard};
 
 /// A stand-in that swaps and loads under a lock, so all steps are in a single order, as with
 /// `arc_swap`.
@@ -293,7 +293,7 @@ mod accesses {
 /// `shuttle` lets others run during an access, so that they overlap.
 #[cfg(not(all(loom, feature = "fast-lane")))]
 mod accesses {
-    use crate::primitive::atomic::{AtomicUsize, Ordering};
+    use crate::primitive::source::atomic::{AtomicUsize, Ordering};
 
     pub(crate) struct Reading;
     pub(crate) struct Writing;

@@ -2,7 +2,7 @@
 //! explore.
 #![cfg_attr(loom, expect(clippy::disallowed_types, reason = "not explored"))]
 
-use super::plain::atomic::{AtomicU64, Ordering};
+use super::source::plain::atomic::{AtomicU64, Ordering};
 
 pub(crate) struct Serials(AtomicU64);
 

@@ -17,7 +17,7 @@ use crate::handler::{Handler, Header};
 use crate::registry::guard::{HandlerGuard, Paused};
 use crate::report::id::{HandlerId, HandlerInfo};
 use crate::report::panic::{PanicInfo, PanicOrigin, Registrant};
-use crate::report::scope::{CountPanic, LifeCycle, PanicCallback, Reports, Scope};
+use crate::report::scope::{CountPanic, LifeCycle, Reports, Scope};
 use crate::snapshot::cell::{HasCell, ListCell, TOO_MANY_OWNERS};
 use crate::snapshot::list::List;
 use crate::telemetry;
@@ -154,7 +154,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     #[must_use]
     pub fn handlers(&self) -> Vec<HandlerInfo> {
         let info = |handler: &HandlerArc<F, E>| handler.header().info();
-        self.cell().look(|list| list.iter().map(info).collect())
+        self.cell().with_list(|list| list.iter().map(info).collect())
     }
 
     /// Returns whether a handler is registered here. Costs a binary search under the writer lock.
@@ -213,9 +213,9 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     }
 
     #[track_caller]
-    fn set_callback(&self, callback: Option<PanicCallback>) {
+    fn set_callback(&self, callback: Option<Box<dyn Fn(&PanicInfo<'_>) + Send + Sync>>) {
         let scope = &self.core.scope;
-        if let Err(payload) = scope.monitor.callback.set(callback) {
+        if let Err(payload) = scope.monitor.set(callback) {
             let registrant = Registrant {
                 id: None,
                 location: Location::caller(),
@@ -270,7 +270,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     fn with_handler<R>(&self, id: HandlerId, f: impl FnOnce(&Header) -> R) -> Option<R> {
         let get =
             |list: &List<HandlerArc<F, E>>| list.get(id.rank()).map(|found| f(found.header()));
-        self.cell().look(get)
+        self.cell().with_list(get)
     }
 
     /// Replaces the list by the one that `change` returns, and drops the handlers that it removes.

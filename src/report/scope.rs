@@ -7,44 +7,17 @@ use std::panic::RefUnwindSafe;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::primitive::atomic::{AtomicU64, Ordering};
-use crate::report::callback::CallbackCell;
 use crate::report::id::HandlerInfo;
+use crate::report::monitor::PanicMonitor;
 use crate::report::panic::{
     PanicInfo, PanicOrigin, Payload, Registrant, catch, count_and_drop, drop_payload,
 };
 use crate::report::reporting::{Report, Reporting};
 
-/// A count of panics, and the callback that is called for each. The count is relaxed: it publishes
-/// nothing, and a thread that has synchronised with the thread of a panic sees it counted.
-pub(crate) struct PanicMonitor<C> {
-    count: AtomicU64,
-    pub(crate) callback: CallbackCell<C>,
-}
-
-impl<C> PanicMonitor<C> {
-    pub(crate) fn new() -> Self {
-        Self {
-            count: AtomicU64::new(0),
-            callback: CallbackCell::new(),
-        }
-    }
-
-    pub(crate) fn count(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn add(&self) {
-        self.count.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-pub(crate) type PanicCallback = Box<dyn Fn(&PanicInfo<'_>) + Send + Sync>;
-
 /// The state that the handlers of a registry share, and that lives as long as one of them does: the
 /// monitor that their panics are reported to, and the topic they belong to.
 pub(crate) struct Scope<T: Parent + ?Sized = dyn Parent> {
-    pub(crate) monitor: PanicMonitor<PanicCallback>,
+    pub(crate) monitor: PanicMonitor<Box<dyn Fn(&PanicInfo<'_>) + Send + Sync>>,
     pub(crate) parent: T,
 }
 
@@ -132,7 +105,7 @@ impl<T: Parent + ?Sized> Scope<T> {
             return;
         };
         let info = PanicInfo::new(registrant, origin, payload);
-        let thrown = self.monitor.callback.call(|callback| callback(&info));
+        let thrown = self.monitor.call(|callback| callback(&info));
         count_and_drop(thrown, || self.count_panic());
         self.parent.report_panic(&info, &|| self.monitor.add());
     }
@@ -194,7 +167,7 @@ impl Reporter {
 
 impl<T: Parent + ?Sized> Drop for Scope<T> {
     fn drop(&mut self) {
-        let outcome = self.monitor.callback.clear();
+        let outcome = self.monitor.clear();
         count_and_drop(outcome.err(), || self.count_panic());
     }
 }

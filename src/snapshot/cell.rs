@@ -141,7 +141,7 @@ impl<T: Send + Sync + 'static> ListCell<T> {
     /// Calls `read` with the current list, unless it is empty.
     #[inline(always)]
     pub(crate) fn read<R: Default>(&self, read: impl FnOnce(&Arc<List<T>>) -> R) -> R {
-        let Some(word) = self.lane.look() else {
+        let Some(word) = self.lane.load() else {
             return R::default();
         };
         if let Some(inside) = self.lane.enter_hot(word) {
@@ -161,7 +161,7 @@ impl<T: Send + Sync + 'static> ListCell<T> {
     /// held, even if the cell is dropped. For look-ups by key, which do not keep the topic.
     #[inline]
     pub(crate) fn protect(&self) -> Option<Protected<T>> {
-        let inside = self.lane.enter_hot(self.lane.look()?);
+        let inside = self.lane.enter_hot(self.lane.load()?);
         Some(inside.map_or_else(|| self.protect_slowly(), Protected::Inside))
     }
 
@@ -219,10 +219,10 @@ impl<T: Send + Sync + 'static> ListCell<T> {
         Some(removed)
     }
 
-    /// Calls `look` with the current list, under the writer lock: a snapshot might hold the last
+    /// Calls `f` with the current list, under the writer lock: a snapshot might hold the last
     /// reference to an item that is removed meanwhile.
-    pub(crate) fn look<R>(&self, look: impl FnOnce(&List<T>) -> R) -> R {
-        look(self.lock().as_deref().unwrap_or(&List::default()))
+    pub(crate) fn with_list<R>(&self, f: impl FnOnce(&List<T>) -> R) -> R {
+        f(self.lock().as_deref().unwrap_or(&List::default()))
     }
 
     /// Returns the list that was published last, of a cell that is being dropped.

@@ -131,7 +131,7 @@ impl<L> Lane<L> {
 
     /// Loads the lane. Returns `None` if there is no list.
     #[inline(always)]
-    pub(crate) fn look(&self) -> Option<Word<L>> {
+    pub(crate) fn load(&self) -> Option<Word<L>> {
         let word = self.0.load(Ordering::SeqCst);
         (!word.is_null()).then_some(Word(word))
     }
@@ -157,7 +157,7 @@ impl<L> Lane<L> {
 
     /// Returns the current list, if the lane is open and this thread has a free slot.
     pub(crate) fn enter(&self) -> Option<Inside<L>> {
-        let Word(word) = self.look()?;
+        let Word(word) = self.load()?;
         let list = list_of(word);
         if list.is_null() {
             return None;

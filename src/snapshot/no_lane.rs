@@ -28,7 +28,7 @@ impl<L> Lane<L> {
     }
 
     #[inline]
-    pub(crate) fn look(&self) -> Option<Word> {
+    pub(crate) fn load(&self) -> Option<Word> {
         self.has_list.load(Ordering::SeqCst).then_some(Word)
     }
 

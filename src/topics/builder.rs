@@ -8,6 +8,7 @@ use crate::handler::flavor::Flavor;
 use crate::report::id::HandlerInfo;
 use crate::report::panic::DropGuarded;
 use crate::telemetry::{FmtKey, Telemetry};
+use crate::topics::map::Slow;
 use crate::topics::{Key, Topics};
 
 /// A builder of [`Topics`] that have a name in logs and metrics, or whose slow handlers are
@@ -23,18 +24,17 @@ pub struct Builder<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     name: Option<Box<str>>,
     show: Option<FmtKey<K>>,
     slow: Option<Slow<K>>,
-    build: PhantomData<Build<F, K, E>>,
+    build: PhantomData<fn() -> Topics<F, K, E>>,
 }
 
-/// The time from which on a call is slow, and the callback for slow calls.
-pub(super) struct Slow<K> {
-    pub(super) limit: Duration,
-    pub(super) callback: DropGuarded<SlowCallback<K>>,
+impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
+    /// Returns a builder, for topics that have a name in logs and metrics, or whose slow handlers
+    /// are reported. Two registries of the same name add up in the same metrics.
+    #[must_use]
+    pub fn builder() -> Builder<F, K, E> {
+        Builder::new()
+    }
 }
-
-type SlowCallback<K> = Box<dyn Fn(&K, &HandlerInfo, Duration) + Send + Sync>;
-
-type Build<F, K, E> = fn() -> Topics<F, K, E>;
 
 impl<F: Flavor<E>, K: Key, E: ?Sized> Builder<F, K, E> {
     pub(crate) fn new() -> Self {
@@ -108,7 +108,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Builder<F, K, E> {
         limit: Duration,
         callback: impl Fn(&K, &HandlerInfo, Duration) + Send + Sync + 'static,
     ) -> Self {
-        let callback = DropGuarded::new(Box::new(callback) as SlowCallback<K>);
+        let callback = DropGuarded::new(Box::new(callback) as Box<_>);
         self.slow = Some(Slow { limit, callback });
         self
     }

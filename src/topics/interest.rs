@@ -37,17 +37,13 @@ impl Interest {
     }
 }
 
-pub(super) type InterestCallback<K> = Box<dyn Fn(&K, Interest) + Send + Sync>;
-
 /// An observer's callback for all topics, and what it knows of each.
 pub(super) struct Watch<K> {
-    callback: InterestCallback<K>,
-    edges: Mutex<HashMap<Address, Edges, RandomState>>,
+    callback: Box<dyn Fn(&K, Interest) + Send + Sync>,
+    // By the topic's address. Edges are kept only for topics that have handlers or are being reported,
+    // so no other topic can take over the address meanwhile.
+    edges: Mutex<HashMap<usize, Edges, RandomState>>,
 }
-
-/// The identity of a topic: its address. Edges are kept only for topics that have handlers or are
-/// being reported, so no other topic can take over the address meanwhile.
-pub(super) type Address = usize;
 
 /// The current state of a topic, and the reported one. A topic without an entry has no handlers,
 /// and the observer knows of none.
@@ -62,20 +58,23 @@ impl<K> Observers<Watch<K>> {
         self.are_concerned(0)
     }
 
-    pub(super) fn watch(&self, callback: InterestCallback<K>) -> Arc<Observer<Watch<K>>> {
+    pub(super) fn watch(
+        &self,
+        callback: Box<dyn Fn(&K, Interest) + Send + Sync>,
+    ) -> Arc<Observer<Watch<K>>> {
         let edges = Mutex::new(HashMap::default());
         self.add(0, Watch { callback, edges })
     }
 
-    /// Records a topic's new state with each observer. Called under the topic's writer lock.
-    pub(super) fn record(&self, topic: Address, now: Interest) {
+    /// Notes a topic's new state with each observer. Called under the topic's writer lock.
+    pub(super) fn note(&self, topic: usize, now: Interest) {
         if self.is_watched() {
-            self.look(|observer| observer.record(topic, now));
+            self.for_each_locked(|observer| observer.note(topic, now));
         }
     }
 
     /// Reports a topic's state to each observer.
-    pub(super) fn tell(&self, topic: Address, key: &K, thrown: Thrown<'_>) {
+    pub(super) fn tell(&self, topic: usize, key: &K, thrown: Thrown<'_>) {
         if self.is_watched() {
             self.for_each(|observer| observer.tell(topic, key, thrown), thrown);
         }
@@ -83,8 +82,8 @@ impl<K> Observers<Watch<K>> {
 }
 
 impl<K> Observer<Watch<K>> {
-    /// Records a topic's new state. Called under the topic's writer lock.
-    pub(super) fn record(&self, topic: Address, now: Interest) {
+    /// Notes a topic's new state. Called under the topic's writer lock.
+    pub(super) fn note(&self, topic: usize, now: Interest) {
         let mut edges = self.kind.edges();
         let edges = edges.entry(topic).or_insert(Edges {
             heard: Interest::Lost,
@@ -96,7 +95,7 @@ impl<K> Observer<Watch<K>> {
 
     /// Calls the callback until a topic's current state has been reported, unless another thread is
     /// doing so.
-    pub(super) fn tell(&self, topic: Address, key: &K, thrown: Thrown<'_>) {
+    pub(super) fn tell(&self, topic: usize, key: &K, thrown: Thrown<'_>) {
         let mut is_calling = false;
         while let Some(interest) = self.kind.next(topic, is_calling) {
             is_calling = true;
@@ -108,7 +107,7 @@ impl<K> Observer<Watch<K>> {
 impl<K> Watch<K> {
     /// Returns the next call to make. `is_calling` is whether the caller is already the thread that
     /// makes the calls for this topic.
-    fn next(&self, topic: Address, is_calling: bool) -> Option<Interest> {
+    fn next(&self, topic: usize, is_calling: bool) -> Option<Interest> {
         let mut edges = self.edges();
         let known = edges.get_mut(&topic)?;
         if known.is_calling && !is_calling {
@@ -130,7 +129,7 @@ impl<K> Watch<K> {
         Some(known.now)
     }
 
-    fn edges(&self) -> MutexGuard<'_, HashMap<Address, Edges, RandomState>> {
+    fn edges(&self) -> MutexGuard<'_, HashMap<usize, Edges, RandomState>> {
         self.edges.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

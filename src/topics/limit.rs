@@ -2,12 +2,10 @@
 
 use crate::topics::observers::{Observers, Thrown};
 
-pub(super) type LimitCallback<K> = Box<dyn Fn(&K, usize) + Send + Sync>;
-
 /// A limit, and the callback for topics that grow past a multiple of it.
 pub(super) struct HandlerLimit<K> {
     pub(super) limit: usize,
-    pub(super) callback: LimitCallback<K>,
+    pub(super) callback: Box<dyn Fn(&K, usize) + Send + Sync>,
 }
 
 impl<K> Observers<HandlerLimit<K>> {

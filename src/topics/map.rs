@@ -38,21 +38,18 @@ use crate::handler::flavor::Flavor;
 use crate::primitive::atomic::{AtomicUsize, Ordering};
 use crate::registry::Core;
 use crate::report::id::HandlerInfo;
+use crate::report::monitor::PanicMonitor;
 use crate::report::panic::{DropGuarded, PanicInfo, Payload, catch, count_and_drop};
-use crate::report::scope::{CountPanic, LifeCycle, PanicMonitor, Reports, Scope};
+use crate::report::scope::{CountPanic, LifeCycle, Reports, Scope};
 use crate::telemetry::Telemetry;
-use crate::topics::builder::Slow;
 use crate::topics::interest::{Interest, Watch};
 use crate::topics::limit::HandlerLimit;
 use crate::topics::observers::{Observed, Observers};
-use crate::topics::table::{KeyHash, Keyed, Table};
-use crate::topics::{Key, interest};
-
-pub(super) type TopicPanicCallback<K> = Box<dyn Fn(&K, &PanicInfo<'_>) + Send + Sync>;
+use crate::topics::table::{Key, KeyHash, Keyed, Table};
 
 /// All topics, by key.
 pub(super) struct Map<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
-    pub(super) topics: Table<Found<F, K, E>>,
+    pub(super) topics: Table<Topic<F, K, E>>,
     /// How many `Topics` there are: the map ends with the last one. A count of its own, because the
     /// library itself owns the map for a moment when it prunes a topic.
     users: AtomicUsize,
@@ -64,21 +61,25 @@ pub(super) struct Map<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
 pub(super) struct Shared<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     // Weak, because the map owns the topics.
     pub(super) map: Weak<Map<F, K, E>>,
-    pub(super) monitor: PanicMonitor<TopicPanicCallback<K>>,
+    pub(super) monitor: PanicMonitor<Box<dyn Fn(&K, &PanicInfo<'_>) + Send + Sync>>,
     pub(super) interests: Observers<Watch<K>>,
     pub(super) limits: Observers<HandlerLimit<K>>,
     pub(super) slow: Option<Slow<K>>,
     pub(super) telemetry: Telemetry<K>,
 }
 
-/// The topic of a handler's scope: its key, and the state that all topics share.
-pub(super) struct Topic<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
+/// The time from which on a call is slow, and the callback for slow calls.
+pub(super) struct Slow<K> {
+    pub(super) limit: Duration,
+    pub(super) callback: DropGuarded<Box<dyn Fn(&K, &HandlerInfo, Duration) + Send + Sync>>,
+}
+
+/// The home of a topic's handlers: its key, and the state that all topics share.
+pub(super) struct Home<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     pub(super) key: DropGuarded<K>,
     pub(super) hash: KeyHash,
     pub(super) shared: Arc<Shared<F, K, E>>,
 }
-
-pub(super) type TopicScope<F, K, E> = Arc<Scope<Topic<F, K, E>>>;
 
 // Every panic is caught before it could leave these inconsistent.
 impl<F: Flavor<E>, K: Key, E: ?Sized> RefUnwindSafe for Map<F, K, E> {}
@@ -113,7 +114,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Observed for Shared<F, K, E> {
     }
 }
 
-impl<F: Flavor<E>, K: Key, E: ?Sized> Reports for Topic<F, K, E> {
+impl<F: Flavor<E>, K: Key, E: ?Sized> Reports for Home<F, K, E> {
     fn count_panic(&self) {
         self.shared.count_panic();
     }
@@ -127,7 +128,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Reports for Topic<F, K, E> {
         let Shared {
             monitor, telemetry, ..
         } = &*self.shared;
-        let thrown = monitor.callback.call(|callback| callback(&self.key, info));
+        let thrown = monitor.call(|callback| callback(&self.key, info));
         self.shared.count_and_drop(thrown);
         telemetry.panicked(&self.key, info, &|| monitor.add());
     }
@@ -148,11 +149,11 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Reports for Topic<F, K, E> {
     }
 }
 
-impl<F: Flavor<E>, K: Key, E: ?Sized> LifeCycle for Topic<F, K, E> {
+impl<F: Flavor<E>, K: Key, E: ?Sized> LifeCycle for Home<F, K, E> {
     fn length_changed_locked(&self, from: usize, to: usize) {
         if (from == 0) != (to == 0) {
             let now = Interest::of(to);
-            self.shared.interests.record(self.address(), now);
+            self.shared.interests.note(self.address(), now);
         }
         self.count_handlers(from, to);
     }
@@ -193,14 +194,14 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> LifeCycle for Topic<F, K, E> {
 }
 
 /// Drops the key, and counts a panic of its destructor.
-impl<F: Flavor<E>, K: Key, E: ?Sized> Drop for Topic<F, K, E> {
+impl<F: Flavor<E>, K: Key, E: ?Sized> Drop for Home<F, K, E> {
     fn drop(&mut self) {
         self.shared.count_and_drop(self.key.clear().err());
     }
 }
 
-impl<F: Flavor<E>, K: Key, E: ?Sized> Topic<F, K, E> {
-    pub(super) fn address(&self) -> interest::Address {
+impl<F: Flavor<E>, K: Key, E: ?Sized> Home<F, K, E> {
+    pub(super) fn address(&self) -> usize {
         ptr::from_ref(self).addr()
     }
 }
@@ -248,8 +249,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
     }
 
     /// Removes the topic from the map if it is idle.
-    fn prune(&self, topic: &Topic<F, K, E>) {
-        let goes = |found: &Found<F, K, E>| {
+    fn prune(&self, topic: &Home<F, K, E>) {
+        let goes = |found: &Topic<F, K, E>| {
             ptr::eq(&raw const found.scope.parent, topic) && found.core.cell.end_if_idle()
         };
         let removed = self.topics.remove_if(topic.hash, goes);
@@ -272,13 +273,13 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
 }
 
 /// A topic in the map.
-pub(super) struct Found<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
+pub(super) struct Topic<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     /// Owns the one copy of the key.
-    pub(super) scope: TopicScope<F, K, E>,
+    pub(super) scope: Arc<Scope<Home<F, K, E>>>,
     pub(super) core: Arc<Core<F, E>>,
 }
 
-impl<F: Flavor<E>, K: Key, E: ?Sized> Clone for Found<F, K, E> {
+impl<F: Flavor<E>, K: Key, E: ?Sized> Clone for Topic<F, K, E> {
     fn clone(&self) -> Self {
         Self {
             scope: Arc::clone(&self.scope),
@@ -287,7 +288,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Clone for Found<F, K, E> {
     }
 }
 
-impl<F: Flavor<E>, K: Key, E: ?Sized> Keyed for Found<F, K, E> {
+impl<F: Flavor<E>, K: Key, E: ?Sized> Keyed for Topic<F, K, E> {
     type Key = K;
 
     #[inline]

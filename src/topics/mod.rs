@@ -7,7 +7,7 @@ mod limit;
 mod look_up;
 mod map;
 pub(crate) mod observers;
-mod table;
+pub(crate) mod table;
 mod turnstile;
 pub(crate) mod weak;
 
@@ -17,27 +17,21 @@ use std::hash::Hash;
 use std::ops::Deref;
 use std::sync::{Arc, Weak};
 
-use self::builder::Slow;
 use self::limit::HandlerLimit;
-use self::map::{Found, Map, Shared, Topic, TopicPanicCallback, TopicScope};
+use self::map::{Home, Map, Shared, Slow, Topic};
 use self::observers::{ObserverGuard, Observers};
-use self::table::Keyed;
+use self::table::{Key, Keyed};
 use crate::handler::flavor::{Flavor, HandlerArc};
 use crate::registry::batch::Batch;
 use crate::registry::{Core, Registry};
 use crate::report::id::HandlerId;
+use crate::report::monitor::PanicMonitor;
 use crate::report::panic::{DropGuarded, Held, PanicInfo};
-use crate::report::scope::{PanicMonitor, Scope};
+use crate::report::scope::Scope;
 use crate::snapshot::cell::{HasCell, TOO_MANY_OWNERS};
 use crate::snapshot::list::List;
 use crate::telemetry::Telemetry;
-use crate::topics::builder::Builder;
 use crate::topics::interest::Interest;
-
-/// The requirements on a key. Implemented for every type that meets them.
-pub trait Key: Eq + Hash + Clone + Send + Sync + 'static {}
-
-impl<K: Eq + Hash + Clone + Send + Sync + 'static> Key for K {}
 
 /// Topics of one event type, found by key.
 ///
@@ -98,7 +92,7 @@ pub struct Topics<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
 /// as long as it has a handle. See the [guide](crate::guide#handles-and-pins).
 pub struct Handle<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     registry: Registry<F, E>,
-    scope: TopicScope<F, K, E>,
+    scope: Arc<Scope<Home<F, K, E>>>,
 }
 
 impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
@@ -106,13 +100,6 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     #[must_use]
     pub fn new() -> Self {
         Self::builder().build()
-    }
-
-    /// Returns a builder, for topics that have a name in logs and metrics, or whose slow handlers
-    /// are reported. Two registries of the same name add up in the same metrics.
-    #[must_use]
-    pub fn builder() -> Builder<F, K, E> {
-        Builder::new()
     }
 
     fn with(telemetry: Telemetry<K>, slow: Option<Slow<K>>) -> Self {
@@ -147,9 +134,9 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
             return handle.expect(TOO_MANY_OWNERS);
         }
         let shared = Arc::clone(shared);
-        let scope = Arc::new(Scope::new(Topic { key, hash, shared }));
+        let scope = Arc::new(Scope::new(Home { key, hash, shared }));
         let core = Arc::new(Core::new(Arc::clone(&scope) as Arc<Scope>));
-        let (handle, is_new) = topics.find_or_insert(Found { scope, core }, |topic, is_new| {
+        let (handle, is_new) = topics.find_or_insert(Topic { scope, core }, |topic, is_new| {
             if is_new {
                 // Here, so that no thread that removes it can count before.
                 self.map.shared.telemetry.count_created();
@@ -289,8 +276,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     }
 
     /// Returns what `describe` makes of each topic and a clone of its key.
-    fn describe<T>(&self, describe: impl Fn(&Found<F, K, E>, K) -> T) -> Vec<T> {
-        let topics = self.map.topics.collect(Found::clone);
+    fn describe<T>(&self, describe: impl Fn(&Topic<F, K, E>, K) -> T) -> Vec<T> {
+        let topics = self.map.topics.collect(Topic::clone);
         // Clones of keys are held while `K::clone` runs.
         let held = topics.iter().map(|topic| Held::new(describe(topic, K::clone(topic.key()))));
         let held: Vec<_> = held.collect();
@@ -320,8 +307,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         self.set_callback(None);
     }
 
-    fn set_callback(&self, callback: Option<TopicPanicCallback<K>>) {
-        let outcome = self.map.shared.monitor.callback.set(callback);
+    fn set_callback(&self, callback: Option<Box<dyn Fn(&K, &PanicInfo<'_>) + Send + Sync>>) {
+        let outcome = self.map.shared.monitor.set(callback);
         self.map.shared.count_and_drop(outcome.err());
     }
 
@@ -378,9 +365,9 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         // topic's writer lock after it has added the observer.
         for handle in self.handles() {
             let topic = &handle.scope.parent;
-            handle.cell().look(|list| {
+            handle.cell().with_list(|list| {
                 if list.len() != 0 {
-                    observer.record(topic.address(), Interest::Gained);
+                    observer.note(topic.address(), Interest::Gained);
                 }
             });
             let thrown = |payload| shared.count_and_drop([payload]);
@@ -462,7 +449,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
 
     /// Calls `found` with the key's topic, if there is one, inside of the look-up.
     #[inline]
-    fn find<Q, R>(&self, key: &Q, found: impl FnOnce(&Found<F, K, E>) -> R) -> Option<R>
+    fn find<Q, R>(&self, key: &Q, found: impl FnOnce(&Topic<F, K, E>) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
@@ -526,7 +513,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Handle<F, K, E> {
     }
 
     /// Makes a handle, unless there are too many. Called under the lock of a shard.
-    fn try_of(topic: &Found<F, K, E>) -> Option<Self> {
+    fn try_of(topic: &Topic<F, K, E>) -> Option<Self> {
         Some(Self {
             registry: Registry::try_of(Arc::clone(&topic.core))?,
             scope: Arc::clone(&topic.scope),

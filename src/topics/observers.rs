@@ -151,9 +151,9 @@ impl<T> Observers<T> {
         handlers >= self.least.load(Ordering::Acquire)
     }
 
-    /// Calls `look` with each observer, under the lock: it must run no user code.
-    pub(super) fn look(&self, look: impl Fn(&Observer<T>)) {
-        self.lock().observers.values().for_each(|observer| look(observer));
+    /// Calls `f` with each observer, under the lock: it must run no user code.
+    pub(super) fn for_each_locked(&self, f: impl Fn(&Observer<T>)) {
+        self.lock().observers.values().for_each(|observer| f(observer));
     }
 
     /// Calls `f` with each observer that exists now, with no lock held.

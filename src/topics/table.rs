@@ -21,6 +21,11 @@ use ahash::RandomState;
 use crate::primitive::{DashMap, SharedValue};
 use crate::topics::turnstile::Turnstile;
 
+/// The requirements on a key. Implemented for every type that meets them.
+pub trait Key: Eq + Hash + Clone + Send + Sync + 'static {}
+
+impl<K: Eq + Hash + Clone + Send + Sync + 'static> Key for K {}
+
 /// An item of a table.
 pub(crate) trait Keyed {
     type Key: Eq + Hash;

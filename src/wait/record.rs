@@ -90,7 +90,7 @@ impl<T> Recorder<T> {
     ///
     /// If the events do not come within that time, or if no more can come because the handler was
     /// removed or its registry is gone.
-    pub fn wait_for(&self, count: usize, timeout: Duration) -> Result<(), WaitError> {
+    pub fn wait_for_count(&self, count: usize, timeout: Duration) -> Result<(), WaitError> {
         self.receiver.mailbox.wait_timeout(count, timeout)
     }
 }

@@ -239,7 +239,7 @@ pub(crate) fn record_beside_notifiers(notifiers: u32) {
     let recorder = stage.topic.record(stage.make());
     let mut work: Vec<_> = (0..notifiers).map(|number| stage.notifies([number])).collect();
     work.push(Box::new(move || {
-        assert_eq!(recorder.wait_for(notifiers as usize, HOUR), Ok(()));
+        assert_eq!(recorder.wait_for_count(notifiers as usize, HOUR), Ok(()));
         let mut events: Vec<_> = recorder.take().iter().map(|made| made.event).collect();
         events.sort_unstable();
         assert!(events.into_iter().eq(0..notifiers));
@@ -258,7 +258,7 @@ pub(crate) fn record_beside_its_removal() {
         stage.notifies([1]),
         Box::new(move || assert!(topic.unregister(id))),
         Box::new(move || {
-            assert_eq!(recorder.wait_for(2, HOUR), Err(WaitError::Removed));
+            assert_eq!(recorder.wait_for_count(2, HOUR), Err(WaitError::Removed));
             assert!(recorder.take().len() <= calls.get() as usize);
         }),
     ]);

@@ -60,13 +60,13 @@ fn it_records_in_order_until_it_is_dropped<S: Subject>() {
 fn it_waits_for_so_many_events<S: Subject>() {
     let subject = S::fresh();
     let recorder = subject.registry().record(|event| *event);
-    let reached = |count| recorder.wait_for(count, Duration::ZERO);
+    let reached = |count| recorder.wait_for_count(count, Duration::ZERO);
     for event in 0..3 {
         let counts = [0, 1, 2, 3].map(|count| reached(count).is_ok());
         assert_eq!(counts, [0, 1, 2, 3].map(|count| count <= event));
         subject.notify(&u32::try_from(event).unwrap());
     }
-    assert_eq!(recorder.wait_for(3, LONG), Ok(()));
+    assert_eq!(recorder.wait_for_count(3, LONG), Ok(()));
     assert_eq!(reached(4), Err(WaitError::TimedOut));
     assert_eq!(recorder.take(), [0, 1, 2], "waiting takes nothing");
     assert_eq!(reached(1), Err(WaitError::TimedOut), "since the last take");
@@ -84,7 +84,10 @@ fn it_waits_for_events_of_another_thread<S: Subject>() {
             subject
         });
         enter();
-        assert_eq!(recorder.wait_for(EVENTS as usize, Duration::MAX), Ok(()));
+        assert_eq!(
+            recorder.wait_for_count(EVENTS as usize, Duration::MAX),
+            Ok(())
+        );
         assert_eq!(recorder.take(), (0..EVENTS).collect::<Vec<_>>());
         drop(notifies.join().unwrap());
     });
@@ -99,21 +102,24 @@ fn a_wait_ends_when_the_recorder_is_removed<S: Subject>() {
         let same = Arc::clone(&recorder);
         let waits = thread::spawn(move || {
             enter();
-            same.wait_for(2, Duration::MAX)
+            same.wait_for_count(2, Duration::MAX)
         });
         entered();
         assert!(subject.unregister(recorder.id()));
         let waited = within("a recorder's wait", || waits.join().unwrap());
         assert_eq!(waited, Err(WaitError::Removed));
         assert_eq!(
-            recorder.wait_for(1, Duration::ZERO),
+            recorder.wait_for_count(1, Duration::ZERO),
             Ok(()),
             "that one has come"
         );
         assert_eq!(recorder.take(), [7]);
         let recorder = subject.registry().record(|event| *event);
         drop(subject);
-        assert_eq!(recorder.wait_for(1, Duration::MAX), Err(WaitError::Removed));
+        assert_eq!(
+            recorder.wait_for_count(1, Duration::MAX),
+            Err(WaitError::Removed)
+        );
     }
 }
 

@@ -62,7 +62,7 @@ fn guards_that_outlive_their_registry_do_nothing<S: Subject>() {
     let paused = registry.pause(guard.id()).expect("it is registered");
     let (recorder, mut waiting) = (registry.record(|_| ()), registry.wait_for(|_| Some(())));
     drop((registry, subject));
-    assert!(recorder.wait_for(1, std::time::Duration::MAX).is_err());
+    assert!(recorder.wait_for_count(1, std::time::Duration::MAX).is_err());
     assert!(waiting.wait_timeout(std::time::Duration::MAX).is_err());
     drop((guard, paused, recorder, waiting));
 }

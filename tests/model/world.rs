@@ -127,8 +127,8 @@ impl Keep {
             }
             Self::Recorder(recorder) => {
                 assert_eq!(recorder.len(), mail);
-                assert_eq!(recorder.wait_for(mail, Duration::ZERO), Ok(()));
-                let more = recorder.wait_for(mail + 1, Duration::ZERO);
+                assert_eq!(recorder.wait_for_count(mail, Duration::ZERO), Ok(()));
+                let more = recorder.wait_for_count(mail + 1, Duration::ZERO);
                 assert_eq!(more, Err(nothing), "{name}");
                 assert_eq!(recorder.take(), vec![name; mail]);
             }

@@ -105,7 +105,7 @@ impl World {
         orders.send((key, count)).expect("its thread ends later");
         notify(self, key, count);
         if fastrand::bool() {
-            let outcome = recorder.wait_for(2 * count, PATIENCE);
+            let outcome = recorder.wait_for_count(2 * count, PATIENCE);
             expect("all events come", Ok(()), outcome);
             expect("events that are recorded", 2 * count, recorder.len());
             let sum = recorder.take().iter().map(|(event, _)| event).sum();

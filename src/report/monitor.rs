@@ -1,16 +1,34 @@
-//! A callback that can be replaced while it is called.
+//! [`PanicMonitor`]: a count of panics, and a callback for them that can be replaced while it is called.
 
 use std::mem;
 use std::sync::{Arc, PoisonError};
 
+use crate::primitive::atomic::{AtomicU64, Ordering};
 use crate::primitive::{Mutex, MutexGuard};
 use crate::report::panic::{Payload, catch, count_and_drop};
 
-pub(crate) struct CallbackCell<C>(Mutex<Option<Arc<C>>>);
+pub(crate) struct PanicMonitor<C> {
+    // Relaxed: it publishes nothing, and a thread that has synchronised with the thread of a panic sees
+    // it counted.
+    count: AtomicU64,
+    // `C` is a box, so that this is one word: each topic has it.
+    callback: Mutex<Option<Arc<C>>>,
+}
 
-impl<C> CallbackCell<C> {
+impl<C> PanicMonitor<C> {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(None))
+        Self {
+            count: AtomicU64::new(0),
+            callback: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Replaces the callback. Returns what the destructor of the old one threw.
@@ -22,7 +40,7 @@ impl<C> CallbackCell<C> {
 
     /// Drops the callback, and takes no lock. Returns what its destructor threw.
     pub(crate) fn clear(&mut self) -> Result<(), Payload> {
-        let callback = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let callback = self.callback.get_mut().unwrap_or_else(PoisonError::into_inner);
         catch(|| *callback = None)
     }
 
@@ -39,12 +57,12 @@ impl<C> CallbackCell<C> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<C>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.callback.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// There is nothing left that could count a panic of the callback's destructor.
-impl<C> Drop for CallbackCell<C> {
+impl<C> Drop for PanicMonitor<C> {
     fn drop(&mut self) {
         count_and_drop(self.clear().err(), || {});
     }
