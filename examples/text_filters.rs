@@ -1,5 +1,5 @@
-//! Filters: handlers change a document that the event borrows, in order. One vetoes, one panics, and
-//! one is unloaded.
+//! Filters: handlers change a document that the event borrows, in order. One vetoes, one panics,
+//! and one is unloaded.
 
 use std::mem;
 use std::ops::ControlFlow::{Break, Continue};

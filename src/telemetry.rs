@@ -359,9 +359,9 @@ mod measured {
         }
 
         /// Tells the recorder what it has not been told yet, unless a thread is telling it: that
-        /// thread then goes on with this. So a recorder may use the topics, and hears of each change
-        /// once. If it makes a change each time, the last one is told later, with the next one from
-        /// elsewhere.
+        /// thread then goes on with this. So a recorder may use the topics, and hears of each
+        /// change once. If it makes a change each time, the last one is told later, with the next
+        /// one from elsewhere.
         pub(super) fn tell(&self, count: &dyn Fn()) {
             const AT_ONCE: usize = 64;
             for _ in 0..AT_ONCE {

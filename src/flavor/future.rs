@@ -263,8 +263,9 @@ impl<E: ?Sized> AsyncRegistry<E> {
     /// created only if there are handlers when this is first polled. The event lives as long as the
     /// dispatch.
     ///
-    /// If `event` panics, the panic unwinds out of the poll, and no handler is called. A panic of the
-    /// created event's destructor unwinds out of the last poll, or out of the drop of this future.
+    /// If `event` panics, the panic unwinds out of the poll, and no handler is called. A panic of
+    /// the created event's destructor unwinds out of the last poll, or out of the drop of this
+    /// future.
     pub async fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
         concurrently(self, event).await
     }

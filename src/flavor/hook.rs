@@ -267,8 +267,8 @@ impl<H: Hook> HookRegistry<H> {
     /// Waits for the first event for which `f` returns `Some`, as with
     /// [`SyncRegistry::wait_for`](Registry::wait_for).
     ///
-    /// `f` only looks at the event: several dispatches may call it before the first that matches has
-    /// ended the wait, and what it returned for the others is dropped.
+    /// `f` only looks at the event: several dispatches may call it before the first that matches
+    /// has ended the wait, and what it returned for the others is dropped.
     ///
     /// ```
     /// use topic_registry::{HookRegistry, Owned};
@@ -404,8 +404,8 @@ where
     }
 
     /// Registers a handler that can stop the dispatch that calls it: after it has returned `Break`,
-    /// the dispatch calls no other handler, and [`Delivery::stopped`] returns true. It may leave the
-    /// reason in the event: see [`HookRegistry`].
+    /// the dispatch calls no other handler, and [`Delivery::stopped`] returns true. It may leave
+    /// the reason in the event: see [`HookRegistry`].
     ///
     /// An interceptor runs in order of priority like any other handler. One that panics also stops
     /// the dispatch: a veto that fails must not let through what it was there to stop.

@@ -339,9 +339,9 @@ pub(super) async fn concurrently<E: ?Sized + 'static, T: Borrow<E>>(
 
 /// How many polls in a row may be pending before a dispatch returns to its executor.
 ///
-/// A runtime may limit what a task does in one turn. The resources of tokio, for example, are pending
-/// once the limit is reached, and ready again in the next turn. If the dispatch still polled all
-/// other futures that were woken, its cost would grow with the square of their number.
+/// A runtime may limit what a task does in one turn. The resources of tokio, for example, are
+/// pending once the limit is reached, and ready again in the next turn. If the dispatch still
+/// polled all other futures that were woken, its cost would grow with the square of their number.
 const TURN: u32 = 64;
 
 /// How many polls in a row were pending. Relaxed: only the task that polls the dispatch counts.

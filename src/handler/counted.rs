@@ -4,8 +4,8 @@
 //! depends on its alignment, so a call would first load that from the vtable, and compute. Without
 //! the feature `fast-lane`, it is a plain `Arc`.
 //!
-//! [`in_run`] gives access to the handlers of a run as what they are: by one virtual call for all of
-//! them. Without the feature, no two handlers are alike, and so a run has only one.
+//! [`in_run`] gives access to the handlers of a run as what they are: by one virtual call for all
+//! of them. Without the feature, no two handlers are alike, and so a run has only one.
 
 #[cfg(feature = "fast-lane")]
 use by_address::are_alike;

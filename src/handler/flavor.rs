@@ -29,9 +29,9 @@ pub trait Flavor<E: ?Sized>: for<'a, 'e> Passes<'a, 'e, E> + Sized + 'static {
 
 /// The way in which a flavor passes an event to a handler; sealed.
 ///
-/// It is not an associated type of [`Flavor`] with two lifetimes: `&'a mut Event<'e>` is a type only
-/// if `'e` outlives `'a`, and the bound of a closure, which is for all lifetimes, cannot say so. The
-/// type of the last parameter says it.
+/// It is not an associated type of [`Flavor`] with two lifetimes: `&'a mut Event<'e>` is a type
+/// only if `'e` outlives `'a`, and the bound of a closure, which is for all lifetimes, cannot say
+/// so. The type of the last parameter says it.
 pub trait Passes<'a, 'e, E: ?Sized, Outlives = &'a &'e ()> {
     /// What a handler is called with.
     type Event;

@@ -78,8 +78,8 @@ pub(crate) const fn is_large<T>() -> bool {
     size_of::<T>() > 1024
 }
 
-/// A closure that is too large to be moved on the stack of the thread that drops it. A value is only
-/// dropped in place without being moved if it is behind a pointer.
+/// A closure that is too large to be moved on the stack of the thread that drops it. A value is
+/// only dropped in place without being moved if it is behind a pointer.
 pub(crate) struct Boxed<F>(pub(crate) Option<Box<F>>);
 
 impl<F> Stored for Boxed<F> {
@@ -145,7 +145,8 @@ fn not_started<T>() -> Option<T> {
     None
 }
 
-// Every panic of the closure is caught; what it does to the user's own state is the user's to handle.
+// Every panic of the closure is caught; what it does to the user's own state is the user's to
+// handle.
 impl<C: Stored> RefUnwindSafe for Callable<C> {}
 
 impl<C: Stored + Send + Sync + 'static> Handler for Callable<C> {

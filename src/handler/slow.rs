@@ -11,8 +11,8 @@ use crate::report::panic::catch;
 
 /// Makes a handler that calls `user`, whose result `outcome` evaluates. Only `user` is timed.
 ///
-/// Whether calls are timed is decided here and not at each call, so that a handler that is not timed
-/// pays nothing.
+/// Whether calls are timed is decided here and not at each call, so that a handler that is not
+/// timed pays nothing.
 pub(crate) fn inline<F, E, T>(
     header: Header,
     user: impl Fn(EventRef<'_, '_, F, E>) -> T + Send + Sync + 'static,

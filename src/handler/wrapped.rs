@@ -23,8 +23,8 @@ pub(crate) enum Around<H: Handler + ?Sized + 'static> {
     Waited(Counted<H>, Arc<dyn End>),
 }
 
-/// What ends with a handler. A removal ends it: the drop of the handler would be too late, because a
-/// dispatch or a pin may keep the handler while a thread or a task waits.
+/// What ends with a handler. A removal ends it: the drop of the handler would be too late, because
+/// a dispatch or a pin may keep the handler while a thread or a task waits.
 pub(crate) trait End: Send + Sync + RefUnwindSafe {
     fn end(&self);
 }

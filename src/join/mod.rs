@@ -78,9 +78,10 @@ impl JoinGuard {
     /// Removes the handler, and waits until no call is inside, no future of it is alive, and its
     /// closure has been dropped.
     ///
-    /// Blocks the thread: do not call it from async code; use [`join_async`](Self::join_async). It does not wait for anything else: not
-    /// for other handlers of the same dispatch, for pins, or for dispatches that begin later. It
-    /// makes no difference whether this call removed the handler or it was removed before.
+    /// Blocks the thread: do not call it from async code; use [`join_async`](Self::join_async). It
+    /// does not wait for anything else: not for other handlers of the same dispatch, for pins, or
+    /// for dispatches that begin later. It makes no difference whether this call removed the
+    /// handler or it was removed before.
     ///
     /// Only threads that wait in `join` are known: it hangs if a call of the handler waits in some
     /// other way (on a channel, a lock, a thread) for the thread that joins it. It also hangs in
@@ -201,8 +202,8 @@ impl fmt::Display for JoinError {
 
 impl Error for JoinError {}
 
-/// Makes a gate forget the task that waits, when it waits no longer: a handler whose future lives on
-/// must neither wake nor keep that task.
+/// Makes a gate forget the task that waits, when it waits no longer: a handler whose future lives
+/// on must neither wake nor keep that task.
 struct ForgetWaker(Arc<dyn Gated>);
 
 impl Drop for ForgetWaker {

@@ -1,5 +1,5 @@
-//! [`HandlerId`]: identifies one registration, and knows its place in the order. [`HandlerInfo`]: what
-//! is told of a handler.
+//! [`HandlerId`]: identifies one registration, and knows its place in the order. [`HandlerInfo`]:
+//! what is told of a handler.
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -21,17 +21,17 @@ pub struct HandlerId {
     priority: i32,
 }
 
-/// A registered handler, as [`Registry::handlers`] lists it.
+/// A registered handler, as [`Registry::handlers`](crate::Registry::handlers) lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct HandlerInfo {
-    /// Its id, for [`Registry::unregister`] and [`Registry::guard`].
+    /// Its id, for [`unregister`](crate::Registry::unregister) and [`guard`](crate::Registry::guard).
     pub id: HandlerId,
     /// Its priority: handlers with a higher one run first.
     pub priority: i32,
     /// The caller of the `register` method.
     pub registered_at: &'static Location<'static>,
-    /// Whether it is [paused](Registry::pause). Of a slow call, when the call began: so it is not.
+    /// Whether it is [paused](crate::Registry::pause). In a report of a slow call, it never is.
     pub paused: bool,
 }
 

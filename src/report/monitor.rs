@@ -1,4 +1,5 @@
-//! [`PanicMonitor`]: a count of panics, and a callback for them that can be replaced while it is called.
+//! [`PanicMonitor`]: a count of panics, and a callback for them that can be replaced while it is
+//! called.
 
 use std::mem;
 use std::sync::{Arc, PoisonError};
@@ -8,8 +9,8 @@ use crate::primitive::{Mutex, MutexGuard};
 use crate::report::panic::{Payload, catch, count_and_drop};
 
 pub(crate) struct PanicMonitor<C> {
-    // Relaxed: it publishes nothing, and a thread that has synchronised with the thread of a panic sees
-    // it counted.
+    // Relaxed: it publishes nothing, and a thread that has synchronised with the thread of a panic
+    // sees it counted.
     count: AtomicU64,
     // `C` is a box, so that this is one word: each topic has it.
     callback: Mutex<Option<Arc<C>>>,

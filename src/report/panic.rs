@@ -164,9 +164,9 @@ impl<T> Drop for DropGuarded<T> {
     }
 }
 
-/// A user value that is held while other user code runs. If that code panics, a second panic, of the
-/// value's destructor, would abort the process: so it is caught then. Otherwise the value is dropped
-/// like any other.
+/// A user value that is held while other user code runs. If that code panics, a second panic, of
+/// the value's destructor, would abort the process: so it is caught then. Otherwise the value is
+/// dropped like any other.
 pub(crate) struct Held<T>(Option<T>);
 
 impl<T> Held<T> {

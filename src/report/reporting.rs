@@ -1,5 +1,5 @@
-//! What this thread is reporting. A report runs user code, which may cause further reports: those of
-//! the same kind are not made, or user code that reports to itself would recurse without end.
+//! What this thread is reporting. A report runs user code, which may cause further reports: those
+//! of the same kind are not made, or user code that reports to itself would recurse without end.
 
 use std::cell::Cell;
 

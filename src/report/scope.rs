@@ -47,8 +47,8 @@ pub(crate) trait Reports: Send + Sync {
 
 /// What a parent does when handlers and owners come and go.
 pub(crate) trait LifeCycle {
-    /// Notes a change of the number of handlers, and [counts](Self::count_handlers) it. Called under
-    /// the writer lock.
+    /// Notes a change of the number of handlers, and [counts](Self::count_handlers) it. Called
+    /// under the writer lock.
     fn length_changed_locked(&self, from: usize, to: usize);
 
     /// Counts a change of the number of handlers for the metrics. Called when a registry is dropped
@@ -59,8 +59,8 @@ pub(crate) trait LifeCycle {
     /// other user code.
     fn tell_numbers(&self);
 
-    /// Reports a change of the number of handlers to observers. Called by an owner after the removed
-    /// handlers were dropped.
+    /// Reports a change of the number of handlers to observers. Called by an owner after the
+    /// removed handlers were dropped.
     fn length_changed(&self, from: usize, to: usize);
 
     /// Removes the topic if it is idle. Called after its last owner was dropped.
@@ -119,7 +119,8 @@ impl<T: Parent + ?Sized> Scope<T> {
 }
 
 /// Where a part of a handler that may outlive it reports the panics of other user code, such as
-/// wakers. All references are weak: the scope owns the `on_panic` callback, which may own that part.
+/// wakers. All references are weak: the scope owns the `on_panic` callback, which may own that
+/// part.
 pub(crate) struct Reporter {
     scope: Weak<Scope>,
     topics: Weak<dyn CountPanic>,

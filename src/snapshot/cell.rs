@@ -42,8 +42,8 @@
 //!
 //! `arc_swap` may hand the last reference to a list to a load: a writer counts a reference for each
 //! reader that it finds on its way to the old list, even for a reader that then takes the new list
-//! and gives that reference back. A look-up by key loads where writers wait for it, and must not drop
-//! an item there. So if its removed items are shared after it has released its own lists, a
+//! and gives that reference back. A look-up by key loads where writers wait for it, and must not
+//! drop an item there. So if its removed items are shared after it has released its own lists, a
 //! writer waits for the look-ups that have begun (`Parent::wait_for_lookups`) before it drops its
 //! references to those items. Look-ups that begin later find no list that contains them. A look-up
 //! that was not let into a lane collects what it is owed after it has ended.
@@ -97,8 +97,8 @@ impl<T: Send + Sync + 'static> ListCell<T> {
         (self.counts.load(Ordering::SeqCst) % OWNER) as usize
     }
 
-    /// Counts another owner. Returns `false`, and does not count it, if there are too many: the caller
-    /// may hold a lock, under which it must not panic.
+    /// Counts another owner. Returns `false`, and does not count it, if there are too many: the
+    /// caller may hold a lock, under which it must not panic.
     pub(crate) fn add_owner(&self) -> bool {
         let has_room = has_room(self.counts.fetch_add(OWNER, Ordering::SeqCst));
         if !has_room {
@@ -248,8 +248,8 @@ impl<T> Drop for ListCell<T> {
     }
 }
 
-/// Returns whether there are so few owners that their count cannot reach `ENDED`, even if many threads
-/// add one at once.
+/// Returns whether there are so few owners that their count cannot reach `ENDED`, even if many
+/// threads add one at once.
 fn has_room(counts: u64) -> bool {
     counts % ENDED < ENDED / 2
 }

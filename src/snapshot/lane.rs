@@ -308,8 +308,8 @@ fn address(list: &Arc<dyn Share>) -> usize {
 }
 
 /// Keeps the list's address from being used again in this run, though not the list. Whether the
-/// allocator uses it again differs from run to run, and dispatches compare addresses; but a run must
-/// be repeatable.
+/// allocator uses it again differs from run to run, and dispatches compare addresses; but a run
+/// must be repeatable.
 #[cfg(any(loom, shuttle))]
 fn keep_address<L: Send + Sync + 'static>(list: &Arc<L>) {
     #[expect(clippy::disallowed_types, reason = "not explored")]
@@ -566,8 +566,8 @@ fn claim() -> &'static Record {
     }
 }
 
-/// Returns the records of all threads. A thread whose record is not among them has announced nothing
-/// by then, in the single total order of sequentially consistent steps.
+/// Returns the records of all threads. A thread whose record is not among them has announced
+/// nothing by then, in the single total order of sequentially consistent steps.
 pub(crate) fn records() -> impl Iterator<Item = &'static Record> {
     let newest = RECORDS.0.load(Ordering::SeqCst);
     // SAFETY: an address in the chain is null, or that of a record that was leaked.

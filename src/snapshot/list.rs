@@ -29,7 +29,8 @@ pub(crate) trait Ranked: Clone {
 
 /// The maximum number of items in one slice. A change to a list of `n` items copies up to `CHUNK`
 /// of them and `n / CHUNK` references to chunks, each at the cost of a reference count. 64 keeps
-/// the sum low for lists of up to some 10,000 items, and is the number of bits in [`Chunk::starts`].
+/// the sum low for lists of up to some 10,000 items, and is the number of bits in
+/// [`Chunk::starts`].
 const CHUNK: usize = 64;
 
 pub(crate) enum List<T> {

@@ -40,8 +40,8 @@ impl Interest {
 /// An observer's callback for all topics, and what it knows of each.
 pub(super) struct Watch<K> {
     callback: Box<dyn Fn(&K, Interest) + Send + Sync>,
-    // By the topic's address. Edges are kept only for topics that have handlers or are being reported,
-    // so no other topic can take over the address meanwhile.
+    // By the topic's address. Edges are kept only for topics that have handlers or are being
+    // reported, so no other topic can take over the address meanwhile.
     edges: Mutex<HashMap<usize, Edges, RandomState>>,
 }
 

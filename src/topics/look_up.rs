@@ -1,9 +1,9 @@
 //! A look-up that its thread announces, and that therefore reads a shard without the shard's lock.
 //!
 //! The announcement is the address of a gate, in a slot of the thread's record (see
-//! `snapshot/lane.rs`). It is one locked instruction on a line that only writers read. A plain store
-//! beside process-wide barriers, as dispatches have it, is no faster here, and has no answer to a
-//! barrier that is refused while a look-up is inside.
+//! `snapshot/lane.rs`). It is one locked instruction on a line that only writers read. A plain
+//! store beside process-wide barriers, as dispatches have it, is no faster here, and has no answer
+//! to a barrier that is refused while a look-up is inside.
 //!
 //! Which look-ups are let in, and why no writer is beside them, is argued in `turnstile.rs`.
 #![allow(
@@ -26,8 +26,9 @@ pub(super) use crate::snapshot::lane::attach;
 pub(super) struct LookUp(&'static AtomicUsize);
 
 impl LookUp {
-    /// Announces a look-up behind the gate, and asks afterwards whether it is let in. Returns `None`
-    /// if not, if this thread is inside of another one (in `Eq` of a key), or if it has no record.
+    /// Announces a look-up behind the gate, and asks afterwards whether it is let in. Returns
+    /// `None` if not, if this thread is inside of another one (in `Eq` of a key), or if it has no
+    /// record.
     #[inline(always)]
     pub(super) fn announce(gate: usize, is_let_in: impl FnOnce() -> bool) -> Option<Self> {
         let slot = &record_of_thread()?.gate;
@@ -41,8 +42,8 @@ impl LookUp {
         is_let_in().then_some(announced)
     }
 
-    /// Calls `read` with what the shard's lock protects, without the lock, and ends the look-up. The
-    /// shard must be one behind the announced gate.
+    /// Calls `read` with what the shard's lock protects, without the lock, and ends the look-up.
+    /// The shard must be one behind the announced gate.
     #[inline(always)]
     pub(super) fn read<T, R>(self, shard: &Shard<T>, read: impl FnOnce(&T) -> R) -> R {
         #[cfg(any(loom, shuttle))]
@@ -113,7 +114,8 @@ pub(super) fn end_soon(gates: &Range<usize>) -> Option<u32> {
 }
 
 /// Returns whether the record's thread announces a look-up behind one of these gates. The load is
-/// `SeqCst`, to be in the single total order with the announcement and with what is loaded after it.
+/// `SeqCst`, to be in the single total order with the announcement and with what is loaded after
+/// it.
 fn is_behind(record: &Record, gates: &Range<usize>) -> bool {
     gates.contains(&record.gate.load(Ordering::SeqCst))
 }

@@ -24,10 +24,10 @@
 //! A guard makes an owner by upgrading its weak reference, whether the topic has the mark or not.
 //! With the mark, all it can do is try to remove a handler that is no longer there.
 //!
-//! A dispatch by key is no owner: it takes its snapshot inside of the look-up, which the check waits
-//! for, and keeps no reference to the topic. If the topic is removed meanwhile, all its handlers have been removed,
-//! and their flags in the snapshot say so. `cell.rs` explains why the snapshot drops nothing
-//! there.
+//! A dispatch by key is no owner: it takes its snapshot inside of the look-up, which the check
+//! waits for, and keeps no reference to the topic. If the topic is removed meanwhile, all its
+//! handlers have been removed, and their flags in the snapshot say so. `cell.rs` explains why the
+//! snapshot drops nothing there.
 
 use std::panic::RefUnwindSafe;
 use std::ptr;

@@ -49,13 +49,13 @@ use crate::topics::interest::Interest;
 /// # Cost
 ///
 /// Keys are hashed by `ahash` with random seeds, so they may be untrusted input. Calls by key hold
-/// the lock of the key's shard during the look-up, or announce the look-up instead, and writers wait
-/// for it: with the feature `fast-lane`, most of the time. `K`'s own `Eq` and `Borrow` run there:
-/// they must not call back into the same topics, and must not wait for a thread that does (both are
-/// deadlocks). All other user code runs, and all user values are dropped, with no lock held. `Hash`
-/// runs once for each call by key: a topic remembers its hash, for its removal, and for when the
-/// table of keys grows or shrinks. If one of them panics, the call has done nothing. Panics of a
-/// key's destructor are caught and counted.
+/// the lock of the key's shard during the look-up, or announce the look-up instead, and writers
+/// wait for it: with the feature `fast-lane`, most of the time. `K`'s own `Eq` and `Borrow` run
+/// there: they must not call back into the same topics, and must not wait for a thread that does
+/// (both are deadlocks). All other user code runs, and all user values are dropped, with no lock
+/// held. `Hash` runs once for each call by key: a topic remembers its hash, for its removal, and
+/// for when the table of keys grows or shrinks. If one of them panics, the call has done nothing.
+/// Panics of a key's destructor are caught and counted.
 ///
 /// Operations on all topics ([`len`](Self::len), [`keys`](Self::keys), [`topics`](Self::topics),
 /// [`clear`](Self::clear), ...) lock one shard after the other, so they are not atomic.
@@ -80,7 +80,7 @@ use crate::topics::interest::Interest;
 /// called, `tracing` and `metrics` still receive events, and the observers are gone. A handler or a
 /// callback that owns a clone of its own topics keeps them alive until it is removed; an observer
 /// whose guard was [forgotten](ObserverGuard::forget) does so forever. An `on_panic` callback, or a
-/// callback of [`on_slow`](Builder::on_slow), must not own a handle either: it would outlive the
+/// callback of [`on_slow`](crate::Builder::on_slow), must not own a handle either: it would outlive the
 /// topics, and would never be dropped.
 pub struct Topics<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     map: Arc<Map<F, K, E>>,
@@ -424,8 +424,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// Returns how many panics were caught, each counted once: those in all topics, including
     /// removed ones, that are reported to [`on_panic`](Self::on_panic); those of callbacks and
     /// observers, and of the destructors of what they throw; those of a key's destructor; and those
-    /// of `tracing` subscribers and `metrics` recorders. (These last ones are not part of the metric,
-    /// whose recorder may be the one that panics.)
+    /// of `tracing` subscribers and `metrics` recorders. (These last ones are not part of the
+    /// metric, whose recorder may be the one that panics.)
     #[must_use]
     pub fn panic_count(&self) -> u64 {
         self.map.shared.monitor.count()

@@ -132,8 +132,8 @@ impl<T> Observers<T> {
                 self.least.store(least, Ordering::Release);
             }
         }
-        // For threads that found the observer before. Under the lock, so that a guard that finds its
-        // observer ended, with the topics, also returns after this.
+        // For threads that found the observer before. Under the lock, so that a guard that finds
+        // its observer ended, with the topics, also returns after this.
         ended.has_ended.store(true, Ordering::Release);
         drop(all);
         drop_share(ended, thrown);

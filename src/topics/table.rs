@@ -5,8 +5,8 @@
 //! or shrinks. And a borrowed key is compared with the key in the item.
 //!
 //! The closures passed to its functions run under the lock of a shard, or inside of a look-up for
-//! which writers wait. So do `Eq` and `Borrow` of the key, in look-ups and when an item is inserted.
-//! `Hash` runs with no lock held. No user value is dropped under a lock.
+//! which writers wait. So do `Eq` and `Borrow` of the key, in look-ups and when an item is
+//! inserted. `Hash` runs with no lock held. No user value is dropped under a lock.
 #![cfg_attr(
     not(any(loom, shuttle)),
     expect(clippy::disallowed_types, reason = "the only user of `dashmap`")
@@ -88,8 +88,8 @@ impl<T: Keyed> Table<T> {
     pub(crate) fn find_or_insert<R>(&self, new: T, found: impl FnOnce(&T, bool) -> R) -> R {
         let hash = new.hash();
         let shard = self.shard_of(hash);
-        // Moved only where nothing can panic: an item that is not inserted is dropped after the lock
-        // is released.
+        // Moved only where nothing can panic: an item that is not inserted is dropped after the
+        // lock is released.
         let new = &mut Some(new);
         self.turnstile.with_shard(shard, || {
             let mut shard = self.items.shards()[shard].write();

@@ -1,8 +1,8 @@
 //! Look-ups in the topic map that take no lock, and writers that come through beside look-ups.
 //!
 //! The shards of the map are behind gates. A writer claims the gate of its shard. A look-up
-//! announces in its thread's record that it is behind a gate, or it takes the shard's lock and gives
-//! way to writers. One word says which gates are claimed, and whether the map is *biased* to
+//! announces in its thread's record that it is behind a gate, or it takes the shard's lock and
+//! gives way to writers. One word says which gates are claimed, and whether the map is *biased* to
 //! look-ups, as it is most of the time:
 //!
 //! ```text
@@ -10,17 +10,17 @@
 //!          still so, read the shard without its lock. Take the announcement back
 //!          otherwise: give way; read the shard with its lock
 //! write    lock the gate; claim it; if the map was biased, or its bias was ending: wait until no
-//!          record announces the gate. Write to the shard with its lock; release the gate; unlock it
-//! begin    after many look-ups that took a lock: from neither to biased
-//! end      after some writers since then: from biased to ending; look for a moment for a time when
-//!          no record announces a gate of the map; from ending to neither, or back to biased
+//! record announces the gate. Write to the shard with its lock; release the gate; unlock it begin
+//! after many look-ups that took a lock: from neither to biased end      after some writers since
+//! then: from biased to ending; look for a moment for a time when no record announces a gate of the
+//! map; from ending to neither, or back to biased
 //! ```
 //!
 //! # Why no look-up reads beside a writer
 //!
-//! All that a writer does with a shard comes after its claim and before its release, and all changes
-//! of the word are read-modify-writes. A look-up with the lock is kept out by the lock. Take a
-//! look-up `L` without it, whose second load found the map biased and the gate not claimed.
+//! All that a writer does with a shard comes after its claim and before its release, and all
+//! changes of the word are read-modify-writes. A look-up with the lock is kept out by the lock.
+//! Take a look-up `L` without it, whose second load found the map biased and the gate not claimed.
 //!
 //! *Writers that came before.* The word that `L` found belongs to the release sequences of their
 //! releases, and its load is an acquire. So it reads after they have written.
@@ -39,9 +39,9 @@
 //! thread announces anything. A thread that ends gives its record back by a release, without an
 //! announcement.
 //!
-//! *Deadlocks.* A look-up that is announced waits for no writer, no gate and no lock, unless `Eq` or
-//! `Borrow` of a key uses the same map, or waits for a thread that does: that hangs with a lock as
-//! well. A look-up inside of one of another map takes the lock.
+//! *Deadlocks.* A look-up that is announced waits for no writer, no gate and no lock, unless `Eq`
+//! or `Borrow` of a key uses the same map, or waits for a thread that does: that hangs with a lock
+//! as well. A look-up inside of one of another map takes the lock.
 //!
 //! # Who is first
 //!
@@ -85,8 +85,8 @@ const ENDING: usize = BIASED << 1;
 /// writes, and few enough for a writer to wait for microseconds only.
 const OVERTAKES: u32 = if cfg!(any(loom, shuttle)) { 1 } else { 64 };
 
-/// How many samples of look-ups begin a bias, and how many of them at least for each record: writers
-/// look at all records as long as there is a bias.
+/// How many samples of look-ups begin a bias, and how many of them at least for each record:
+/// writers look at all records as long as there is a bias.
 const SAMPLES: u32 = if IS_EAGER { 1 } else { 64 };
 const SAMPLES_A_RECORD: u32 = if IS_EAGER { 0 } else { 16 };
 

@@ -38,8 +38,8 @@ pub enum WaitError {
 }
 
 impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
-    /// Registers a handler with a mailbox, in which `leave` leaves what `user` returned. The handler
-    /// is removed after `leave` has returned `Break`.
+    /// Registers a handler with a mailbox, in which `leave` leaves what `user` returned. The
+    /// handler is removed after `leave` has returned `Break`.
     #[track_caller]
     pub(crate) fn register_mailbox<T: Send + 'static, V>(
         &self,
@@ -66,8 +66,8 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     }
 }
 
-/// The receiving end of a mailbox. Values that were not taken are dropped with it, even if a dispatch
-/// or a pin keeps the handler.
+/// The receiving end of a mailbox. Values that were not taken are dropped with it, even if a
+/// dispatch or a pin keeps the handler.
 pub(crate) struct Receiver<T> {
     pub(crate) guard: HandlerGuard,
     pub(crate) mailbox: Arc<Mailbox<T>>,

@@ -94,8 +94,8 @@ impl Before {
     }
 }
 
-/// A handler is removed beside so many threads that dispatch, and `others` stay. Its closure outlives
-/// the calls, and nothing else.
+/// A handler is removed beside so many threads that dispatch, and `others` stay. Its closure
+/// outlives the calls, and nothing else.
 pub(crate) fn remove_beside_dispatches(before: Before, others: usize, dispatches: &[usize]) {
     let (registry, life) = (SyncRegistry::new(), Life::new());
     let guard = registry.register_guard(life.handler(|_| {}));
@@ -210,7 +210,8 @@ pub(crate) fn remove_from_inside(before: Before, itself: bool) {
     life.has_ended();
 }
 
-/// A thread dispatches and ends, and another one comes, which may have its record, beside a removal.
+/// A thread dispatches and ends, and another one comes, which may have its record, beside a
+/// removal.
 pub(crate) fn remove_beside_threads_that_end(before: Before) {
     let (registry, life) = (SyncRegistry::new(), Life::new());
     let guard = registry.register_guard(life.handler(|_| {}));

@@ -1,6 +1,6 @@
-//! Look-ups by key that take no lock: none reads a shard beside a writer. The stand-in for `dashmap`
-//! checks that at each access. Even keys are in one shard, odd ones in the other, each behind its
-//! own gate.
+//! Look-ups by key that take no lock: none reads a shard beside a writer. The stand-in for
+//! `dashmap` checks that at each access. Even keys are in one shard, odd ones in the other, each
+//! behind its own gate.
 
 use std::hash::{Hash, Hasher};
 

@@ -463,8 +463,8 @@ pub(crate) fn edge_beside_one_that_is_undone() {
     assert!(edges.len() <= 3, "one was undone: {edges:?}");
 }
 
-/// An observer that is added while a topic gains its first handler, or loses its last one, hears the
-/// current state.
+/// An observer that is added while a topic gains its first handler, or loses its last one, hears
+/// the current state.
 fn watch_beside(change: fn(&Topics), before: usize, after: usize) {
     let (topics, edges) = (Topics::new(), Edges::default());
     for _ in 0..before {
@@ -506,7 +506,8 @@ pub(crate) fn two_observers_beside_edges(subscribers: usize) {
     }
 }
 
-/// The end of an observer, and the threads that have learned that the drop of its guard has returned.
+/// The end of an observer, and the threads that have learned that the drop of its guard has
+/// returned.
 #[derive(Clone)]
 struct End {
     has_ended: Arc<AtomicBool>,
@@ -553,7 +554,8 @@ impl End {
 }
 
 /// An observer ends while the last handler is removed and another one is registered. A thread that
-/// knows of the end does not call the observer. Another observer, which stays, hears the current state.
+/// knows of the end does not call the observer. Another observer, which stays, hears the current
+/// state.
 pub(crate) fn end_an_observer_beside_edges() {
     let (topics, edges, end) = (Topics::new(), Edges::default(), End::new());
     let (first, called) = (end.clone(), end.clone());
@@ -578,8 +580,9 @@ pub(crate) fn end_an_observer_beside_edges() {
     end.was_let_go();
 }
 
-/// The guard of an observer is dropped while the topics go and end it, and a handle that outlives them has
-/// two edges to report. Who has learned in the first call that the guard is gone makes no second one.
+/// The guard of an observer is dropped while the topics go and end it, and a handle that outlives
+/// them has two edges to report. Who has learned in the first call that the guard is gone makes no
+/// second one.
 pub(crate) fn end_an_observer_beside_the_end_of_its_topics() {
     let (topics, end, late) = (Topics::new(), End::new(), Count::default());
     let handle = topics.handle(0);

@@ -1,5 +1,5 @@
-//! Handlers that end themselves, and pauses: once one or the other has returned, no dispatch starts the
-//! handler; and its closure is dropped once.
+//! Handlers that end themselves, and pauses: once one or the other has returned, no dispatch starts
+//! the handler; and its closure is dropped once.
 
 #[cfg(loom)]
 use loom::sync::atomic::AtomicBool;
@@ -198,8 +198,8 @@ fn is_paused(registry: &SyncRegistry<Dispatch>, id: HandlerId) -> bool {
     info.expect("it is registered").paused
 }
 
-/// A thread pauses and resumes, beside others that do, or that dispatch: while it pauses, the handler is
-/// not called; when nobody does, it is.
+/// A thread pauses and resumes, beside others that do, or that dispatch: while it pauses, the
+/// handler is not called; when nobody does, it is.
 pub(crate) fn pause_and_resume_beside(threads: usize, dispatches: usize) {
     let stage = Stage::new();
     let id = stage.options().register(stage.handler());

@@ -1,5 +1,5 @@
-//! Waits for events, recorders, and joins of async handlers: a thread or a task that waits is woken by
-//! the first event, and no value is returned twice.
+//! Waits for events, recorders, and joins of async handlers: a thread or a task that waits is woken
+//! by the first event, and no value is returned twice.
 
 #[cfg(loom)]
 use loom::sync::{Condvar, Mutex};
@@ -92,7 +92,8 @@ impl Stage {
     }
 }
 
-/// A thread waits beside so many who notify: one of their first events is what it gets, and no other.
+/// A thread waits beside so many who notify: one of their first events is what it gets, and no
+/// other.
 pub(crate) fn wait_beside_notifiers(notifiers: u32) {
     let stage = Stage::new(Topics::new());
     let mut waiting = stage.wait_for();
@@ -136,8 +137,8 @@ pub(crate) const REMOVALS: [Removal; 2] = [
     ("clear", |registry, _| registry.clear()),
 ];
 
-/// A thread waits while its handler is removed, also if a pin keeps the handler, and calls are timed: it
-/// gets an event that came before, and none that came later.
+/// A thread waits while its handler is removed, also if a pin keeps the handler, and calls are
+/// timed: it gets an event that came before, and none that came later.
 pub(crate) fn wait_beside_a_removal(removal: Removal, notified: [bool; 2], is_timed: bool) {
     let topics = if is_timed {
         TopicRegistry::builder().on_slow(HOUR, |_, _, _| {}).build()
@@ -176,8 +177,8 @@ pub(crate) fn wait_beside_a_removal(removal: Removal, notified: [bool; 2], is_ti
     stage.has_ended();
 }
 
-/// A thread waits while one notifies and another one removes the handler, which a pin keeps: it gets
-/// the event, or an error.
+/// A thread waits while one notifies and another one removes the handler, which a pin keeps: it
+/// gets the event, or an error.
 pub(crate) fn wait_beside_a_notifier_and_a_removal() {
     let stage = Stage::new(Topics::new());
     let (waiting, topic, pinned) = (stage.wait_for(), stage.topic.clone(), stage.topic.pin());
@@ -249,7 +250,8 @@ pub(crate) fn record_beside_notifiers(notifiers: u32) {
     stage.has_ended();
 }
 
-/// A thread waits for two events, of which one comes; the recorder is removed, though a pin keeps it.
+/// A thread waits for two events, of which one comes; the recorder is removed, though a pin keeps
+/// it.
 pub(crate) fn record_beside_its_removal() {
     let stage = Stage::new(Topics::new());
     let (recorder, topic) = (stage.topic.record(stage.make()), stage.topic.clone());
@@ -328,8 +330,8 @@ pub(crate) mod asynchronous {
         .await;
     }
 
-    /// A task joins a handler beside others that notify, to the end or to the first wait: it is woken
-    /// when the last future of the handler is gone, and its closure.
+    /// A task joins a handler beside others that notify, to the end or to the first wait: it is
+    /// woken when the last future of the handler is gone, and its closure.
     pub(crate) fn join_beside_notifiers(notifiers: usize, is_cancelled: bool) {
         let (registry, alive) = (AsyncRegistry::<u32>::new(), Arc::new(()));
         let (owned, shared) = (Slow(Arc::clone(&alive)), Arc::clone(&alive));

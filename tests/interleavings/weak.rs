@@ -1,4 +1,5 @@
-//! Weak registries: what one gives out is the key's one live topic, whatever ends the topic meanwhile.
+//! Weak registries: what one gives out is the key's one live topic, whatever ends the topic
+//! meanwhile.
 
 #[cfg(loom)]
 use loom::sync::atomic::AtomicBool;
@@ -37,8 +38,8 @@ pub(crate) const ENDS: [(&str, End); 3] = [
     }),
 ];
 
-/// Upgrades at so many threads, beside the end of the topic and, if it is asked for, beside somebody
-/// who makes the topic again.
+/// Upgrades at so many threads, beside the end of the topic and, if it is asked for, beside
+/// somebody who makes the topic again.
 pub(crate) fn upgrade_beside_an_end(end: End, upgrades: u32, is_made_again: bool) {
     let topics = Topics::new();
     let handle = topics.handle(0);
@@ -116,8 +117,8 @@ pub(crate) fn the_last_clone_beside_a_prune() {
     let owned = Owned(drops.clone());
     topics.observe_interest(move |_, _| _ = &owned).forget();
     let (handle, weak) = (topics.handle(0), topics.downgrade());
-    // `loom` explores the orders of steps on the same object, and knows nothing of `Arc`: without an
-    // object of both, it would see no reason to let the other thread begin.
+    // `loom` explores the orders of steps on the same object, and knows nothing of `Arc`: without
+    // an object of both, it would see no reason to let the other thread begin.
     let [both, too] = [(); 2].map({
         let object = Arc::new(AtomicBool::new(false));
         move |()| Arc::clone(&object)

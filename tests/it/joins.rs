@@ -426,7 +426,8 @@ fn removed_in_another_way_its_closure_goes_at_once_and_join_has_nothing_to_wait_
     assert_eq!(joinable.join(), Ok(()));
 }
 
-/// It cannot fail but where races are looked for: under miri. (The thread sanitizer knows no fences.)
+/// It cannot fail but where races are looked for: under miri. (The thread sanitizer knows no
+/// fences.)
 #[test]
 fn what_the_destructor_of_the_closure_did_happened_before_join_returns() {
     struct Used(UnsafeCell<u32>);

@@ -146,7 +146,8 @@ fn a_panic_of_a_key_leaves_no_lock_and_no_look_up_behind() {
                 }
                 calls
             });
-            // A key that is one already is not borrowed, and keys whose hashes differ are not compared.
+            // A key that is one already is not borrowed, and keys whose hashes differ are not
+            // compared.
             let never = place == Place::Borrow || (place == Place::Eq && name == ANOTHER);
             assert!(calls > 0 || never, "it never panics: {what}");
         }

@@ -1,5 +1,5 @@
-//! What observers of topics promise, whatever they observe: there may be several, and each ends with
-//! its guard.
+//! What observers of topics promise, whatever they observe: there may be several, and each ends
+//! with its guard.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -265,8 +265,8 @@ fn one_that_is_called_when_it_ends_goes_on_but_is_not_called_again<
     });
 }
 
-/// Two threads make calls. One that has learned, from whatever was called, that the drop of the guard
-/// has returned, makes no call of it any more.
+/// Two threads make calls. One that has learned, from whatever was called, that the drop of the
+/// guard has returned, makes no call of it any more.
 fn no_call_starts_after_the_guard_was_dropped<S: Subject, W: What<S::Flavor>>() {
     const ROUNDS: usize = 300;
     thread_local! {

@@ -130,8 +130,8 @@ fn a_closure_is_dropped_by_the_dispatch_that_still_holds_it<S: Subject>() {
     subject.clear();
 }
 
-/// What a call reads is not freed beside it, as sanitizers and miri see; and nothing is left when all
-/// have returned, though the threads are there still.
+/// What a call reads is not freed beside it, as sanitizers and miri see; and nothing is left when
+/// all have returned, though the threads are there still.
 fn a_closure_outlives_its_calls_on_other_threads<S: Subject>() {
     const THREADS: usize = 2;
     within("removals beside dispatches", || {

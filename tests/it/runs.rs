@@ -1,5 +1,5 @@
-//! Handlers of one closure type that stand next to each other, which one call calls: each of them is
-//! treated as if it stood alone.
+//! Handlers of one closure type that stand next to each other, which one call calls: each of them
+//! is treated as if it stood alone.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow::{Break, Continue};

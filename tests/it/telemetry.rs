@@ -222,8 +222,8 @@ mod events {
         fn exit(&self, _: &Id) {}
     }
 
-    /// It does not hear of its own topics, or that would never end. Only the subscriber of the whole
-    /// program can: `tracing` keeps that of a thread from it.
+    /// It does not hear of its own topics, or that would never end. Only the subscriber of the
+    /// whole program can: `tracing` keeps that of a thread from it.
     #[test]
     fn a_subscriber_may_use_the_topics_that_it_hears_of() {
         subscriber::set_global_default(Busy).expect("there is no other");

@@ -131,8 +131,8 @@ fn a_thread_that_waits_hears_of_a_removal<S: Subject>() {
     );
 }
 
-/// A subject like others, and one whose calls are timed: that is one more layer between the list and
-/// the handler.
+/// A subject like others, and one whose calls are timed: that is one more layer between the list
+/// and the handler.
 fn plain_and_timed<S: Subject>() -> [S; 2] {
     let timed = Topics::builder().on_slow(Duration::from_secs(3600), |_, _, _| {});
     [S::fresh(), S::of(timed.build())]

@@ -1,5 +1,6 @@
 //! Random sequences of what one thread can do with topics; see `world.rs`, and `plain.rs` for what
-//! ought to be. The fuzzer in `fuzz/` makes up its own. And of what several threads can do at once; see `threads.rs`.
+//! ought to be. The fuzzer in `fuzz/` makes up its own. And of what several threads can do at once;
+//! see `threads.rs`.
 
 mod plain;
 mod threads;

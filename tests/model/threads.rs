@@ -1,7 +1,8 @@
 //! Random sequences for several threads on a few keys, which they share. What each of them does to
 //! its own handlers it knows for certain, whatever the others do: which of them its notifications
-//! call, and in which order; what it can count and find; what it waits for; and when their closures are
-//! dropped. And whatever others do, a weak registry gives out the one topic of its key, or none.
+//! call, and in which order; what it can count and find; what it waits for; and when their closures
+//! are dropped. And whatever others do, a weak registry gives out the one topic of its key, or
+//! none.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
-//! Random sequences of everything that one thread can do with topics, against a plain map of
-//! sorted vectors: the same calls in the same order, the same counts, the same topics alive,
-//! every closure dropped exactly once, when its handler is removed, edges of interest reported in order,
-//! each awaited event returned once, and weak registries upgraded to the topics that are alive, and to
+//! Random sequences of everything that one thread can do with topics, against a plain map of sorted
+//! vectors: the same calls in the same order, the same counts, the same topics alive, every closure
+//! dropped exactly once, when its handler is removed, edges of interest reported in order, each
+//! awaited event returned once, and weak registries upgraded to the topics that are alive, and to
 //! no others.
 
 use std::collections::BTreeMap;
@@ -159,7 +159,8 @@ impl Observer {
         Self { edges, guard }
     }
 
-    /// Checks that the edges of each key alternate, begin with a gain, and end with the current state.
+    /// Checks that the edges of each key alternate, begin with a gain, and end with the current
+    /// state.
     fn check(&self, model: &Model) {
         let edges = self.edges.lock().unwrap();
         for key in [Key::A, Key::B, Key::C] {
@@ -402,8 +403,8 @@ impl World {
         (owners.count(), self.model.names(key))
     }
 
-    /// Applies it, and sees that both worlds agree, and that a weak registry refers to its topic as long
-    /// as that lives, and then to none.
+    /// Applies it, and sees that both worlds agree, and that a weak registry refers to its topic as
+    /// long as that lives, and then to none.
     fn step(&mut self, op: &Op) {
         let before = [Key::A, Key::B, Key::C].map(|key| (key, self.keepers(key)));
         let known = self.weak.len();

@@ -1,5 +1,6 @@
-//! Closures of handlers that come and go beside threads that dispatch all the time, in every way: each
-//! is dropped exactly once, not during a call, not under a lock, and not later than the last dispatch.
+//! Closures of handlers that come and go beside threads that dispatch all the time, in every way:
+//! each is dropped exactly once, not during a call, not under a lock, and not later than the last
+//! dispatch.
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,5 +1,5 @@
-//! Whoever needs a shard for itself comes through beside look-ups by key, however many there are; and
-//! look-ups come through beside writers.
+//! Whoever needs a shard for itself comes through beside look-ups by key, however many there are;
+//! and look-ups come through beside writers.
 //!
 //! What counts is progress: how often the others pass during one round. That hangs neither on the
 //! speed of the machine nor on how many threads share it.
@@ -17,9 +17,9 @@ type Topics = TopicRegistry<String, u64>;
 /// How often others may pass for each round, on average.
 const PASSES_A_ROUND: u64 = 800_000;
 
-/// How often during the longest, if they look up without a lock: two cores make as many in two to four
-/// seconds. A writer that is not kept waiting may still wait for a core, or for a thread that has none
-/// and is inside of a look-up, for a tenth of that.
+/// How often during the longest, if they look up without a lock: two cores make as many in two to
+/// four seconds. A writer that is not kept waiting may still wait for a core, or for a thread that
+/// has none and is inside of a look-up, for a tenth of that.
 const PASSES_OF_THE_LONGEST: u64 = 400_000_000;
 
 /// One round of a writer, which takes a shard exclusively at least once; and its name.

@@ -33,10 +33,10 @@ static HEAP: PeakAlloc = PeakAlloc;
 
 const USAGE: &str = "usage: soak [--seconds N]";
 
-/// By how much the heap may grow in a run: `arc-swap` and the locks keep something for each
-/// thread that meets others there, for good, and more of them may meet than in the warm-up.
-/// Between 1 and 8 KiB were seen, in runs of 5 to 160 s alike. A handler that leaks is more than that,
-/// by what its closure owns.
+/// By how much the heap may grow in a run: `arc-swap` and the locks keep something for each thread
+/// that meets others there, for good, and more of them may meet than in the warm-up. Between 1 and
+/// 8 KiB were seen, in runs of 5 to 160 s alike. A handler that leaks is more than that, by what
+/// its closure owns.
 const TOLERANCE: usize = 12 * 1024;
 const _: () = assert!(TOLERANCE < life::BALLAST);
 

@@ -77,7 +77,8 @@ impl World {
         };
         let life = Arc::clone(&observer.owned.life);
         let guard = if fastrand::bool() {
-            // Whoever adds it owns each topic for a moment: not where others look whether one is gone.
+            // Whoever adds it owns each topic for a moment: not where others look whether one is
+            // gone.
             self.timed.observe_interest(move |key, interest| {
                 observer.owned.enter();
                 observer.watch.tell(*key, interest, || observer.be_called());
