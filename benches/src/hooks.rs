@@ -1,4 +1,4 @@
-//! Hooks, and a `Vec` of closures that get the same event: it borrows what each handler changes.
+//! Hooks, and a `Vec` of closures that get the same event: it borrows what each handler sets.
 
 use std::fmt;
 use std::hint::black_box;
@@ -10,7 +10,7 @@ use crate::{Work, fill};
 /// The event.
 #[derive(Debug)]
 pub struct Change<'e> {
-    total: &'e mut u64,
+    last: &'e mut u64,
     by: u64,
 }
 
@@ -41,15 +41,15 @@ pub fn of_a_vec(handlers: u64) -> Work {
 }
 
 fn handler(n: u64) -> impl Fn(&mut Change<'_>) + Send + Sync + 'static {
-    move |change| *change.total = black_box(*change.total ^ (change.by + n))
+    move |change| *change.last = black_box(change.by + n)
 }
 
 fn passing<R: fmt::Debug>(pass: impl Fn(&mut Change<'_>) -> R + 'static) -> Work {
     Work::new(move |times| {
-        let mut total = 0;
+        let mut last = 0;
         for by in 0..times {
             let mut change = Change {
-                total: &mut total,
+                last: &mut last,
                 by,
             };
             black_box(&pass(black_box(&mut change)));
