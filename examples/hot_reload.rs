@@ -5,14 +5,10 @@
 //! cargo run --example hot_reload -- PATH    # watches a file or a directory until Ctrl-C
 //! ```
 
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
-use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::time::Duration;
-use std::{env, fs, iter, thread};
+use std::{borrow::Cow, env, error::Error, fs, iter, process::ExitCode, thread, time::Duration};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use topic_registry::{Delivery, HandlerGuard, TopicRegistry};

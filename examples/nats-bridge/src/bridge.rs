@@ -1,20 +1,15 @@
 //! [`Bridge`]: events that one process publishes reach the handlers of all processes.
 
-use std::future::ready;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{future::ready, sync::Arc, time::Duration};
 
-use async_nats::connection::State;
-use async_nats::{Client, ConnectError, ToServerAddrs};
+use async_nats::{Client, ConnectError, ToServerAddrs, connection::State};
 use futures_util::StreamExt;
-use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::{sync::mpsc, time::timeout};
 use topic_registry::{Key, ObserverGuard, SyncRegistry, TopicRegistry};
 
 use crate::event::{Counts, Event, Reports};
 use crate::network::{Outgoing, dispatch, serve};
-use crate::number::HEADER_LEN;
-use crate::{Codec, Error, Options};
+use crate::{Codec, Error, Options, number::HEADER_LEN};
 
 /// A bridge between the topics of this process and those of all others with a bridge to the same
 /// server.

@@ -1,22 +1,14 @@
 //! The network: subscriptions that follow the topics, and messages that go out in order.
 
-use std::borrow::Borrow;
-use std::collections::HashMap;
-use std::future::ready;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::time::Duration;
+use std::{borrow::Borrow, collections::HashMap, future::ready, sync::Arc, time::Duration};
 
-use async_nats::connection::State;
-use async_nats::{Client, Message, Subscriber};
+use async_nats::{Client, Message, Subscriber, connection::State};
 use futures_util::StreamExt;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio::{select, time};
+use tokio::{select, sync::mpsc, task::JoinSet, time};
 use topic_registry::{Interest, Key, TopicRegistry};
 
-use crate::event::{Event, Reports};
-use crate::{Codec, Error, number};
+use crate::{Codec, Error, event::Event, event::Reports, number};
 
 /// A key and a payload; or the subject on which the server is to answer when it has everything sent
 /// before.

@@ -1,8 +1,7 @@
 //! Numbers for the messages of each bridge and subject, so that a receiver knows how many it has
 //! missed: whatever the cause, and without a request.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::{collections::HashMap, hash::BuildHasher, hash::RandomState};
 
 use async_nats::{HeaderMap, HeaderName};
 

@@ -1,6 +1,7 @@
 //! Handlers may do as they like, also on the thread that serves what comes in.
 
-use std::sync::{Mutex, mpsc};
+use std::sync::Mutex;
+use std::sync::mpsc;
 
 use topic_registry_nats::Remote;
 
