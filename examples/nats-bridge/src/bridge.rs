@@ -1,34 +1,62 @@
 //! [`Bridge`]: events that one process publishes reach the handlers of all processes.
 
-use std::{future::ready, sync::Arc, time::Duration};
+use std::future::{poll_fn, ready};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use async_nats::{Client, ConnectError, ToServerAddrs, connection::State};
-use futures_util::StreamExt;
-use tokio::{sync::mpsc, time::timeout};
+use async_nats::{
+    Client, ConnectError, Event as ClientEvent, ServerError, ToServerAddrs, connection::State,
+};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::{mpsc, oneshot};
+use tokio::{select, time};
 use topic_registry::{Key, ObserverGuard, SyncRegistry, TopicRegistry};
 
 use crate::event::{Counts, Event, Reports};
-use crate::network::{Outgoing, dispatch, serve};
-use crate::{Codec, Error, Options, number::HEADER_LEN};
+use crate::{Codec, Error, Options, number::HEADER_LEN, subject::fault};
+use crate::{inbox::Inbox, inbox::dispatch, network::Network, outbox::Outbox};
+
+/// How long a bridge that was dropped tries to send the rest.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The shortest time between two attempts to connect.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// The name of the threads.
+const NAME: &str = "topic-nats";
 
 /// A bridge between the topics of this process and those of all others with a bridge to the same
 /// server.
 ///
 /// It keeps the topics alive. Dropping it ends it without waiting, and can be done anywhere, even
 /// in a handler: once the drop has returned, no message starts to notify a topic, unless one is
-/// about to. Its thread, its tasks, its connection and thereby its subscriptions end by themselves;
-/// queued messages are still sent if the server is reachable and the runtime keeps running. To be
-/// sure of that, await [`settled`](Self::settled) before the drop.
+/// about to. Its threads, its connection and thereby its subscriptions end by themselves, as soon as
+/// the server has the queued messages; after two seconds at the latest, and at once while the server
+/// is not connected. To be sure of the messages, await [`settled`](Self::settled) before the drop.
 #[derive(Debug)]
 pub struct Bridge<K: Key, E: ?Sized + 'static, C> {
     // The drop waits for nothing else: a handler may drop the bridge, and other handlers may block.
-    // The task ends when it has emptied the queue; then the inbox ends, and then the thread.
     _interest: ObserverGuard,
     topics: TopicRegistry<K, E>,
     codec: Arc<C>,
+    subject: fn(&K) -> String,
     reports: Arc<Reports>,
-    queue: mpsc::Sender<Outgoing<K>>,
+    outbox: Closing<K>,
     client: Client,
+    runtime: Handle,
+}
+
+/// The outbox, closed when the bridge is dropped. The network task ends then; with it the writing
+/// end of the inbox, and then the other thread.
+#[derive(Debug)]
+struct Closing<K: Key>(Arc<Outbox<K>>);
+
+impl<K: Key> Drop for Closing<K> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// The state of a message to other processes.
@@ -41,6 +69,8 @@ pub enum Remote {
     Queued,
     /// The message was dropped: the queue is full. Other processes never receive it.
     Dropped,
+    /// The message was dropped: the key has no [valid subject](Options::subject).
+    Refused,
 }
 
 /// The error for a payload that is larger than the server allows: its bytes, and the limit.
@@ -52,10 +82,12 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
     /// Connects the topics, including those that already have handlers.
     ///
     /// A server is an address such as `"nats://host:4222"`, or `tls://` for an encrypted
-    /// connection; pass several in a `Vec`. The current `tokio` runtime serves the connection.
+    /// connection; pass several in a `Vec`. The bridge has two threads: one serves the connection,
+    /// the other calls the handlers.
     ///
     /// An already connected client is not accepted: it does not reveal whether it echoes, nor
-    /// report its events.
+    /// report its events. Connect topics to a server once: a second bridge would notify them of each
+    /// message again.
     ///
     /// # Errors
     ///
@@ -64,42 +96,82 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
     ///
     /// # Panics
     ///
-    /// If a capacity is 0, or there is no runtime.
+    /// If a capacity is 0.
     pub async fn connect(
         servers: impl ToServerAddrs,
         topics: &TopicRegistry<K, E>,
         codec: C,
         options: Options<K>,
     ) -> Result<Self, ConnectError> {
-        let (codec, reports) = (Arc::new(codec), Arc::<Reports>::default());
-        let told = reports.clone();
+        let (outbox, codec) = (
+            Arc::new(Outbox::new(options.queue_capacity)),
+            Arc::new(codec),
+        );
+        let reports = Arc::<Reports>::default();
+        let (complaint, errors) = mpsc::channel(1024);
+        let told = Arc::clone(&reports);
         let on_event = move |event| {
-            told.report(&Event::Client(event));
+            if let ClientEvent::ServerError(ServerError::Other(text)) = &event {
+                // If there are many, some are enough.
+                let _ = complaint.try_send(text.clone());
+            }
+            if !matches!(&event, ClientEvent::ServerError(why) if told.is_own(&why.to_string())) {
+                told.report(&Event::Client(event));
+            }
             ready(())
         };
         let client = options.client.no_echo().event_callback(on_event);
-        let client = client.connect(servers).await?;
-        let (queue, outgoing) = mpsc::channel(options.queue_capacity);
-        let (record, edges) = mpsc::unbounded_channel();
-        // Enough so that neither the tasks nor the thread of the handlers waits at each message.
-        let (inbox, incoming) = mpsc::channel(256);
+        let client = client.reconnect_delay_callback(paced());
 
-        let (own, alive, told) = (topics.clone(), Arc::downgrade(&codec), reports.clone());
-        std::thread::spawn(move || dispatch(&own, &alive, &told, incoming));
-        let (own, told) = (client.clone(), reports.clone());
-        tokio::spawn(serve(own, told, options.subject, inbox, edges, outgoing));
+        // A runtime of its own, since some tasks of the client only end with it.
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (handle, (alive, ended)) = (runtime.handle().clone(), oneshot::channel::<()>());
+        thread::Builder::new().name(NAME.into()).spawn(move || {
+            let _ = runtime.block_on(ended);
+            // Without waiting for a look-up of a host.
+            runtime.shutdown_background();
+        })?;
+        let mut connecting = pin!(client.connect(servers));
+        let connected = poll_fn(|context| {
+            let _within = handle.enter();
+            connecting.as_mut().poll(context)
+        });
+        let client = connected.await?;
+        reports.set_address(client.new_inbox());
 
+        let (inbox, incoming, waiting) = Inbox::new(options.inbox_bytes, Arc::clone(&reports));
+        let (own, weak, told) = (topics.clone(), Arc::downgrade(&codec), Arc::clone(&reports));
+        let run = move || dispatch(&own, &weak, &told, &incoming, &waiting);
+        thread::Builder::new().name(NAME.into()).spawn(run)?;
+
+        let (subject, own) = (options.subject, Arc::clone(&outbox));
+        let (connection, told) = (client.clone(), Arc::clone(&reports));
+        let network = Network::new(connection, told, subject, Arc::clone(&own), inbox, errors);
+        handle.spawn(async move {
+            let _alive = alive;
+            let closed = async {
+                own.closed().await;
+                time::sleep(GRACE).await;
+            };
+            select! {
+                () = network.serve() => {},
+                () = closed => {},
+            }
+        });
+
+        let own = Arc::clone(&outbox);
         let interest = topics.observe_interest(move |key, interest| {
-            // It has no receiver any more when the bridge has ended.
-            let _ = record.send((key.clone(), interest));
+            own.note(key.clone(), interest);
         });
         Ok(Self {
             _interest: interest,
             topics: topics.clone(),
             codec,
+            subject,
             reports,
-            queue,
+            outbox: Closing(outbox),
             client,
+            runtime: handle,
         })
     }
 
@@ -131,8 +203,14 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
         if payload.len() > limit {
             return Err(TooLarge(payload.len(), limit));
         }
+        let subject = (self.subject)(&key);
+        if let Some(why) = fault(&subject) {
+            self.reports.count(|counts| counts.dropped += 1);
+            self.reports.refuse(&subject, why);
+            return Ok(Remote::Refused);
+        }
         let is_up = self.client.connection_state() == State::Connected;
-        if self.queue.try_send(Ok((key, payload))).is_err() {
+        if !self.outbox.0.push((subject, payload)) {
             self.reports.count(|counts| counts.dropped += 1);
             return Ok(Remote::Dropped);
         }
@@ -145,16 +223,17 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
     ///
     /// # Errors
     ///
-    /// If the server has not confirmed it within `limit`, or the connection breaks meanwhile.
+    /// If the server has not confirmed it within `limit`; if a topic's subject is
+    /// [refused](Event::Refused); or if the connection broke after messages were sent that no earlier
+    /// call has confirmed: they may be lost. The next call is not about these messages any more.
     pub async fn settled(&self, limit: Duration) -> Result<(), Error> {
-        let confirmed = async {
-            let inbox = self.client.new_inbox();
-            let mut answer = self.client.subscribe(inbox.clone()).await?;
-            self.queue.send(Err(inbox)).await?;
-            let answer = answer.next().await.map(drop);
-            answer.ok_or_else(|| "the client has ended".into())
+        let (waiter, answer) = oneshot::channel();
+        self.outbox.0.ask(waiter);
+        let answer = {
+            let _within = self.runtime.enter();
+            time::timeout(limit, answer)
         };
-        timeout(limit, confirmed).await?
+        Ok(answer.await???)
     }
 
     /// Returns the counts of what has happened so far.
@@ -163,8 +242,21 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
     }
 
     /// Returns the registry for callbacks that receive events of the bridge. They are called on
-    /// threads of the runtime, so they must not block.
+    /// threads of the bridge, so they must not block.
     pub fn events(&self) -> &SyncRegistry<Event> {
         &self.reports.events
+    }
+}
+
+/// Returns a callback for the delays of a client that may be disconnected as soon as it is
+/// connected.
+fn paced() -> impl Fn(usize) -> Duration + Send + Sync + 'static {
+    let next = Mutex::new(Instant::now());
+    move |_| {
+        let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let start = now.max(*next);
+        *next = start + PAUSE;
+        start - now
     }
 }

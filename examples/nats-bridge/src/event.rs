@@ -1,22 +1,35 @@
 //! [`Event`] and [`Counts`]: what happens to a bridge, and how often.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+use async_nats::Subject;
 use topic_registry::SyncRegistry;
+
+use crate::unwind::guarded;
 
 /// An event of a bridge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
     /// A report of the client: the connection is lost, or restored with all subscriptions, perhaps
-    /// to another server; messages were discarded because too many were waiting for the handlers;
-    /// an attempt to reconnect has failed, or a permission is missing.
+    /// to another server; messages were discarded because too many were in its buffer; an attempt
+    /// to reconnect has failed, or a permission is missing. When there are many at once, it skips
+    /// some.
     Client(async_nats::Event),
-    /// This many messages that another bridge sent on this subject have not arrived.
-    Missed(async_nats::Subject, u32),
+    /// This many messages on this subject have not arrived, or were discarded because too much was
+    /// waiting for the handlers.
+    ///
+    /// Of messages that are discarded one after the other, the first is reported at once, the rest
+    /// before the next one that is not discarded. All are [counted](Counts::missed) at once.
+    Missed(Subject, u32),
     /// A message on this subject was discarded because the codec cannot decode it, for the given
     /// reason.
-    Undecodable(async_nats::Subject, String),
+    Undecodable(Subject, String),
+    /// A topic has handlers, but this subject is not subscribed for it, or a message on this subject
+    /// was not sent. The reason tells who refused it: the bridge, the client, or the server.
+    ///
+    /// If the server refuses a subscription without naming its subject, the subject is empty.
+    Refused(Subject, String),
 }
 
 /// Counts of what a bridge has done so far, and of what has happened to it.
@@ -25,23 +38,28 @@ pub struct Counts {
     /// Messages passed to the connection. Messages that are on their way when it breaks may be
     /// lost; bridges that miss them count them.
     pub sent: u64,
-    /// Messages that were not sent.
+    /// Messages that were not sent, because the queue was full or their subject was refused.
     pub dropped: u64,
-    /// Messages of which topics were notified.
+    /// Messages of which topics were notified, or are being notified.
     pub received: u64,
     /// Messages that other bridges sent while this bridge was subscribed to the subject, and that
-    /// did not arrive, whatever the cause: slow handlers, a broken connection, a server failure.
+    /// did not arrive, whatever the cause: a broken connection, a server failure, or too many bytes
+    /// that wait for the handlers.
     ///
-    /// Detected when the next message of the same bridge and subject arrives, by its number.
-    /// Messages of other programs have no number, so their loss is not detected.
+    /// Detected when the next message of the same bridge and subject arrives, by its number: so the
+    /// first messages of a bridge are not counted, nor are the last. The numbers of the last
+    /// 65,536 subjects and senders are remembered. Messages of other programs have no number, so
+    /// they are only counted when they are discarded here.
     pub missed: u64,
     /// Messages that were discarded because the codec cannot decode them.
     pub undecodable: u64,
-    /// Reports of the client that it has discarded messages because too many were waiting. When it
-    /// discards many at once, it reports only some.
+    /// Reports of the client that it has discarded messages because too many were in its buffer.
+    /// When it discards many at once, it reports only some.
     pub slow_consumers: u64,
     /// How often the connection was established, including reconnects.
     pub connects: u64,
+    /// How often a subject was [refused](Event::Refused).
+    pub refused: u64,
 }
 
 /// The counts of a bridge, and the callbacks for its events, which are also logged.
@@ -49,6 +67,7 @@ pub struct Counts {
 pub(crate) struct Reports {
     pub(crate) events: SyncRegistry<Event>,
     counts: Mutex<Counts>,
+    address: OnceLock<String>,
 }
 
 impl Reports {
@@ -56,15 +75,36 @@ impl Reports {
         change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Reports an event, and counts it, but for what is missed: that was counted before.
     pub(crate) fn report(&self, event: &Event) {
         self.count(|counts| match event {
             Event::Client(async_nats::Event::Connected) => counts.connects += 1,
             Event::Client(async_nats::Event::SlowConsumer(_)) => counts.slow_consumers += 1,
-            Event::Missed(_, messages) => counts.missed += u64::from(*messages),
             Event::Undecodable(..) => counts.undecodable += 1,
-            Event::Client(_) => {}
+            Event::Refused(..) => counts.refused += 1,
+            Event::Client(_) | Event::Missed(..) => {}
         });
-        tracing::warn!(target: "topic_registry_nats", ?event);
+        // Whoever listens to it may panic.
+        guarded(|| tracing::warn!(target: "topic_registry_nats", ?event));
         self.events.notify(event);
+    }
+
+    /// Sets the subject under which the server answers pings, once.
+    pub(crate) fn set_address(&self, address: String) {
+        let _ = self.address.set(address);
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        self.address.get().map_or("", String::as_str)
+    }
+
+    /// Whether an error of the server is about a ping: it is its answer then.
+    pub(crate) fn is_own(&self, error: &str) -> bool {
+        let address = self.address.get();
+        address.is_some_and(|address| error.contains(&format!("Publish to \"{address}..")))
+    }
+
+    pub(crate) fn refuse(&self, subject: &str, why: &str) {
+        self.report(&Event::Refused(subject.into(), why.into()));
     }
 }

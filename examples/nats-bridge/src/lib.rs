@@ -4,12 +4,17 @@
 mod bridge;
 mod codec;
 mod event;
+mod inbox;
 mod network;
 mod number;
 mod options;
+mod outbox;
+mod subject;
+mod unwind;
 
 pub use async_nats;
 pub use bridge::{Bridge, Remote, TooLarge};
 pub use codec::*;
 pub use event::{Counts, Event};
-pub use options::{Options, escape};
+pub use options::Options;
+pub use subject::escape;

@@ -12,11 +12,11 @@ use std::process::{self, Child, ChildStdout, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
-use std::{env, fmt, future, thread};
+use std::{env, fmt};
 
 use async_nats::{ConnectOptions, ServerAddr};
 use percent_encoding::percent_decode_str;
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Runtime};
 use topic_registry::TopicRegistry;
 use topic_registry_nats::{Bridge, Options, Text};
 
@@ -30,8 +30,8 @@ const PEER: &str = "--peer";
 const PATIENCE: Duration = Duration::from_secs(5);
 
 type Topics = TopicRegistry<String, str>;
-/// A bridge, and the runtime that serves it on a separate thread.
-struct Link(Bridge<String, str, Text>, Handle);
+/// A bridge, and a runtime to wait for it.
+struct Link(Bridge<String, str, Text>, Runtime);
 
 fn main() -> ExitCode {
     let args: Vec<_> = env::args_os().skip(1).collect();
@@ -40,8 +40,7 @@ fn main() -> ExitCode {
         [] => demonstrate,
         [arg] if arg == PEER => answer,
         [arg] if arg == "--help" => {
-            println!("{USAGE}");
-            return ExitCode::SUCCESS;
+            return print(USAGE).map_or_else(|why| fail(1, &why), |()| ExitCode::SUCCESS);
         }
         [first, ..] => return fail(2, &format!("{first:?} is not an option; {USAGE}")),
     };
@@ -60,6 +59,9 @@ fn main() -> ExitCode {
 fn connect(topics: &Topics) -> Result<Link, String> {
     let url = env::var_os("NATS_URL").unwrap_or_else(|| "nats://127.0.0.1:4222".into());
     let url = url.to_string_lossy();
+    if url.trim().is_empty() {
+        return Err("NATS_URL is empty; unset it, or let it be an address".into());
+    }
     let servers: Result<Vec<ServerAddr>, _> = url.split(',').map(|it| it.trim().parse()).collect();
     let servers = servers.map_err(|why| format!("NATS_URL holds no address: {why}"))?;
     let hosts = servers.iter().map(|it| format!("{}:{}", it.host(), it.port()));
@@ -69,12 +71,10 @@ fn connect(topics: &Topics) -> Result<Link, String> {
     options.client = servers.iter().fold(options.client, authenticate);
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|why| format!("cannot start a runtime: {why}"))?;
-    let handle = runtime.handle().clone();
-    thread::spawn(move || runtime.block_on(future::pending::<()>()));
-    let bridge = handle.block_on(Bridge::connect(servers, topics, Text, options));
+    let bridge = runtime.block_on(Bridge::connect(servers, topics, Text, options));
     let why =
         |why| format!("no NATS server at {hosts}: {why}; start nats-server there, or set NATS_URL");
-    Ok(Link(bridge.map_err(why)?, handle))
+    Ok(Link(bridge.map_err(why)?, runtime))
 }
 
 /// Takes user and password, or a token, from an address: the client does not.
@@ -89,16 +89,19 @@ fn authenticate(options: ConnectOptions, server: &ServerAddr) -> ConnectOptions 
 
 fn settle(Link(bridge, runtime): &Link) -> Result<(), String> {
     let settled = runtime.block_on(bridge.settled(PATIENCE));
-    settled.map_err(|why| format!("the server does not answer: {why}"))
+    settled.map_err(|why| format!("the bridge is not settled: {why}"))
 }
 
 /// Sends some questions to the other process, and prints the results.
 fn demonstrate(link: &Arc<Link>, topics: &Topics) -> Result<(), String> {
     let (sender, answers) = mpsc::channel();
     let _guards = [
-        topics.register_guard("ping", |text| println!("  here:  {text:?} on \"ping\"")),
+        topics.register_guard("ping", |text| {
+            // If nobody reads that, the next line of the main thread ends the program.
+            let _ = print(&format!("  here:  {text:?} on \"ping\""));
+        }),
         topics.register_guard("pong", move |text| {
-            println!("  there: {text:?} on \"pong\"");
+            let _ = print(&format!("  there: {text:?} on \"pong\""));
             // If it comes too late, it has no receiver any more.
             let _ = sender.send(text.to_owned());
         }),
@@ -106,7 +109,7 @@ fn demonstrate(link: &Arc<Link>, topics: &Topics) -> Result<(), String> {
     settle(link)?;
     let peer = Peer::start()?;
     let (here, there) = (process::id(), peer.child.id());
-    println!("two processes: {here} here, {there} there");
+    print(&format!("two processes: {here} here, {there} there"))?;
     for question in ["one", "two", "three"] {
         let asked = Instant::now();
         let published = link.0.publish("ping", question);
@@ -115,10 +118,9 @@ fn demonstrate(link: &Arc<Link>, topics: &Topics) -> Result<(), String> {
         if answer != question {
             return Err(format!("{question:?} was answered by {answer:?}"));
         }
-        println!("  there and back in {:?}", asked.elapsed());
+        print(&format!("  there and back in {:?}", asked.elapsed()))?;
     }
-    println!("heard there: {}", peer.end()?);
-    Ok(())
+    print(&format!("heard there: {}", peer.end()?))
 }
 
 /// Runs the other process, until stdin ends, which also happens if its parent dies.
@@ -131,15 +133,14 @@ fn answer(link: &Arc<Link>, topics: &Topics) -> Result<(), String> {
         let _ = answers.0.publish("pong", text);
     });
     settle(link)?;
-    println!("ready");
+    print("ready")?;
     let end = io::copy(&mut io::stdin(), &mut io::sink());
     end.map_err(|why| format!("cannot read stdin: {why}"))?;
-    // Now all answers are at the server. The guard is dropped last, so that waiting messages are
-    // still handled.
-    settle(link)?;
+    // Now all answers are at the server, or were lost by an outage, which the first call may be
+    // about. The guard is dropped last, so that waiting messages are still handled.
+    settle(link).or_else(|_| settle(link))?;
     drop(guard);
-    println!("{heard}; {:?}", link.0.counts());
-    Ok(())
+    print(&format!("{heard}; {:?}", link.0.counts()))
 }
 
 /// The other process, as seen from this one.
@@ -214,7 +215,18 @@ impl fmt::Display for Tally {
     }
 }
 
+/// Prints a line. If nobody reads stdout any more, there is nothing to say about it.
+fn print(line: &str) -> Result<(), String> {
+    writeln!(io::stdout(), "{line}").map_err(|why| match why.kind() {
+        io::ErrorKind::BrokenPipe => String::new(),
+        _ => format!("cannot write to stdout: {why}"),
+    })
+}
+
 fn fail(status: u8, why: &str) -> ExitCode {
+    if why.is_empty() {
+        return ExitCode::from(status);
+    }
     // One line, whatever a server sends; if stderr is closed, the message is lost.
     let _ = writeln!(io::stderr(), "{}", why.replace(['\r', '\n'], " "));
     ExitCode::from(status)

@@ -1,7 +1,9 @@
 //! Numbers for the messages of each bridge and subject, so that a receiver knows how many it has
 //! missed: whatever the cause, and without a request.
 
-use std::{collections::HashMap, hash::BuildHasher, hash::RandomState};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::mem;
 
 use async_nats::{HeaderMap, HeaderName};
 
@@ -11,31 +13,57 @@ const NAME: &str = "Topic-Number";
 /// name, and a number of 32 digits.
 pub(crate) const HEADER_LEN: usize = "NATS/1.0\r\n: \r\n\r\n".len() + NAME.len() + 32;
 
-/// How many subjects, or their senders, are remembered: old ones must not accumulate.
+/// How many of the keys that were used last are remembered at least; twice as many at most.
 const LIMIT: usize = 65_536;
 
-/// Returns the header of the subject's next message.
-pub(crate) fn next(numbers: &mut HashMap<String, u128>, subject: &str) -> HeaderMap {
-    if numbers.len() == LIMIT {
-        numbers.clear();
+/// The last numbers of subjects, or of their senders. Those that were not used for long are
+/// forgotten.
+#[derive(Debug)]
+pub(crate) struct Numbers<K> {
+    young: HashMap<K, Option<u128>>,
+    old: HashMap<K, Option<u128>>,
+}
+
+impl<K: Hash + Eq> Numbers<K> {
+    pub(crate) fn new() -> Self {
+        let (young, old) = (HashMap::new(), HashMap::new());
+        Self { young, old }
     }
+
+    /// Returns the last number of a key: `None` if it is not known.
+    pub(crate) fn last(&mut self, key: K) -> &mut Option<u128> {
+        let known = match self.young.remove(&key) {
+            Some(known) => known,
+            None => self.old.remove(&key).flatten(),
+        };
+        if self.young.len() == LIMIT {
+            self.old = mem::take(&mut self.young);
+        }
+        self.young.entry(key).or_insert(known)
+    }
+}
+
+/// Returns the number after the last one.
+pub(crate) fn next(last: Option<u128>) -> u128 {
     // The upper half distinguishes senders: it is seeded randomly each time. So a sequence that
     // starts again is not mistaken for missed messages.
     let first = || u128::from(RandomState::new().hash_one(NAME)) << 64;
-    let number = numbers.entry(subject.to_owned()).or_insert_with(first);
-    *number += 1;
-    HeaderMap::from_iter([(
-        HeaderName::from_static(NAME),
-        format!("{number:032x}").into(),
-    )])
+    last.unwrap_or_else(first) + 1
+}
+
+pub(crate) fn header(number: u128) -> HeaderMap {
+    let value = format!("{number:032x}").into();
+    HeaderMap::from_iter([(HeaderName::from_static(NAME), value)])
 }
 
 /// Returns how many messages of the same sender are missing before this one, if that is known.
-pub(crate) fn missed(seen: &mut HashMap<u128, u128>, headers: Option<&HeaderMap>) -> Option<u32> {
+pub(crate) fn missed(
+    seen: &mut Numbers<(u64, u128)>,
+    subscription: u64,
+    headers: Option<&HeaderMap>,
+) -> Option<u32> {
     let number = u128::from_str_radix(headers?.get(NAME)?.as_str(), 16).ok()?;
-    if seen.len() == LIMIT {
-        seen.clear();
-    }
-    let last = seen.insert(number >> 64, number)?;
-    u32::try_from(number.checked_sub(last)?.checked_sub(1)?).ok()
+    let last = seen.last((subscription, number >> 64)).replace(number)?;
+    let gap = number.checked_sub(last)?.checked_sub(1)?;
+    Some(u32::try_from(gap).unwrap_or(u32::MAX))
 }

@@ -88,7 +88,7 @@ fn a_handler_that_blocks_delays_no_other_bridge_and_no_runtime_task() {
             text
         );
     }
-    assert_eq!(blocking.counts().received, 0);
+    assert_eq!(blocking.counts().received, 1);
 
     go_on.send(()).expect("it waits");
     inside.recv_timeout(PATIENCE).expect("the second message");

@@ -79,6 +79,8 @@ fn local_delivery_goes_on_and_the_bridge_is_back_soon_and_counters_agree() {
 
     // The last ones of both show what is missing before them.
     talk.ask_until_answered();
+    // The first call says that the outages may have lost some.
+    wait(talk.bridge.settled(PATIENCE)).expect_err("there were outages");
     settle(&talk.bridge);
     let here = talk.bridge.counts();
     let report = peer.end();
