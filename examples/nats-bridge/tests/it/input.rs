@@ -10,18 +10,8 @@ use topic_registry::TopicRegistry;
 use topic_registry_nats::{Bridge, Codec, Error, Event, Options, Remote, Text, TooLarge, escape};
 
 use crate::support::{
-    PATIENCE, Server, Topics, connect, connect_with, free_port, settle, wait, wait_for,
+    PATIENCE, Server, Topics, connect, connect_with, free_port, listen, settle, wait, wait_for,
 };
-
-/// What is heard on a topic.
-fn listen(topics: &Topics, key: &str) -> Receiver<String> {
-    let (next, heard) = mpsc::channel();
-    topics.register(key, move |text| {
-        // Who listens may have gone.
-        let _ = next.send(text.to_owned());
-    });
-    heard
-}
 
 fn hear(heard: &Receiver<String>) -> String {
     heard.recv_timeout(PATIENCE).expect("a message")

@@ -10,4 +10,6 @@ mod interest;
 mod log;
 mod outage;
 mod program;
+mod settled;
+mod subjects;
 mod support;

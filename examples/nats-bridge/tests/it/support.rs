@@ -1,11 +1,12 @@
 //! What the tests have in common: servers, waits that end, and lines that are always seen.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Lines, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::LazyLock;
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use topic_registry::{Key, TopicRegistry};
-use topic_registry_nats::{Bridge, Codec, Options, Text};
+use topic_registry_nats::{Bridge, Codec, Event, Options, Text};
 
 pub(crate) type Topics = TopicRegistry<String, str>;
 pub(crate) type TextBridge = Bridge<String, str, Text>;
@@ -149,6 +150,30 @@ impl Server {
         Ok(serde_json::from_str(body)?)
     }
 
+    /// Sends a signal to the server.
+    pub(crate) fn signal(&self, name: &str) {
+        let child = self.child.as_ref().expect("it runs");
+        let mut command = Command::new("kill");
+        let status = command.args(["-s", name, &child.id().to_string()]).status();
+        assert!(status.expect("there is `kill`").success());
+    }
+
+    /// A file in its directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Connects a program without a bridge.
+    pub(crate) fn stranger(&self) -> Stranger {
+        let stream = TcpStream::connect(self.address()).expect("the server is up");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        let lines = BufReader::new(stream.try_clone().expect("a socket")).lines();
+        let mut stranger = Stranger { stream, lines };
+        stranger.send("CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true}\r\n");
+        stranger.settle();
+        stranger
+    }
+
     /// Publishes as a program without a bridge does; returns when the server has it.
     pub(crate) fn publish(&self, subject: &str, payload: &[u8]) {
         let mut stream = TcpStream::connect(self.address()).expect("the server is up");
@@ -166,6 +191,45 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// A program without a bridge, which may send anything.
+pub(crate) struct Stranger {
+    stream: TcpStream,
+    lines: Lines<BufReader<TcpStream>>,
+}
+
+impl Stranger {
+    pub(crate) fn send(&mut self, commands: impl AsRef<[u8]>) {
+        self.stream.write_all(commands.as_ref()).expect("it is sent");
+    }
+
+    /// Sends a message with a header as it is.
+    pub(crate) fn send_with(&mut self, subject: &str, header: &str, payload: &str) {
+        let total = header.len() + payload.len();
+        let line = format!("HPUB {subject} {} {total}\r\n", header.len());
+        self.send(format!("{line}{header}{payload}\r\n"));
+    }
+
+    /// Waits until the server has what was sent.
+    pub(crate) fn settle(&mut self) {
+        self.send("PING\r\n");
+        self.read_until("PONG");
+    }
+
+    /// The lines up to one that begins so.
+    pub(crate) fn read_until(&mut self, end: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            let hung = |why| panic!("waited for {end:?} after {lines:?}: {why}");
+            let line = self.lines.next().expect("it is connected").unwrap_or_else(hung);
+            let is_end = line.starts_with(end);
+            lines.push(line);
+            if is_end {
+                return lines;
+            }
+        }
     }
 }
 
@@ -264,6 +328,26 @@ pub(crate) fn connect_with(
     let mut options = Options::default();
     change(&mut options);
     wait(Bridge::connect(server.url(), topics, Text, options)).expect("the server is up")
+}
+
+/// What is heard on a topic.
+pub(crate) fn listen(topics: &Topics, key: &str) -> Receiver<String> {
+    let (next, heard) = mpsc::channel();
+    topics.register(key, move |text| {
+        // Who listens may have gone.
+        let _ = next.send(text.to_owned());
+    });
+    heard
+}
+
+/// The events of a bridge from now on.
+pub(crate) fn events<K: Key, E: ?Sized + 'static, C: Codec<E>>(
+    bridge: &Bridge<K, E, C>,
+) -> Arc<Mutex<Vec<Event>>> {
+    let events = Arc::<Mutex<Vec<_>>>::default();
+    let told = Arc::clone(&events);
+    bridge.events().register(move |event| told.lock().unwrap().push(event.clone()));
+    events
 }
 
 pub(crate) fn settle<K: Key, E: ?Sized + 'static, C: Codec<E>>(bridge: &Bridge<K, E, C>) {
