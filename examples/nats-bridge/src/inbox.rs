@@ -75,11 +75,10 @@ impl<K: Key> Inbox<K> {
             };
             let Some(message) = message else { break };
             subject = message.subject.clone();
-            let mut lost = self.missed(subscription, &message);
+            // Counted before the handlers hear what came after it.
+            unreported = self.lost(unreported, self.missed(subscription, &message));
             let is_lost = !self.push(&key, message);
-            lost = lost.saturating_add(u32::from(is_lost));
-            self.reports.count(|counts| counts.missed += u64::from(lost));
-            unreported = lost.saturating_add(unreported);
+            unreported = self.lost(unreported, u32::from(is_lost));
             if unreported > 0 && !(is_lost && is_losing) {
                 self.reports.report(&Event::Missed(subject.clone(), unreported));
                 unreported = 0;
@@ -89,6 +88,14 @@ impl<K: Key> Inbox<K> {
         if unreported > 0 {
             self.reports.report(&Event::Missed(subject, unreported));
         }
+    }
+
+    /// Counts lost messages, and returns how many are to be reported.
+    fn lost(&self, unreported: u32, messages: u32) -> u32 {
+        if messages > 0 {
+            self.reports.count(|counts| counts.missed += u64::from(messages));
+        }
+        unreported.saturating_add(messages)
     }
 
     fn missed(&self, subscription: u64, message: &Message) -> u32 {

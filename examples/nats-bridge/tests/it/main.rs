@@ -11,5 +11,6 @@ mod log;
 mod outage;
 mod program;
 mod settled;
+mod strangers;
 mod subjects;
 mod support;
