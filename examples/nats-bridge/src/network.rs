@@ -106,7 +106,8 @@ impl<K: Key> Network<K> {
         }
     }
 
-    /// Serves until the bridge is dropped, and the server has the rest or is not connected.
+    /// Serves until the bridge is dropped, and the server has the rest or is not connected; or until
+    /// the client gives up.
     pub(crate) async fn serve(mut self) {
         let answers = format!("{}.>", self.reports.address());
         let Ok(mut answers) = self.client.subscribe(answers).await else {
@@ -122,7 +123,11 @@ impl<K: Key> Network<K> {
             }
             select! {
                 biased;
-                Some(answer) = answers.next() => self.confirm(&answer.subject).await,
+                answer = answers.next() => match answer {
+                    Some(answer) => self.confirm(&answer.subject).await,
+                    // The client has ended, and reported why.
+                    None => return,
+                },
                 Some(error) = self.errors.recv() => self.heed(&error),
                 () = self.outbox.news(), if is_up => self.send_all().await,
                 () = sleep(TICK), if !is_up || is_waiting => self.look().await,

@@ -1,6 +1,11 @@
-//! A cluster of three servers, of which those that bridges are connected to are killed.
+//! Clusters whose servers are killed, or whose routes break.
 
+use std::io;
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use topic_registry_nats::{Bridge, Options, Text};
 
@@ -59,6 +64,102 @@ fn when_its_server_is_killed_a_bridge_goes_on_through_another() {
         sender.counts(),
         receiver.counts()
     ));
+}
+
+#[test]
+fn a_route_that_breaks_loses_messages_which_are_counted() {
+    let [here, there] = [(); 2].map(|()| free_port());
+    let proxy = Proxy::start(here);
+    let start = |port: u16, routes: &str| {
+        let cluster = format!("nats://127.0.0.1:{port}");
+        let mut args = vec!["--cluster", &cluster, "--cluster_name", "two"];
+        if !routes.is_empty() {
+            args.extend(["--routes", routes]);
+        }
+        Server::start_with(&args, "")
+    };
+    let route = format!("nats://127.0.0.1:{}", proxy.port);
+    let (Some(near), Some(far)) = (start(here, ""), start(there, &route)) else {
+        return;
+    };
+    wait_for("the cluster to form", || near.routes() == 1);
+    let (own, other) = (Topics::new(), Topics::new());
+    let (sender, receiver) = (connect(&near, &own), connect(&far, &other));
+    let (next, heard) = mpsc::channel();
+    let _guard = other.register_guard("news", move |text| {
+        next.send(text.to_owned()).expect("it is waited for");
+    });
+    settle(&receiver);
+    tell(&sender, &heard, "first");
+
+    proxy.cut();
+    wait_for("the route to break", || near.routes() == 0);
+    for number in 0..100 {
+        sender.publish("news", &number.to_string()).expect("it is short");
+    }
+    // Its own server has them, and that is what it says.
+    settle(&sender);
+    proxy.mend();
+    wait_for("the route to be back", || near.routes() == 1);
+    tell(&sender, &heard, "last");
+    let (sent, counts) = (sender.counts().sent, receiver.counts());
+    assert!(counts.missed >= 100, "{counts:?}");
+    wait_for("all to be counted", || {
+        let counts = receiver.counts();
+        counts.received + counts.missed == sent
+    });
+    assert_eq!(
+        (sender.counts().connects, receiver.counts().connects),
+        (1, 1)
+    );
+}
+
+/// A connection between two servers, which can be cut.
+struct Proxy {
+    port: u16,
+    is_cut: Arc<AtomicBool>,
+    streams: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Proxy {
+    fn start(to: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("it has an address").port();
+        let proxy = Self {
+            port,
+            is_cut: Arc::default(),
+            streams: Arc::default(),
+        };
+        let (is_cut, streams) = (Arc::clone(&proxy.is_cut), Arc::clone(&proxy.streams));
+        thread::spawn(move || {
+            for near in listener.incoming().flatten() {
+                let far = TcpStream::connect((Ipv4Addr::LOCALHOST, to));
+                let (Ok(far), false) = (far, is_cut.load(Ordering::SeqCst)) else {
+                    continue;
+                };
+                for (from, to) in [(&near, &far), (&far, &near)] {
+                    let [mut from, mut to] = [from, to].map(|it| it.try_clone().expect("a socket"));
+                    thread::spawn(move || {
+                        let _ = io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Both);
+                    });
+                }
+                streams.lock().unwrap().extend([near, far]);
+            }
+        });
+        proxy
+    }
+
+    fn cut(&self) {
+        self.is_cut.store(true, Ordering::SeqCst);
+        for stream in self.streams.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn mend(&self) {
+        self.is_cut.store(false, Ordering::SeqCst);
+    }
 }
 
 /// Publishes a text until it is heard; it may be missed while the cluster finds out.

@@ -2,6 +2,7 @@
 //!
 //! Where none is installed, they are skipped, and say so.
 
+mod alone;
 mod cluster;
 mod exchange;
 mod handlers;
@@ -10,7 +11,9 @@ mod interest;
 mod log;
 mod outage;
 mod program;
+mod rough;
 mod settled;
+mod storm;
 mod strangers;
 mod subjects;
 mod support;

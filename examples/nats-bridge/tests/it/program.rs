@@ -1,6 +1,7 @@
 //! The program: what it prints, how it ends, and that it does.
 
-use std::io::Write;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -27,6 +28,43 @@ fn the_demonstration_ends_well() {
         report.contains("sent: 3, dropped: 0, received: 3, missed: 0"),
         "{printed}"
     );
+}
+
+#[test]
+fn the_demonstration_ends_well_beside_a_monitor() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    let mut monitor = server.stranger();
+    monitor.send("SUB > 1\r\nSUB _INBOX.> 2\r\n");
+    monitor.settle();
+    let output = run(&[], &server.url());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn a_stdout_that_is_closed_or_full_ends_it_without_a_backtrace() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    for args in [&[] as &[&str], &["--help"]] {
+        // A pipe that nobody reads.
+        let (reader, writer) = io::pipe().expect("a pipe");
+        drop(reader);
+        let output = run_into(writer, args, &server.url());
+        assert_eq!(
+            (output.status.code(), output.stderr.len()),
+            (Some(1), 0),
+            "{output:?}"
+        );
+        if let Ok(full) = OpenOptions::new().write(true).open("/dev/full") {
+            let output = run_into(full, args, &server.url());
+            assert_eq!(output.status.code(), Some(1), "{output:?}");
+            let errors = String::from_utf8(output.stderr).expect("it prints text");
+            assert_eq!(errors.lines().count(), 1, "{errors}");
+            assert!(errors.contains("stdout"), "{errors}");
+        }
+    }
 }
 
 #[test]
@@ -79,12 +117,20 @@ fn what_it_does_not_understand_it_says_in_one_line() {
         line.contains("NATS_URL") && !line.contains("secret"),
         "{line}"
     );
+    for url in ["", " "] {
+        let line = refusal(run(&[], url));
+        assert!(line.contains("NATS_URL is empty"), "{line}");
+    }
 }
 
 fn run(args: &[&str], url: &str) -> Output {
+    run_into(Stdio::piped(), args, url)
+}
+
+fn run_into(stdout: impl Into<Stdio>, args: &[&str], url: &str) -> Output {
     let mut command = Command::new(PROGRAM);
     command.args(args).env("NATS_URL", url).stdin(Stdio::null());
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdout(stdout).stderr(Stdio::piped());
     let mut child = command.spawn().expect("it starts");
     // What it prints fits into a pipe.
     wait_for("the program to end", || {

@@ -1,6 +1,5 @@
 //! `settled` says yes only if the server has everything, whoever else is connected.
 
-use std::fs;
 use std::time::Duration;
 
 use topic_registry_nats::{Event, Remote};
@@ -200,11 +199,7 @@ fn a_subscription_that_the_server_refuses_is_an_event_and_is_not_settled() {
     topics.register("secret", |_| {});
     complaint(&bridge);
     // A server that allows it has it at once.
-    fs::write(
-        server.path("config"),
-        deny.replace("\"secret\"", "\"other\""),
-    )
-    .expect("a file");
+    server.configure(&deny.replace("\"secret\"", "\"other\""));
     server.restart();
     wait_for("the reconnect", || bridge.counts().connects == 2);
     settle(&bridge);

@@ -26,7 +26,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A `nats-server` that keeps nothing, and ends with its test.
 pub(crate) struct Server {
-    port: u16,
+    pub(crate) port: u16,
     monitor: u16,
     args: Vec<String>,
     dir: TempDir,
@@ -148,6 +148,19 @@ impl Server {
         stream.read_to_string(&mut answer)?;
         let (_, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
         Ok(serde_json::from_str(body)?)
+    }
+
+    /// Writes its configuration, for the next start.
+    pub(crate) fn configure(&self, config: &str) {
+        fs::write(self.path("config"), config).expect("a file");
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait_for_end(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        wait_for("the server to end", || {
+            child.try_wait().expect("it is ours").is_some()
+        });
     }
 
     /// Sends a signal to the server.
@@ -348,6 +361,11 @@ pub(crate) fn events<K: Key, E: ?Sized + 'static, C: Codec<E>>(
     let told = Arc::clone(&events);
     bridge.events().register(move |event| told.lock().unwrap().push(event.clone()));
     events
+}
+
+/// The tasks on the runtime of the tests.
+pub(crate) fn tasks() -> usize {
+    RUNTIME.metrics().num_alive_tasks()
 }
 
 pub(crate) fn settle<K: Key, E: ?Sized + 'static, C: Codec<E>>(bridge: &Bridge<K, E, C>) {
