@@ -1,31 +1,24 @@
 //! [`Bridge`]: events that one process publishes reach the handlers of all processes.
 
-use std::future::{poll_fn, ready};
-use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::{future::poll_fn, future::ready, pin::pin, thread, time::Duration};
 
-use async_nats::{
-    Client, ConnectError, Event as ClientEvent, ServerError, ToServerAddrs, connection::State,
-};
-use tokio::runtime::{Builder, Handle};
-use tokio::sync::{mpsc, oneshot};
-use tokio::{select, time};
+use async_nats::{Client, ConnectError, ToServerAddrs, connection::State};
+use tokio::{runtime::Builder, runtime::Handle, select, sync::oneshot, time};
 use topic_registry::{Key, ObserverGuard, SyncRegistry, TopicRegistry};
 
 use crate::event::{Counts, Event, Reports};
-use crate::{Codec, Error, Options, number::HEADER_LEN, subject::fault};
-use crate::{inbox::Inbox, inbox::dispatch, network::Network, outbox::Outbox};
+use crate::inbox::{Inbox, dispatch};
+use crate::{Codec, Error, Options, network::Network, number::HEADER_LEN, options::fault};
+use crate::{network::Work, number::Numbers, outbox::Outbox};
 
 /// How long a bridge that was dropped tries to send the rest.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// The shortest time between two attempts to connect.
+/// The time between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(250);
-
-/// The name of the threads.
-const NAME: &str = "topic-nats";
 
 /// A bridge between the topics of this process and those of all others with a bridge to the same
 /// server.
@@ -42,20 +35,19 @@ pub struct Bridge<K: Key, E: ?Sized + 'static, C> {
     topics: TopicRegistry<K, E>,
     codec: Arc<C>,
     subject: fn(&K) -> String,
+    capacity: usize,
     reports: Arc<Reports>,
-    outbox: Closing<K>,
+    outbox: Arc<Outbox<K>>,
     client: Client,
     runtime: Handle,
+    _open: oneshot::Sender<()>,
 }
 
-/// The outbox, closed when the bridge is dropped. The network task ends then; with it the writing
-/// end of the inbox, and then the other thread.
-#[derive(Debug)]
-struct Closing<K: Key>(Arc<Outbox<K>>);
-
-impl<K: Key> Drop for Closing<K> {
+impl<K: Key, E: ?Sized + 'static, C> Drop for Bridge<K, E, C> {
     fn drop(&mut self) {
-        self.0.close();
+        // The network task ends then; with it the writing end of the inbox, and then the other
+        // thread.
+        self.outbox.close();
     }
 }
 
@@ -103,30 +95,20 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
         codec: C,
         options: Options<K>,
     ) -> Result<Self, ConnectError> {
-        let (outbox, codec) = (
-            Arc::new(Outbox::new(options.queue_capacity)),
-            Arc::new(codec),
-        );
-        let reports = Arc::<Reports>::default();
-        let (complaint, errors) = mpsc::channel(1024);
-        let told = Arc::clone(&reports);
-        let on_event = move |event| {
-            if let ClientEvent::ServerError(ServerError::Other(text)) = &event {
-                // If there are many, some are enough.
-                let _ = complaint.try_send(text.clone());
-            }
-            if !matches!(&event, ClientEvent::ServerError(why) if told.is_own(&why.to_string())) {
-                told.report(&Event::Client(event));
-            }
-            ready(())
-        };
-        let client = options.client.no_echo().event_callback(on_event);
-        let client = client.reconnect_delay_callback(paced());
+        assert_ne!(options.queue_capacity, 0, "a queue of no messages");
+        let (codec, reports) = (Arc::new(codec), Arc::<Reports>::default());
+        let (told, is_first) = (Arc::clone(&reports), AtomicBool::new(true));
+        let client = options.client.no_echo().event_callback(move |event| ready(told.heed(event)));
+        // A server may disconnect whoever has just connected.
+        let client = client.reconnect_delay_callback(move |_| {
+            let is_first = is_first.swap(false, Ordering::Relaxed);
+            if is_first { Duration::ZERO } else { PAUSE }
+        });
 
         // A runtime of its own, since some tasks of the client only end with it.
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (handle, (alive, ended)) = (runtime.handle().clone(), oneshot::channel::<()>());
-        thread::Builder::new().name(NAME.into()).spawn(move || {
+        thread::Builder::new().name("topic-network".into()).spawn(move || {
             let _ = runtime.block_on(ended);
             // Without waiting for a look-up of a host.
             runtime.shutdown_background();
@@ -137,41 +119,52 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
             connecting.as_mut().poll(context)
         });
         let client = connected.await?;
-        reports.set_address(client.new_inbox());
 
-        let (inbox, incoming, waiting) = Inbox::new(options.inbox_bytes, Arc::clone(&reports));
-        let (own, weak, told) = (topics.clone(), Arc::downgrade(&codec), Arc::clone(&reports));
-        let run = move || dispatch(&own, &weak, &told, &incoming, &waiting);
-        thread::Builder::new().name(NAME.into()).spawn(run)?;
+        let ((messages, incoming), waiting) = (mpsc::channel(), Arc::<AtomicUsize>::default());
+        let (limit, seen) = (options.inbox_bytes, Numbers::default().into());
+        let (own, bytes, told) = (topics.clone(), Arc::clone(&waiting), Arc::clone(&reports));
+        let inbox = Inbox {
+            messages,
+            waiting,
+            limit,
+            seen,
+            reports: Arc::clone(&reports),
+        };
+        let weak = Arc::downgrade(&codec);
+        let run = move || dispatch(&own, &weak, &told, &incoming, &bytes);
+        thread::Builder::new().name("topic-handlers".into()).spawn(run)?;
 
-        let (subject, own) = (options.subject, Arc::clone(&outbox));
-        let (connection, told) = (client.clone(), Arc::clone(&reports));
-        let network = Network::new(connection, told, subject, Arc::clone(&own), inbox, errors);
+        let (outbox, subject) = (Arc::new(Outbox::new()), options.subject);
+        let network = Network {
+            client: client.clone(),
+            reports: Arc::clone(&reports),
+            subject,
+            outbox: Arc::clone(&outbox),
+            inbox: Arc::new(inbox),
+            topics: HashMap::new(),
+            work: Work::default(),
+        };
+        let (open, closed) = oneshot::channel::<()>();
         handle.spawn(async move {
             let _alive = alive;
-            let closed = async {
-                own.closed().await;
-                time::sleep(GRACE).await;
-            };
             select! {
-                () = network.serve() => {},
-                () = closed => {},
+                _ = network.serve() => {},
+                () = async { let _ = closed.await; time::sleep(GRACE).await } => {},
             }
         });
-
         let own = Arc::clone(&outbox);
-        let interest = topics.observe_interest(move |key, interest| {
-            own.note(key.clone(), interest);
-        });
+        let interest = topics.observe_interest(move |key, it| own.note(key.clone(), it));
         Ok(Self {
             _interest: interest,
             topics: topics.clone(),
             codec,
             subject,
+            capacity: options.queue_capacity,
             reports,
-            outbox: Closing(outbox),
+            outbox,
             client,
             runtime: handle,
+            _open: open,
         })
     }
 
@@ -204,17 +197,23 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
             return Err(TooLarge(payload.len(), limit));
         }
         let subject = (self.subject)(&key);
-        if let Some(why) = fault(&subject) {
-            self.reports.count(|counts| counts.dropped += 1);
-            self.reports.refuse(&subject, why);
-            return Ok(Remote::Refused);
-        }
+        let fault = fault(&subject).map(|why| Event::Refused(subject.as_str().into(), why.into()));
         let is_up = self.client.connection_state() == State::Connected;
-        if !self.outbox.0.push((subject, payload)) {
-            self.reports.count(|counts| counts.dropped += 1);
-            return Ok(Remote::Dropped);
-        }
-        Ok(if is_up { Remote::Sent } else { Remote::Queued })
+        let is_taken = fault.is_none()
+            && self.outbox.change(|it| {
+                let has_room = !it.is_closed && it.messages.len() < self.capacity;
+                has_room.then(|| it.messages.push_back((subject, payload))).is_some()
+            });
+        self.reports.count(|counts| counts.dropped += u64::from(!is_taken));
+        Ok(match fault {
+            Some(fault) => {
+                self.reports.report(&fault);
+                Remote::Refused
+            }
+            None if !is_taken => Remote::Dropped,
+            None if is_up => Remote::Sent,
+            None => Remote::Queued,
+        })
     }
 
     /// Waits until the server has the subscriptions of exactly the topics that have handlers now,
@@ -228,7 +227,11 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
     /// call has confirmed: they may be lost. The next call is not about these messages any more.
     pub async fn settled(&self, limit: Duration) -> Result<(), Error> {
         let (waiter, answer) = oneshot::channel();
-        self.outbox.0.ask(waiter);
+        self.outbox.change(|it| {
+            it.waiters.retain(|waiter| !waiter.is_closed());
+            let is_open = !it.is_closed;
+            it.waiters.extend(is_open.then_some(waiter));
+        });
         let answer = {
             let _within = self.runtime.enter();
             time::timeout(limit, answer)
@@ -245,18 +248,5 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
     /// threads of the bridge, so they must not block.
     pub fn events(&self) -> &SyncRegistry<Event> {
         &self.reports.events
-    }
-}
-
-/// Returns a callback for the delays of a client that may be disconnected as soon as it is
-/// connected.
-fn paced() -> impl Fn(usize) -> Duration + Send + Sync + 'static {
-    let next = Mutex::new(Instant::now());
-    move |_| {
-        let mut next = next.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let start = now.max(*next);
-        *next = start + PAUSE;
-        start - now
     }
 }

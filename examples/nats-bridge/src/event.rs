@@ -1,11 +1,12 @@
 //! [`Event`] and [`Counts`]: what happens to a bridge, and how often.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
-use async_nats::Subject;
+use async_nats::{ServerError, Subject};
 use topic_registry::SyncRegistry;
 
-use crate::unwind::guarded;
+use crate::inbox::guarded;
 
 /// An event of a bridge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,8 +20,8 @@ pub enum Event {
     /// This many messages on this subject have not arrived, or were discarded because too much was
     /// waiting for the handlers.
     ///
-    /// Of messages that are discarded one after the other, the first is reported at once, the rest
-    /// before the next one that is not discarded. All are [counted](Counts::missed) at once.
+    /// Messages that are discarded one after the other are reported before the next one that is
+    /// not, or when the topic's last handler leaves. They are [counted](Counts::missed) at once.
     Missed(Subject, u32),
     /// A message on this subject was discarded because the codec cannot decode it, for the given
     /// reason.
@@ -67,12 +68,17 @@ pub struct Counts {
 pub(crate) struct Reports {
     pub(crate) events: SyncRegistry<Event>,
     counts: Mutex<Counts>,
-    address: OnceLock<String>,
+    /// What the server refuses on this connection, by subject: subscriptions, and pings.
+    refused: Mutex<HashMap<String, String>>,
 }
 
 impl Reports {
     pub(crate) fn count<R>(&self, change: impl FnOnce(&mut Counts) -> R) -> R {
         change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn refused<R>(&self, change: impl FnOnce(&mut HashMap<String, String>) -> R) -> R {
+        change(&mut self.refused.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Reports an event, and counts it, but for what is missed: that was counted before.
@@ -89,22 +95,27 @@ impl Reports {
         self.events.notify(event);
     }
 
-    /// Sets the subject under which the server answers pings, once.
-    pub(crate) fn set_address(&self, address: String) {
-        let _ = self.address.set(address);
-    }
-
-    pub(crate) fn address(&self) -> &str {
-        self.address.get().map_or("", String::as_str)
-    }
-
-    /// Whether an error of the server is about a ping: it is its answer then.
-    pub(crate) fn is_own(&self, error: &str) -> bool {
-        let address = self.address.get();
-        address.is_some_and(|address| error.contains(&format!("Publish to \"{address}..")))
-    }
-
-    pub(crate) fn refuse(&self, subject: &str, why: &str) {
-        self.report(&Event::Refused(subject.into(), why.into()));
+    /// Reports an event of the client, and keeps in mind what the server refuses.
+    pub(crate) fn heed(&self, event: async_nats::Event) {
+        match &event {
+            // With a new connection, the server says it again.
+            async_nats::Event::Connected => self.refused(HashMap::clear),
+            async_nats::Event::ServerError(ServerError::Other(error)) => {
+                let subject = error.split('"').nth(1).unwrap_or_default();
+                let (lower, is_ping) = (error.to_lowercase(), subject.contains(".."));
+                let is_subscription = lower.contains("subscription") || lower.contains("subject");
+                if is_ping || is_subscription {
+                    self.refused(|refused| refused.insert(subject.into(), error.clone()));
+                }
+                match (is_ping, is_subscription) {
+                    // That is its answer, and nobody's business.
+                    (true, _) => return,
+                    (_, true) => self.report(&Event::Refused(subject.into(), error.clone())),
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+        self.report(&Event::Client(event));
     }
 }

@@ -1,9 +1,9 @@
 //! [`Inbox`]: the messages that wait for the handlers, and the thread that takes them out.
 
-use std::borrow::Borrow;
-use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+use std::{borrow::Borrow, cell::Cell, mem};
 
 use async_nats::{Message, Subject, Subscriber};
 use futures_util::StreamExt;
@@ -11,46 +11,25 @@ use tokio::{select, sync::oneshot};
 use topic_registry::{Key, TopicRegistry};
 
 use crate::event::{Event, Reports};
-use crate::number::{Numbers, missed};
-use crate::{Codec, unwind::guarded};
+use crate::{Codec, number::Numbers, number::missed};
 
 /// What a message takes beside its bytes: estimated generously, so that the limit is one.
 const OVERHEAD: usize = 512;
-
-/// A message, and the key whose subject was subscribed.
-type Incoming<K> = (Arc<K>, Message);
-
-/// The bytes that wait. Only a limit: what it counts is passed on by the channel.
-pub(crate) type Waiting = Arc<AtomicUsize>;
 
 /// The writing end, for the tasks of the subscriptions. They never wait for handlers, so what waits
 /// for those is here, in order, and within one limit.
 #[derive(Debug)]
 pub(crate) struct Inbox<K> {
-    messages: mpsc::Sender<Incoming<K>>,
-    waiting: Waiting,
-    limit: usize,
-    seen: Mutex<Numbers<(u64, u128)>>,
-    reports: Arc<Reports>,
+    /// Messages, and the keys whose subjects were subscribed.
+    pub(crate) messages: mpsc::Sender<(Arc<K>, Message)>,
+    /// The bytes that wait, and their limit.
+    pub(crate) waiting: Arc<AtomicUsize>,
+    pub(crate) limit: usize,
+    pub(crate) seen: Mutex<Numbers<(u64, u128)>>,
+    pub(crate) reports: Arc<Reports>,
 }
 
 impl<K: Key> Inbox<K> {
-    pub(crate) fn new(
-        limit: usize,
-        reports: Arc<Reports>,
-    ) -> (Self, mpsc::Receiver<Incoming<K>>, Waiting) {
-        let (messages, incoming) = mpsc::channel();
-        let waiting = Waiting::default();
-        let inbox = Self {
-            messages,
-            waiting: waiting.clone(),
-            limit,
-            seen: Mutex::new(Numbers::new()),
-            reports,
-        };
-        (inbox, incoming, waiting)
-    }
-
     /// Forwards the messages of a subscription until it ends. If it is told to stop, it
     /// unsubscribes, and forwards what has arrived.
     pub(crate) async fn receive(
@@ -60,8 +39,7 @@ impl<K: Key> Inbox<K> {
         key: Arc<K>,
         mut stop: oneshot::Receiver<()>,
     ) {
-        let mut is_stopped = false;
-        let (mut unreported, mut is_losing, mut subject) = (0, false, Subject::from(""));
+        let (mut is_stopped, mut unreported, mut subject) = (false, 0, Subject::from(""));
         loop {
             let message = select! {
                 biased;
@@ -73,29 +51,23 @@ impl<K: Key> Inbox<K> {
                 },
                 message = from.next() => message,
             };
-            let Some(message) = message else { break };
-            subject = message.subject.clone();
-            // Counted before the handlers hear what came after it.
-            unreported = self.lost(unreported, self.missed(subscription, &message));
-            let is_lost = !self.push(&key, message);
-            unreported = self.lost(unreported, u32::from(is_lost));
-            if unreported > 0 && !(is_lost && is_losing) {
-                self.reports.report(&Event::Missed(subject.clone(), unreported));
-                unreported = 0;
+            let is_end = message.is_none();
+            if let Some(message) = message {
+                subject = message.subject.clone();
+                // Counted before the handlers hear what came after it.
+                self.lose(&mut unreported, self.missed(subscription, &message));
+                if !self.push(&key, message) {
+                    self.lose(&mut unreported, 1);
+                    continue;
+                }
             }
-            is_losing = is_lost;
+            if unreported > 0 {
+                self.reports.report(&Event::Missed(subject.clone(), mem::take(&mut unreported)));
+            }
+            if is_end {
+                return;
+            }
         }
-        if unreported > 0 {
-            self.reports.report(&Event::Missed(subject, unreported));
-        }
-    }
-
-    /// Counts lost messages, and returns how many are to be reported.
-    fn lost(&self, unreported: u32, messages: u32) -> u32 {
-        if messages > 0 {
-            self.reports.count(|counts| counts.missed += u64::from(messages));
-        }
-        unreported.saturating_add(messages)
     }
 
     fn missed(&self, subscription: u64, message: &Message) -> u32 {
@@ -103,16 +75,23 @@ impl<K: Key> Inbox<K> {
         missed(&mut seen, subscription, message.headers.as_ref()).unwrap_or(0)
     }
 
+    fn lose(&self, unreported: &mut u32, messages: u32) {
+        *unreported = unreported.saturating_add(messages);
+        self.reports.count(|counts| counts.missed += u64::from(messages));
+    }
+
     /// Returns `false` if there is no room. There is room for one message, whatever its size.
     fn push(&self, key: &Arc<K>, message: Message) -> bool {
-        let size = message.length + OVERHEAD;
-        let waiting = self.waiting.load(Ordering::Relaxed);
-        // Only the runtime's thread adds.
-        if waiting != 0 && waiting.saturating_add(size) > self.limit {
-            return false;
+        // Only the thread of the network adds.
+        let (size, waiting) = (
+            message.length + OVERHEAD,
+            self.waiting.load(Ordering::Relaxed),
+        );
+        let has_room = waiting == 0 || waiting.saturating_add(size) <= self.limit;
+        if has_room {
+            self.waiting.fetch_add(size, Ordering::Relaxed);
         }
-        self.waiting.fetch_add(size, Ordering::Relaxed);
-        self.messages.send((Arc::clone(key), message)).is_ok()
+        has_room && self.messages.send((Arc::clone(key), message)).is_ok()
     }
 }
 
@@ -122,12 +101,12 @@ pub(crate) fn dispatch<K: Key, E: ?Sized + 'static, C: Codec<E>>(
     topics: &TopicRegistry<K, E>,
     codec: &Weak<C>,
     reports: &Reports,
-    incoming: &mpsc::Receiver<Incoming<K>>,
+    incoming: &mpsc::Receiver<(Arc<K>, Message)>,
     waiting: &AtomicUsize,
 ) {
     while let (Ok((key, message)), Some(codec)) = (incoming.recv(), codec.upgrade()) {
         waiting.fetch_sub(message.length + OVERHEAD, Ordering::Relaxed);
-        let (subject, is_decoded) = (message.subject.clone(), Cell::new(false));
+        let is_decoded = Cell::new(false);
         let handle = || {
             let event = codec.decode(&message.payload).map_err(|why| why.to_string())?;
             is_decoded.set(true);
@@ -139,11 +118,18 @@ pub(crate) fn dispatch<K: Key, E: ?Sized + 'static, C: Codec<E>>(
         // Panics of handlers are caught by the topics. A panic of the codec, of its error or of an
         // event's destructor must not end this thread: an attacker may have sent the payload that
         // causes it. The last owners of the codec and the key may be here, too.
-        let outcome = guarded(handle);
+        let outcome = guarded(handle).unwrap_or_else(|| Err::<_, String>("it panicked".into()));
         guarded(move || drop((codec, key)));
-        match outcome.unwrap_or_else(|| Err::<_, String>("it panicked".into())) {
-            Err(why) if !is_decoded.get() => reports.report(&Event::Undecodable(subject, why)),
-            _ => {}
+        if let (Err(why), false) = (outcome, is_decoded.get()) {
+            reports.report(&Event::Undecodable(message.subject, why));
         }
     }
+}
+
+/// Runs code of the user. Returns `None` if it panics.
+pub(crate) fn guarded<R>(code: impl FnOnce() -> R) -> Option<R> {
+    let outcome = catch_unwind(AssertUnwindSafe(code));
+    // The destructor of a payload may panic, too; that of its payload is not run.
+    let discard = |payload| catch_unwind(AssertUnwindSafe(|| drop(payload)));
+    outcome.map_err(|payload| discard(payload).unwrap_or_else(mem::forget)).ok()
 }

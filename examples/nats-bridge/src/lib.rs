@@ -9,12 +9,9 @@ mod network;
 mod number;
 mod options;
 mod outbox;
-mod subject;
-mod unwind;
 
 pub use async_nats;
 pub use bridge::{Bridge, Remote, TooLarge};
 pub use codec::*;
 pub use event::{Counts, Event};
-pub use options::Options;
-pub use subject::escape;
+pub use options::{Options, escape};

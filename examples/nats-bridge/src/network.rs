@@ -1,48 +1,31 @@
 //! The network: subscriptions that follow the topics, and messages that go out in order.
 
-use std::collections::{HashMap, VecDeque};
-use std::future::ready;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, atomic::Ordering};
-use std::time::Duration;
+use std::{future::ready, mem, time::Duration};
 
-use async_nats::client::Statistics;
-use async_nats::{Client, Subscriber, connection::State};
+use async_nats::{Client, connection::State};
 use futures_util::StreamExt;
-use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, unconstrained};
-use tokio::{select, time::sleep};
+use tokio::{select, sync::oneshot, time::sleep};
 use topic_registry::{Interest, Key};
 
-use crate::event::Reports;
-use crate::inbox::Inbox;
+use crate::event::{Event, Reports};
+use crate::inbox::{Inbox, guarded};
 use crate::number::{self, Numbers};
-use crate::outbox::{Outbox, Outgoing, Waiter};
-use crate::{subject, unwind::guarded};
-
-/// How often the state of the client is looked at, while that matters. It may skip an event, but
-/// always knows its state.
-const TICK: Duration = Duration::from_millis(20);
-
-/// What is refused here stays refused, whatever the connection.
-const ALWAYS: u64 = u64::MAX;
+use crate::options::fault;
+use crate::outbox::{Outbox, Waiter};
 
 const UNCONFIRMED: &str = "the connection broke after messages were sent that the server had not \
                            confirmed: some may be lost";
 
-/// Why something is refused, and in which generation of the connection.
-type Refusal = Option<(u64, String)>;
+/// The subject of a topic, and the task that forwards its messages, until the sender is dropped and
+/// what has arrived is forwarded.
+pub(crate) type Listener = (String, oneshot::Sender<()>, JoinHandle<()>);
 
-/// A topic that has handlers.
-struct Topic {
-    subject: String,
-    refusal: Refusal,
-    /// Forwards its messages, until the sender is dropped and what has arrived is forwarded.
-    listener: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
-}
-
-/// A round trip under way: the server answers when it has everything that was sent before.
+/// A round trip: the server answers when it has everything that was sent before.
 struct Ping {
-    number: u64,
+    sent_in: u64,
     /// The generation of the first message that it confirms. A message is sent in the generation in
     /// which it was passed to the client, or in a later one.
     first: Option<u64>,
@@ -51,86 +34,52 @@ struct Ping {
 
 /// The task that serves a bridge, on a runtime of its own with a single thread.
 pub(crate) struct Network<K: Key> {
-    client: Client,
-    /// Its number of connects is the generation of the connection.
-    statistics: Arc<Statistics>,
-    reports: Arc<Reports>,
-    subject: fn(&K) -> String,
-    outbox: Arc<Outbox<K>>,
-    inbox: Arc<Inbox<K>>,
-    /// What the server complains about.
-    errors: mpsc::Receiver<String>,
-    topics: HashMap<Arc<K>, Topic>,
-    /// The topics whose subjects are subscribed.
-    subjects: HashMap<String, Arc<K>>,
+    pub(crate) client: Client,
+    pub(crate) reports: Arc<Reports>,
+    pub(crate) subject: fn(&K) -> String,
+    pub(crate) outbox: Arc<Outbox<K>>,
+    pub(crate) inbox: Arc<Inbox<K>>,
+    /// The topics that have handlers: subscribed, or why they are not.
+    pub(crate) topics: HashMap<Arc<K>, Result<Listener, String>>,
+    pub(crate) work: Work,
+}
+
+#[derive(Default)]
+pub(crate) struct Work {
+    subjects: HashSet<String>,
     listeners: u64,
-    /// A refusal of the server that names none of the subjects.
-    refusal: Refusal,
     numbers: Numbers<String>,
     /// The generation of the first message since the last ping.
     first: Option<u64>,
-    /// Those whose ping has to wait for the rest of the queue.
+    /// The ping that the server is still to answer, the number of the last one, and those who wait
+    /// for the next.
+    ping: Option<Ping>,
+    pings: u64,
     waiters: Vec<Waiter>,
-    pings: VecDeque<Ping>,
-    last_ping: u64,
-    pinged_in: u64,
+    address: String,
 }
 
 impl<K: Key> Network<K> {
-    pub(crate) fn new(
-        client: Client,
-        reports: Arc<Reports>,
-        subject: fn(&K) -> String,
-        outbox: Arc<Outbox<K>>,
-        inbox: Inbox<K>,
-        errors: mpsc::Receiver<String>,
-    ) -> Self {
-        Self {
-            statistics: client.statistics(),
-            client,
-            reports,
-            subject,
-            outbox,
-            inbox: Arc::new(inbox),
-            errors,
-            topics: HashMap::new(),
-            subjects: HashMap::new(),
-            listeners: 0,
-            refusal: None,
-            numbers: Numbers::new(),
-            first: None,
-            waiters: Vec::new(),
-            pings: VecDeque::new(),
-            last_ping: 0,
-            pinged_in: 0,
-        }
-    }
-
     /// Serves until the bridge is dropped, and the server has the rest or is not connected; or until
     /// the client gives up.
-    pub(crate) async fn serve(mut self) {
-        let answers = format!("{}.>", self.reports.address());
-        let Ok(mut answers) = self.client.subscribe(answers).await else {
-            return;
-        };
+    pub(crate) async fn serve(mut self) -> Option<()> {
+        self.work.address = self.client.new_inbox();
+        let answers = format!("{}.*", self.work.address);
+        let mut answers = self.client.subscribe(answers).await.ok()?;
         loop {
             // While the connection is down, everything stays in the outbox. The client would accept
             // it too, but would not report when its buffer is full.
-            let is_up = self.is_up();
-            let is_waiting = !self.pings.is_empty() || !self.waiters.is_empty();
-            if self.outbox.is_closed() && !(is_up && (is_waiting || !self.outbox.is_empty())) {
-                return;
+            let (is_up, is_waiting) = (self.is_up(), self.work.ping.is_some());
+            let is_closed = self.outbox.is_closed();
+            if is_closed && !(is_up && (is_waiting || !self.outbox.is_empty())) {
+                return Some(());
             }
             select! {
                 biased;
-                answer = answers.next() => match answer {
-                    Some(answer) => self.confirm(&answer.subject).await,
-                    // The client has ended, and reported why.
-                    None => return,
-                },
-                Some(error) = self.errors.recv() => self.heed(&error),
+                answer = answers.next() => self.confirm(&answer?.subject).await,
                 () = self.outbox.news(), if is_up => self.send_all().await,
-                () = sleep(TICK), if !is_up || is_waiting => self.look().await,
+                // The client may skip an event, but always knows its state.
+                () = sleep(Duration::from_millis(20)), if !is_up || is_waiting => self.look().await,
             }
         }
     }
@@ -139,220 +88,161 @@ impl<K: Key> Network<K> {
         self.client.connection_state() == State::Connected
     }
 
-    fn generation(&self) -> u64 {
-        self.statistics.connects.load(Ordering::Relaxed)
+    /// The generation of the connection.
+    fn now(&self) -> u64 {
+        self.client.statistics().connects.load(Ordering::Relaxed)
     }
 
     /// Sends what is in the outbox now: first the edges, so that who asks is subscribed to the
     /// answer. What comes in meanwhile has to wait, so neither starves the other.
     async fn send_all(&mut self) {
-        let (edges, mut messages, waiters) = self.outbox.take();
-        self.waiters.extend(waiters);
+        let (edges, due, mut waiters) = self.outbox.change(|it| {
+            (
+                mem::take(&mut it.edges),
+                it.messages.len(),
+                mem::take(&mut it.waiters),
+            )
+        });
         for (key, interest) in edges {
-            match interest {
-                Interest::Gained => self.enter(key).await,
-                Interest::Lost => self.leave(&key).await,
+            self.follow(key, interest).await;
+        }
+        for _ in 0..due {
+            if !self.is_up() {
+                return self.outbox.change(|it| it.waiters.append(&mut waiters));
+            }
+            if let Some((subject, body)) = self.outbox.change(|it| it.messages.pop_front()) {
+                self.publish(subject, body).await;
             }
         }
-        while messages > 0 && self.is_up() {
-            let Some(message) = self.outbox.pop() else {
-                break;
-            };
-            self.publish(message).await;
-            messages -= 1;
+        self.work.waiters.retain(|waiter| !waiter.is_closed());
+        self.work.waiters.append(&mut waiters);
+        self.ping().await;
+    }
+
+    /// Has the subscriptions follow a topic that has gained or lost its handlers.
+    async fn follow(&mut self, key: K, interest: Interest) {
+        if interest == Interest::Gained {
+            let key = Arc::new(key);
+            let subject = guarded(|| (self.subject)(&key)).unwrap_or_default();
+            let topic = self.listen(&key, &subject).await;
+            if let Err(why) = &topic {
+                self.reports.report(&Event::Refused(subject.into(), why.clone()));
+            }
+            self.topics.insert(key, topic);
+        } else if let Some(Ok((subject, stop, listener))) = self.topics.remove(&key) {
+            drop(stop);
+            // It waits for the client at most.
+            let _ = listener.await;
+            self.work.subjects.remove(&subject);
+            self.reports.refused(|refused| refused.remove(&subject));
         }
-        if messages == 0 && !self.waiters.is_empty() {
-            self.last_ping += 1;
-            let (mut first, waiters) = (self.first.take(), std::mem::take(&mut self.waiters));
-            // Pings that nobody waits for any more leave what they would confirm to this one.
-            self.pings.retain_mut(|ping| {
-                ping.waiters.retain(|waiter| !waiter.is_closed());
-                if ping.waiters.is_empty() {
-                    first = ping.first.into_iter().chain(first).min();
-                }
-                !ping.waiters.is_empty()
-            });
-            let number = self.last_ping;
-            self.pings.push_back(Ping {
-                number,
+    }
+
+    async fn listen(&mut self, key: &Arc<K>, subject: &str) -> Result<Listener, String> {
+        let taken = self.work.subjects.contains(subject).then_some("another topic has it");
+        if let Some(why) = fault(subject).or(taken) {
+            return Err(format!("{subject:?} is not subscribed: {why}"));
+        }
+        let from = self.client.subscribe(subject.to_owned()).await;
+        let from = from.map_err(|why| why.to_string())?;
+        self.work.subjects.insert(subject.to_owned());
+        self.work.listeners += 1;
+        let (stop, stopped) = oneshot::channel();
+        let (inbox, key) = (Arc::clone(&self.inbox), Arc::clone(key));
+        // In one turn, the client's task reads far more messages than a task may usually take.
+        let receive = unconstrained(inbox.receive(from, self.work.listeners, key, stopped));
+        Ok((subject.to_owned(), stop, tokio::spawn(receive)))
+    }
+
+    async fn publish(&mut self, subject: String, body: Vec<u8>) {
+        let now = self.now();
+        self.work.first.get_or_insert(now);
+        let last = self.work.numbers.last(subject.clone());
+        let (number, header) = number::next(*last);
+        let to = subject.clone();
+        if let Err(why) = self.client.publish_with_headers(to, header, body.into()).await {
+            // A new server may allow less.
+            self.reports.count(|counts| counts.dropped += 1);
+            return self.reports.report(&Event::Refused(subject.into(), why.to_string()));
+        }
+        *last = Some(number);
+        self.reports.count(|counts| counts.sent += 1);
+    }
+
+    /// Asks the server to answer, unless it is still to do so on this connection.
+    ///
+    /// Nobody can be subscribed to a subject with an empty token, so the server itself answers that
+    /// nobody is, whoever else listens to what; or that the bridge must not publish there.
+    async fn ping(&mut self) {
+        let (now, work) = (self.now(), &mut self.work);
+        if work.ping.is_none() && !work.waiters.is_empty() {
+            let (first, waiters) = (work.first.take(), mem::take(&mut work.waiters));
+            work.ping = Some(Ping {
+                sent_in: 0,
                 first,
                 waiters,
             });
-            self.ping().await;
+        }
+        if let Some(ping) = work.ping.as_mut().filter(|ping| ping.sent_in != now) {
+            ping.sent_in = now;
+            work.pings += 1;
+            let (nobody, reply) = (work.name(".."), work.name("."));
+            // If the client has ended, so does this task.
+            let _ = self.client.publish_with_reply(nobody, reply, "".into()).await;
         }
     }
 
-    /// Subscribes to the subject of a topic that has gained handlers.
-    async fn enter(&mut self, key: K) {
-        let key = Arc::new(key);
-        let subject = guarded(|| (self.subject)(&key));
-        let outcome = match &subject {
-            Some(subject) => self.subscribe(&key, subject).await,
-            None => Err("the function for subjects panicked".into()),
-        };
-        let (subject, mut refusal) = (subject.unwrap_or_default(), None);
-        let listener = outcome.map_err(|why| {
-            self.reports.refuse(&subject, &why);
-            refusal = Some((ALWAYS, why));
-        });
-        let topic = Topic {
-            subject,
-            refusal,
-            listener: listener.ok(),
-        };
-        self.topics.insert(key, topic);
-    }
-
-    async fn subscribe(
-        &mut self,
-        key: &Arc<K>,
-        subject: &str,
-    ) -> Result<(oneshot::Sender<()>, JoinHandle<()>), String> {
-        if let Some(fault) = subject::fault(subject) {
-            return Err(fault.into());
-        }
-        if self.subjects.contains_key(subject) {
-            return Err("another topic has the same subject".into());
-        }
-        let from = self.client.subscribe(subject.to_owned()).await;
-        let from: Subscriber = from.map_err(|why| why.to_string())?;
-        self.subjects.insert(subject.into(), Arc::clone(key));
-        self.listeners += 1;
-        let (stop, stopped) = oneshot::channel();
-        let inbox = Arc::clone(&self.inbox);
-        let receive = inbox.receive(from, self.listeners, Arc::clone(key), stopped);
-        // In one turn, the client's task reads far more messages than a task may usually take.
-        Ok((stop, tokio::spawn(unconstrained(receive))))
-    }
-
-    /// Unsubscribes from the subject of a topic that has lost its handlers.
-    async fn leave(&mut self, key: &K) {
-        let Some(topic) = self.topics.remove(key) else {
-            return;
-        };
-        if let Some((stop, listener)) = topic.listener {
-            self.subjects.remove(&topic.subject);
-            drop(stop);
-            // It waits for the client at most. It does not panic, as nothing of the user is in it.
-            let _ = listener.await;
-        }
-    }
-
-    async fn publish(&mut self, (subject, payload): Outgoing) {
-        let generation = self.generation();
-        self.first.get_or_insert(generation);
-        let last = self.numbers.last(subject.clone());
-        let number = number::next(*last);
-        let (to, header) = (subject.clone(), number::header(number));
-        match self.client.publish_with_headers(to, header, payload.into()).await {
-            Ok(()) => {
-                *last = Some(number);
-                self.reports.count(|counts| counts.sent += 1);
-            }
-            // A new server may allow less.
-            Err(why) => {
-                self.reports.count(|counts| counts.dropped += 1);
-                self.reports.refuse(&subject, &why.to_string());
-            }
-        }
-    }
-
-    /// Asks the server to answer. Nobody can be subscribed to a subject with an empty token, so the
-    /// server itself answers that nobody is, whoever else listens to what. Or it answers that the
-    /// bridge must not publish there.
-    async fn ping(&mut self) {
-        self.pinged_in = self.generation();
-        let name = format!("{}.{}", self.pinged_in, self.last_ping);
-        let address = self.reports.address();
-        let (nobody, reply) = (format!("{address}..{name}"), format!("{address}.{name}"));
-        // If the client has ended, the waiters learn of it by their time-outs.
-        let _ = self.client.publish_with_reply(nobody, reply, "".into()).await;
-    }
-
-    /// Pings again if the connection broke meanwhile; answers pings that the server will not.
+    /// Pings again if the connection broke; looks whether the answer is a refusal.
     async fn look(&mut self) {
-        if current(&self.refusal, self.generation()).is_some() {
-            self.answer(ALWAYS);
+        let nobody = self.work.name("..");
+        if self.reports.refused(|refused| refused.remove(&nobody)).is_some() {
+            self.confirm(&self.work.name(".")).await;
         }
-        if self.is_up() && self.pinged_in != self.generation() && !self.pings.is_empty() {
+        if self.is_up() {
             self.ping().await;
         }
     }
 
-    /// Takes an answer of the server.
+    /// Takes an answer of the server. That to an earlier ping is of an earlier connection.
     async fn confirm(&mut self, answer: &str) {
-        // Complaints came before the answer on the same connection, and have woken the client's
-        // task for events before this one. This waits for one turn of each task that was woken.
+        // Refusals came before the answer on the same connection, and have woken the client's task
+        // for events before this one. This waits for one turn of each task that was woken.
         let _ = tokio::spawn(ready(())).await;
-        while let Ok(error) = self.errors.try_recv() {
-            self.heed(&error);
-        }
-        self.answer_as(answer);
-    }
-
-    /// Looks whether a complaint of the server is about a subscription, or is the answer to a ping.
-    fn heed(&mut self, error: &str) {
-        if self.reports.is_own(error) {
-            return self.answer_as(error.trim_end_matches('"'));
-        }
-        let is_about = |what| error.to_ascii_lowercase().contains(what);
-        if is_about("publish") || !(is_about("subscription") || is_about("subject")) {
+        let (now, is_last) = (self.now(), answer == self.work.name("."));
+        let Some(ping) = self.work.ping.take_if(|ping| is_last && ping.sent_in == now) else {
             return;
+        };
+        let own = self.topics.values().find_map(|topic| topic.as_ref().err().cloned());
+        let refused = own.or_else(|| self.reports.refused(|it| it.values().next().cloned()));
+        let is_broken = ping.first.is_some_and(|first| first != now);
+        let error = if is_broken {
+            Some(UNCONFIRMED.to_owned())
+        } else {
+            refused
+        };
+        let answers = ping.waiters.into_iter().map(|it| it.send(error.clone().map_or(Ok(()), Err)));
+        let told = answers.filter(Result::is_ok).count();
+        // Somebody has to be told of what may be lost.
+        if is_broken && told == 0 {
+            self.work.first = ping.first;
         }
-        let refusal = Some((self.generation(), error.to_owned()));
-        let subject = error.split('"').nth(1).unwrap_or_default();
-        let topic = self.subjects.get(subject).and_then(|key| self.topics.get_mut(key));
-        *topic.map_or(&mut self.refusal, |topic| &mut topic.refusal) = refusal;
-        self.reports.refuse(subject, error);
+        self.ping().await;
     }
+}
 
-    /// Answers the waiters of the pings up to that of an answer, which ends with its generation and
-    /// number. An answer of an earlier generation says nothing about the current one.
-    fn answer_as(&mut self, answer: &str) {
-        let mut tokens = answer.rsplit('.').map(str::parse);
-        if let (Some(Ok(number)), Some(Ok(generation))) = (tokens.next(), tokens.next()) {
-            if generation == self.generation() {
-                self.answer(number);
-            }
-        }
-    }
-
-    fn answer(&mut self, number: u64) {
-        let now = self.generation();
-        let refusals = self.topics.values().find_map(|topic| {
-            let why = current(&topic.refusal, now)?;
-            Some(format!("{:?} is not subscribed: {why}", topic.subject))
-        });
-        let refusal = current(&self.refusal, now).map(ToOwned::to_owned).or(refusals);
-        while self.pings.front().is_some_and(|ping| ping.number <= number) {
-            let Some(ping) = self.pings.pop_front() else {
-                break;
-            };
-            let is_broken = ping.first.is_some_and(|first| first != now);
-            let why = is_broken.then(|| UNCONFIRMED.to_owned()).or_else(|| refusal.clone());
-            let answer = why.map_or(Ok(()), Err);
-            let mut told = 0;
-            for waiter in ping.waiters {
-                told += u32::from(waiter.send(answer.clone()).is_ok());
-            }
-            // Somebody has to be told of what may be lost.
-            if answer.is_err() && (told == 0 || !is_broken) {
-                self.first = ping.first.or(self.first);
-            }
-        }
+impl Work {
+    /// A name for the last ping.
+    fn name(&self, separator: &str) -> String {
+        format!("{}{separator}{}", self.address, self.pings)
     }
 }
 
 impl<K: Key> Drop for Network<K> {
     fn drop(&mut self) {
-        self.outbox.close();
-        let (edges, _, waiters) = self.outbox.take();
-        drop((edges, waiters));
+        let rest = self.outbox.change(|it| {
+            it.is_closed = true;
+            (mem::take(&mut it.edges), mem::take(&mut it.waiters))
+        });
+        drop(rest);
     }
-}
-
-/// Returns why something is refused in a generation.
-fn current(refusal: &Refusal, now: u64) -> Option<&str> {
-    let (generation, why) = refusal.as_ref()?;
-    [now, ALWAYS].contains(generation).then_some(why)
 }

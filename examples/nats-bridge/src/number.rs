@@ -16,44 +16,33 @@ pub(crate) const HEADER_LEN: usize = "NATS/1.0\r\n: \r\n\r\n".len() + NAME.len()
 /// How many of the keys that were used last are remembered at least; twice as many at most.
 const LIMIT: usize = 65_536;
 
-/// The last numbers of subjects, or of their senders. Those that were not used for long are
-/// forgotten.
-#[derive(Debug)]
-pub(crate) struct Numbers<K> {
-    young: HashMap<K, Option<u128>>,
-    old: HashMap<K, Option<u128>>,
-}
+/// The last numbers of subjects, or of their senders: of those used lately, and of older ones. What
+/// was not used for long is forgotten.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers<K>(HashMap<K, Option<u128>>, HashMap<K, Option<u128>>);
 
 impl<K: Hash + Eq> Numbers<K> {
-    pub(crate) fn new() -> Self {
-        let (young, old) = (HashMap::new(), HashMap::new());
-        Self { young, old }
-    }
-
     /// Returns the last number of a key: `None` if it is not known.
     pub(crate) fn last(&mut self, key: K) -> &mut Option<u128> {
-        let known = match self.young.remove(&key) {
-            Some(known) => known,
-            None => self.old.remove(&key).flatten(),
-        };
-        if self.young.len() == LIMIT {
-            self.old = mem::take(&mut self.young);
+        let known = self.0.remove(&key).or_else(|| self.1.remove(&key)).flatten();
+        if self.0.len() == LIMIT {
+            self.1 = mem::take(&mut self.0);
         }
-        self.young.entry(key).or_insert(known)
+        self.0.entry(key).or_insert(known)
     }
 }
 
-/// Returns the number after the last one.
-pub(crate) fn next(last: Option<u128>) -> u128 {
+/// Returns the number after the last one, and its header.
+pub(crate) fn next(last: Option<u128>) -> (u128, HeaderMap) {
     // The upper half distinguishes senders: it is seeded randomly each time. So a sequence that
     // starts again is not mistaken for missed messages.
     let first = || u128::from(RandomState::new().hash_one(NAME)) << 64;
-    last.unwrap_or_else(first) + 1
-}
-
-pub(crate) fn header(number: u128) -> HeaderMap {
+    let number = last.unwrap_or_else(first) + 1;
     let value = format!("{number:032x}").into();
-    HeaderMap::from_iter([(HeaderName::from_static(NAME), value)])
+    (
+        number,
+        HeaderMap::from_iter([(HeaderName::from_static(NAME), value)]),
+    )
 }
 
 /// Returns how many messages of the same sender are missing before this one, if that is known.

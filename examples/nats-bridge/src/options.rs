@@ -1,8 +1,8 @@
-//! [`Options`]: the settings of a bridge.
+//! [`Options`]: the settings of a bridge, and [`escape`]: what a subject may hold.
+
+use std::fmt::Write;
 
 use async_nats::ConnectOptions;
-
-use crate::escape;
 
 /// Settings of a bridge, for [`Bridge::connect`](crate::Bridge::connect).
 #[derive(Clone, Debug)]
@@ -41,4 +41,51 @@ impl<K: ToString> Default for Options<K> {
             inbox_bytes: 64 << 20,
         }
     }
+}
+
+/// Maps text to a subject of a single token, and no two texts to the same one.
+///
+/// Percent-encodes the characters that a subject must not contain: percent-decoding reverses it.
+/// The empty text, which is not a valid subject, becomes a single `%`.
+///
+/// ```
+/// assert_eq!(topic_registry_nats::escape("config.reload"), "config%2Ereload");
+/// ```
+pub fn escape(text: &str) -> String {
+    let mut subject = String::from(if text.is_empty() { "%" } else { "" });
+    for c in text.chars() {
+        if is_foreign(c) || ".*>%".contains(c) {
+            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                write!(subject, "%{byte:02X}").expect("memory");
+            }
+        } else {
+            subject.push(c);
+        }
+    }
+    subject
+}
+
+/// Returns what is wrong with a subject.
+pub(crate) fn fault(subject: &str) -> Option<&'static str> {
+    let is_wild = |token| matches!(token, "" | "*" | ">");
+    // By default, a server hangs up on lines of more than 4,096 bytes, of which some are not for
+    // the subject.
+    let is_long = subject.len() > 4000;
+    let faults = [
+        (is_long, "it is longer than 4,000 bytes"),
+        (
+            subject.split('.').any(is_wild),
+            "it has an empty token or a wildcard",
+        ),
+        (
+            subject.contains(is_foreign),
+            "it has white space or a control character",
+        ),
+    ];
+    faults.iter().find_map(|(is_so, what)| is_so.then_some(*what))
+}
+
+/// All white space, since the client splits lines at all of it.
+fn is_foreign(c: char) -> bool {
+    c.is_whitespace() || c.is_control()
 }

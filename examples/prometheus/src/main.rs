@@ -7,10 +7,11 @@
 //! ```
 
 use std::error::Error;
+use std::io::{self, ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::time::Duration;
-use std::{env, io, panic};
+use std::{env, panic};
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use topic_registry::TopicRegistry;
@@ -32,8 +33,12 @@ fn use_topics() -> TopicRegistry<String, u32> {
     topics.register("orders", |count| {
         assert_ne!(*count, 0, "an order of nothing");
     });
-    topics.register("orders", |count| println!("an order of {count}"));
-    topics.register("users", |user| println!("user {user} is there"));
+    topics.register("orders", |count| {
+        say(&format!("an order of {count}")).unwrap_or(())
+    });
+    topics.register("users", |user| {
+        say(&format!("user {user} is there")).unwrap_or(())
+    });
     // Notifications are not counted, because counting them would cost time. If you need a count,
     // register a handler for it.
     topics.register_with_priority("orders", i32::MIN, |_| {
@@ -54,13 +59,15 @@ fn serve(address: SocketAddr) -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("cannot serve {address}: {error}"))?;
     let topics = use_topics();
 
-    println!("scraping {address}:");
+    say(&format!("scraping {address}:"))?;
     let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE));
+    // This machine itself is asked, not a proxy that the environment names.
+    let agent = agent.proxy(None);
     let agent = agent.build().new_agent();
     let mut response = agent.get(format!("http://{address}/metrics")).call()?;
     let page = response.body_mut().read_to_string()?;
     for line in page.lines().filter(|line| !line.is_empty()) {
-        println!("  {line}");
+        say(&format!("  {line}"))?;
     }
     drop(topics);
     let missing = EXPECTED.iter().find(|line| !page.lines().any(|other| other == **line));
@@ -70,9 +77,20 @@ fn serve(address: SocketAddr) -> Result<(), Box<dyn Error>> {
     )
 }
 
-/// Returns an address whose port is free, at least until another program takes it.
-fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
+/// Returns the address, with a port that is free if it has none: at least until another program
+/// takes it.
+fn with_port(address: SocketAddr) -> Result<SocketAddr, Box<dyn Error>> {
+    if address.port() != 0 {
+        return Ok(address);
+    }
+    let listener = TcpListener::bind(address);
+    let listener = listener.map_err(|error| format!("cannot serve {address}: {error}"))?;
+    Ok(listener.local_addr()?)
+}
+
+/// Prints a line.
+fn say(line: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "{line}")
 }
 
 fn main() -> ExitCode {
@@ -80,16 +98,29 @@ fn main() -> ExitCode {
     panic::set_hook(Box::new(|_| {}));
     let arguments: Vec<_> = env::args().skip(1).collect();
     let (outcome, status) = match arguments.as_slice() {
-        [] => (free_address().map_err(Into::into).and_then(serve), 1),
+        [] => (
+            with_port((Ipv4Addr::LOCALHOST, 0).into()).and_then(serve),
+            1,
+        ),
         [given] => {
             let bad = |_| format!("{given:?} is no address such as 127.0.0.1:9100").into();
-            (given.parse().map_err(bad).and_then(serve), 2)
+            (
+                given.parse().map_err(bad).and_then(with_port).and_then(serve),
+                2,
+            )
         }
         _ => (Err("usage: prometheus [ADDRESS:PORT]".into()), 2),
     };
     let Err(why) = outcome else {
         return ExitCode::SUCCESS;
     };
-    eprintln!("{why}");
+    // If nobody reads the output any more, there is nobody to tell.
+    if why
+        .downcast_ref::<io::Error>()
+        .is_some_and(|why| why.kind() == ErrorKind::BrokenPipe)
+    {
+        return ExitCode::FAILURE;
+    }
+    let _ = writeln!(io::stderr(), "{why}");
     ExitCode::from(status)
 }
