@@ -98,7 +98,10 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
         assert_ne!(options.queue_capacity, 0, "a queue of no messages");
         let (codec, reports) = (Arc::new(codec), Arc::<Reports>::default());
         let (told, is_first) = (Arc::clone(&reports), AtomicBool::new(true));
-        let client = options.client.no_echo().event_callback(move |event| ready(told.heed(event)));
+        let client = options.client.no_echo().event_callback(move |event| {
+            told.heed(event);
+            ready(())
+        });
         // A server may disconnect whoever has just connected.
         let client = client.reconnect_delay_callback(move |_| {
             let is_first = is_first.swap(false, Ordering::Relaxed);
@@ -190,6 +193,7 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
     /// # Errors
     ///
     /// If the event has a longer encoding than the server allows.
+    #[expect(clippy::needless_pass_by_value, reason = "as `publish` takes it")]
     pub fn send(&self, key: K, event: &E) -> Result<Remote, TooLarge> {
         let payload = self.codec.encode(event);
         let limit = self.client.max_payload().saturating_sub(HEADER_LEN);

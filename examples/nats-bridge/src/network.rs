@@ -221,7 +221,7 @@ impl<K: Key> Network<K> {
             refused
         };
         let answers = ping.waiters.into_iter().map(|it| it.send(error.clone().map_or(Ok(()), Err)));
-        let told = answers.filter(Result::is_ok).count();
+        let told = answers.flatten().count();
         // Somebody has to be told of what may be lost.
         if is_broken && told == 0 {
             self.work.first = ping.first;

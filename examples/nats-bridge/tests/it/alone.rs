@@ -166,7 +166,7 @@ fn nothing_grows_with_time_whatever_the_server_does() {
                         let key = key.fetch_add(1, Ordering::Relaxed);
                         drop(topics.register_guard(format!("key.{key}"), |_| {}));
                         let _ = bridge.publish("news", "hello");
-                        if key % 500 == 0 {
+                        if key.is_multiple_of(500) {
                             let _ = wait(bridge.settled(Duration::from_millis(1)));
                         }
                     }

@@ -405,7 +405,9 @@ fn two_processes_that_answer_each_other_stop_when_one_ends() {
             }
         });
     }
-    bridges.iter().for_each(|bridge| settle(bridge));
+    for bridge in &bridges {
+        settle(bridge);
+    }
     for _ in 0..10 {
         server.publish("ping", b"hello");
     }

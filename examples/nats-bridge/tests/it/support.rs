@@ -22,7 +22,7 @@ pub(crate) type TextBridge = Bridge<String, str, Text>;
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_topic-registry-nats");
 
 /// After that, what is waited for has hung.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A `nats-server` that keeps nothing, and ends with its test.
 pub(crate) struct Server {
