@@ -1,24 +1,25 @@
 //! [`Bridge`]: events that one process publishes reach the handlers of all processes.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
-use std::{future::poll_fn, future::ready, pin::pin, thread, time::Duration};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::{future::ready, io, thread, time::Duration};
 
-use async_nats::{Client, ConnectError, ToServerAddrs, connection::State};
-use tokio::{runtime::Builder, runtime::Handle, select, sync::oneshot, time};
+use async_nats::{Client, ConnectError, ConnectErrorKind, ToServerAddrs, connection::State};
+use tokio::sync::{Notify, Semaphore, mpsc as queue, oneshot};
+use tokio::{runtime::Builder, runtime::Handle, select, time};
 use topic_registry::{Key, ObserverGuard, SyncRegistry, TopicRegistry};
 
-use crate::event::{Counts, Event, Reports};
+use crate::event::{Counts, Event, Reports, lock};
 use crate::inbox::{Inbox, dispatch};
-use crate::{Codec, Error, Options, network::Network, number::HEADER_LEN, options::fault};
-use crate::{network::Work, number::Numbers, outbox::Outbox};
-
-/// How long a bridge that was dropped tries to send the rest.
-const GRACE: Duration = Duration::from_secs(2);
+use crate::network::{Edges, Network, Waiter};
+use crate::{Codec, Error, Options, number::HEADER_LEN, number::Numbers, options::fault};
 
 /// The time between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// How many calls of `settled` may wait for the same answer; more wait for their turn.
+const CALLS: usize = 64;
 
 /// A bridge between the topics of this process and those of all others with a bridge to the same
 /// server.
@@ -30,25 +31,20 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// is not connected. To be sure of the messages, await [`settled`](Self::settled) before the drop.
 #[derive(Debug)]
 pub struct Bridge<K: Key, E: ?Sized + 'static, C> {
-    // The drop waits for nothing else: a handler may drop the bridge, and other handlers may block.
+    // Dropped first: a handler may drop the bridge, and the drop waits for nothing else.
     _interest: ObserverGuard,
     topics: TopicRegistry<K, E>,
     codec: Arc<C>,
     subject: fn(&K) -> String,
-    capacity: usize,
+    messages: queue::Sender<(String, Vec<u8>)>,
+    calls: queue::Sender<Waiter>,
     reports: Arc<Reports>,
-    outbox: Arc<Outbox<K>>,
+    edges: Arc<Edges<K>>,
     client: Client,
     runtime: Handle,
+    // Dropped last: it has the network look whether the channels are closed. It ends then; with it
+    // the writing end of the inbox, and then the other thread.
     _open: oneshot::Sender<()>,
-}
-
-impl<K: Key, E: ?Sized + 'static, C> Drop for Bridge<K, E, C> {
-    fn drop(&mut self) {
-        // The network task ends then; with it the writing end of the inbox, and then the other
-        // thread.
-        self.outbox.close();
-    }
 }
 
 /// The state of a message to other processes.
@@ -88,83 +84,92 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
     ///
     /// # Panics
     ///
-    /// If a capacity is 0.
+    /// If `queue_capacity` is 0.
     pub async fn connect(
         servers: impl ToServerAddrs,
         topics: &TopicRegistry<K, E>,
         codec: C,
         options: Options<K>,
     ) -> Result<Self, ConnectError> {
-        assert_ne!(options.queue_capacity, 0, "a queue of no messages");
-        let (codec, reports) = (Arc::new(codec), Arc::<Reports>::default());
-        let (told, is_first) = (Arc::clone(&reports), AtomicBool::new(true));
+        let parsed = servers.to_server_addrs();
+        let wrong = |why| ConnectError::with_source(ConnectErrorKind::ServerParse, why);
+        let servers: Vec<_> = parsed.map_err(wrong)?.collect();
+        let reports = Arc::<Reports>::default();
+        let (told, is_again) = (Arc::clone(&reports), AtomicBool::new(false));
+        // The client drops the callback when it gives up.
+        let (alive, ended) = oneshot::channel::<()>();
         let client = options.client.no_echo().event_callback(move |event| {
+            let _ = &alive;
             told.heed(event);
             ready(())
         });
         // A server may disconnect whoever has just connected.
         let client = client.reconnect_delay_callback(move |_| {
-            let is_first = is_first.swap(false, Ordering::Relaxed);
-            if is_first { Duration::ZERO } else { PAUSE }
+            PAUSE * u32::from(is_again.swap(true, Ordering::Relaxed))
         });
 
+        let ((codec, own), told) = ((Arc::new(codec), topics.clone()), Arc::clone(&reports));
+        let ((incoming, outgoing), weak) = (mpsc::channel(), Arc::downgrade(&codec));
+        let run = move || dispatch(&own, &weak, &told, &outgoing);
+        thread::Builder::new().name("topic-handlers".into()).spawn(run)?;
+        let limit = options.inbox_bytes.min(Semaphore::MAX_PERMITS);
+        let inbox = Arc::new(Inbox {
+            messages: incoming,
+            limit,
+            room: Arc::new(Semaphore::new(limit)),
+            subscriptions: AtomicU64::new(0),
+            seen: Mutex::new(Numbers::default()),
+            reports: Arc::clone(&reports),
+        });
+        let edges = Arc::new(Edges(Mutex::default(), Notify::new()));
+        let (messages, queued) = queue::channel(options.queue_capacity);
+        let (calls, called) = queue::channel(CALLS);
+        let (told, own, subject) = (Arc::clone(&reports), Arc::clone(&edges), options.subject);
+        let network = move |client| Network {
+            client,
+            reports: told,
+            subject,
+            edges: own,
+            messages: queued,
+            calls: called,
+            inbox,
+            topics: HashMap::new(),
+            subjects: HashSet::new(),
+            numbers: Numbers::default(),
+            unconfirmed: None,
+            waiters: Vec::new(),
+        };
+        let (mut tell, connected) = oneshot::channel();
+        let (open, closed) = oneshot::channel();
+        let run = async move {
+            let client = select! {
+                client = client.connect(servers) => client,
+                () = tell.closed() => return,
+            };
+            let network = client.as_ref().ok().cloned().map(network);
+            if let (Ok(()), Some(network)) = (tell.send(client), network) {
+                network.run(closed, ended).await;
+            }
+        };
         // A runtime of its own, since some tasks of the client only end with it.
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let (handle, (alive, ended)) = (runtime.handle().clone(), oneshot::channel::<()>());
+        let handle = runtime.handle().clone();
         thread::Builder::new().name("topic-network".into()).spawn(move || {
-            let _ = runtime.block_on(ended);
+            runtime.block_on(run);
             // Without waiting for a look-up of a host.
             runtime.shutdown_background();
         })?;
-        let mut connecting = pin!(client.connect(servers));
-        let connected = poll_fn(|context| {
-            let _within = handle.enter();
-            connecting.as_mut().poll(context)
-        });
-        let client = connected.await?;
-
-        let ((messages, incoming), waiting) = (mpsc::channel(), Arc::<AtomicUsize>::default());
-        let (limit, seen) = (options.inbox_bytes, Numbers::default().into());
-        let (own, bytes, told) = (topics.clone(), Arc::clone(&waiting), Arc::clone(&reports));
-        let inbox = Inbox {
-            messages,
-            waiting,
-            limit,
-            seen,
-            reports: Arc::clone(&reports),
-        };
-        let weak = Arc::downgrade(&codec);
-        let run = move || dispatch(&own, &weak, &told, &incoming, &bytes);
-        thread::Builder::new().name("topic-handlers".into()).spawn(run)?;
-
-        let (outbox, subject) = (Arc::new(Outbox::new()), options.subject);
-        let network = Network {
-            client: client.clone(),
-            reports: Arc::clone(&reports),
-            subject,
-            outbox: Arc::clone(&outbox),
-            inbox: Arc::new(inbox),
-            topics: HashMap::new(),
-            work: Work::default(),
-        };
-        let (open, closed) = oneshot::channel::<()>();
-        handle.spawn(async move {
-            let _alive = alive;
-            select! {
-                _ = network.serve() => {},
-                () = async { let _ = closed.await; time::sleep(GRACE).await } => {},
-            }
-        });
-        let own = Arc::clone(&outbox);
-        let interest = topics.observe_interest(move |key, it| own.note(key.clone(), it));
+        let client = connected.await.map_err(io::Error::other)??;
+        let own = Arc::clone(&edges);
         Ok(Self {
-            _interest: interest,
+            _interest: topics.observe_interest(move |key, _| own.toggle(key.clone())),
             topics: topics.clone(),
             codec,
             subject,
-            capacity: options.queue_capacity,
+            messages,
+            calls,
             reports,
-            outbox,
+            edges,
             client,
             runtime: handle,
             _open: open,
@@ -201,23 +206,23 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
             return Err(TooLarge(payload.len(), limit));
         }
         let subject = (self.subject)(&key);
-        let fault = fault(&subject).map(|why| Event::Refused(subject.as_str().into(), why.into()));
         let is_up = self.client.connection_state() == State::Connected;
-        let is_taken = fault.is_none()
-            && self.outbox.change(|it| {
-                let has_room = !it.is_closed && it.messages.len() < self.capacity;
-                has_room.then(|| it.messages.push_back((subject, payload))).is_some()
-            });
-        self.reports.count(|counts| counts.dropped += u64::from(!is_taken));
-        Ok(match fault {
-            Some(fault) => {
-                self.reports.report(&fault);
-                Remote::Refused
-            }
-            None if !is_taken => Remote::Dropped,
-            None if is_up => Remote::Sent,
-            None => Remote::Queued,
-        })
+        let (remote, refused) = if let Some(why) = fault(&subject) {
+            (
+                Remote::Refused,
+                Some(Event::Refused(subject.into(), why.into())),
+            )
+        } else if self.messages.try_send((subject, payload)).is_err() {
+            (Remote::Dropped, None)
+        } else {
+            self.edges.1.notify_one();
+            return Ok(if is_up { Remote::Sent } else { Remote::Queued });
+        };
+        lock(&self.reports.counts).dropped += 1;
+        if let Some(refused) = refused {
+            self.reports.report(&refused);
+        }
+        Ok(remote)
     }
 
     /// Waits until the server has the subscriptions of exactly the topics that have handlers now,
@@ -231,21 +236,21 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
     /// call has confirmed: they may be lost. The next call is not about these messages any more.
     pub async fn settled(&self, limit: Duration) -> Result<(), Error> {
         let (waiter, answer) = oneshot::channel();
-        self.outbox.change(|it| {
-            it.waiters.retain(|waiter| !waiter.is_closed());
-            let is_open = !it.is_closed;
-            it.waiters.extend(is_open.then_some(waiter));
-        });
-        let answer = {
-            let _within = self.runtime.enter();
-            time::timeout(limit, answer)
+        let settled = async {
+            self.calls.send(waiter).await?;
+            self.edges.1.notify_one();
+            Ok::<_, Error>(answer.await??)
         };
-        Ok(answer.await???)
+        let settled = {
+            let _within = self.runtime.enter();
+            time::timeout(limit, settled)
+        };
+        settled.await?
     }
 
     /// Returns the counts of what has happened so far.
     pub fn counts(&self) -> Counts {
-        self.reports.count(|counts| *counts)
+        *lock(&self.reports.counts)
     }
 
     /// Returns the registry for callbacks that receive events of the bridge. They are called on

@@ -1,9 +1,9 @@
 //! [`Event`] and [`Counts`]: what happens to a bridge, and how often.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use async_nats::{ServerError, Subject};
+use async_nats::{Event as Client, ServerError, Subject};
 use topic_registry::SyncRegistry;
 
 use crate::inbox::guarded;
@@ -16,7 +16,7 @@ pub enum Event {
     /// to another server; messages were discarded because too many were in its buffer; an attempt
     /// to reconnect has failed, or a permission is missing. When there are many at once, it skips
     /// some.
-    Client(async_nats::Event),
+    Client(Client),
     /// This many messages on this subject have not arrived, or were discarded because too much was
     /// waiting for the handlers.
     ///
@@ -63,59 +63,62 @@ pub struct Counts {
     pub refused: u64,
 }
 
+/// A subject on which nobody can listen, because it has an empty token.
+pub(crate) const NOBODY: &str = "topic-registry..settled";
+
 /// The counts of a bridge, and the callbacks for its events, which are also logged.
 #[derive(Debug, Default)]
 pub(crate) struct Reports {
     pub(crate) events: SyncRegistry<Event>,
-    counts: Mutex<Counts>,
-    /// What the server refuses on this connection, by subject: subscriptions, and pings.
-    refused: Mutex<HashMap<String, String>>,
+    pub(crate) counts: Mutex<Counts>,
+    /// What the server refuses on this connection, by subject: subscriptions, and [`NOBODY`].
+    pub(crate) refused: Mutex<HashMap<String, String>>,
 }
 
 impl Reports {
-    pub(crate) fn count<R>(&self, change: impl FnOnce(&mut Counts) -> R) -> R {
-        change(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(crate) fn refused<R>(&self, change: impl FnOnce(&mut HashMap<String, String>) -> R) -> R {
-        change(&mut self.refused.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
     /// Reports an event, and counts it, but for what is missed: that was counted before.
     pub(crate) fn report(&self, event: &Event) {
-        self.count(|counts| match event {
-            Event::Client(async_nats::Event::Connected) => counts.connects += 1,
-            Event::Client(async_nats::Event::SlowConsumer(_)) => counts.slow_consumers += 1,
+        let mut counts = lock(&self.counts);
+        match event {
+            Event::Client(Client::Connected) => counts.connects += 1,
+            Event::Client(Client::SlowConsumer(_)) => counts.slow_consumers += 1,
             Event::Undecodable(..) => counts.undecodable += 1,
             Event::Refused(..) => counts.refused += 1,
             Event::Client(_) | Event::Missed(..) => {}
-        });
+        }
+        drop(counts);
         // Whoever listens to it may panic.
         guarded(|| tracing::warn!(target: "topic_registry_nats", ?event));
         self.events.notify(event);
     }
 
     /// Reports an event of the client, and keeps in mind what the server refuses.
-    pub(crate) fn heed(&self, event: async_nats::Event) {
-        match &event {
+    pub(crate) fn heed(&self, event: Client) {
+        if event == Client::Connected {
             // With a new connection, the server says it again.
-            async_nats::Event::Connected => self.refused(HashMap::clear),
-            async_nats::Event::ServerError(ServerError::Other(error)) => {
-                let subject = error.split('"').nth(1).unwrap_or_default();
-                let (lower, is_ping) = (error.to_lowercase(), subject.contains(".."));
-                let is_subscription = lower.contains("subscription") || lower.contains("subject");
-                if is_ping || is_subscription {
-                    self.refused(|refused| refused.insert(subject.into(), error.clone()));
-                }
-                match (is_ping, is_subscription) {
-                    // That is its answer, and nobody's business.
-                    (true, _) => return,
-                    (_, true) => self.report(&Event::Refused(subject.into(), error.clone())),
-                    _ => {}
-                }
-            }
-            _ => {}
+            lock(&self.refused).clear();
         }
-        self.report(&Event::Client(event));
+        let Client::ServerError(ServerError::Other(why)) = &event else {
+            return self.report(&Event::Client(event));
+        };
+        // As in `Permissions Violation for Subscription to "news"`.
+        let mut parts = why.split('"');
+        let words = parts.next().unwrap_or_default().to_lowercase();
+        let subject = parts.next().unwrap_or_default();
+        let is_subscription = words.contains("subscription") || words.contains("subject");
+        if is_subscription || subject == NOBODY {
+            lock(&self.refused).insert(subject.to_owned(), why.clone());
+        }
+        if is_subscription {
+            self.report(&Event::Refused(subject.into(), why.clone()));
+        } else if subject != NOBODY {
+            self.report(&Event::Client(event));
+        }
     }
+}
+
+/// Locks. No code of the user but that of keys runs under a lock here, so a panic has left nothing
+/// half done.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

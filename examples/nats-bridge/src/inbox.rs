@@ -1,97 +1,80 @@
 //! [`Inbox`]: the messages that wait for the handlers, and the thread that takes them out.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
-use std::{borrow::Borrow, cell::Cell, mem};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak, mpsc};
+use std::{borrow::Borrow, cell::Cell, future::ready, mem};
 
 use async_nats::{Message, Subject, Subscriber};
 use futures_util::StreamExt;
-use tokio::{select, sync::oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use topic_registry::{Key, TopicRegistry};
 
-use crate::event::{Event, Reports};
+use crate::event::{Event, Reports, lock};
 use crate::{Codec, number::Numbers, number::missed};
 
 /// What a message takes beside its bytes: estimated generously, so that the limit is one.
 const OVERHEAD: usize = 512;
 
+/// A message, the key whose subject was subscribed, and its share of the limit.
+pub(crate) type Incoming<K> = (Arc<K>, Message, OwnedSemaphorePermit);
+
 /// The writing end, for the tasks of the subscriptions. They never wait for handlers, so what waits
 /// for those is here, in order, and within one limit.
-#[derive(Debug)]
 pub(crate) struct Inbox<K> {
-    /// Messages, and the keys whose subjects were subscribed.
-    pub(crate) messages: mpsc::Sender<(Arc<K>, Message)>,
-    /// The bytes that wait, and their limit.
-    pub(crate) waiting: Arc<AtomicUsize>,
+    pub(crate) messages: mpsc::Sender<Incoming<K>>,
+    /// The bytes that may wait, and those that may be added now.
     pub(crate) limit: usize,
+    pub(crate) room: Arc<Semaphore>,
+    pub(crate) subscriptions: AtomicU64,
+    /// By subscription and sender.
     pub(crate) seen: Mutex<Numbers<(u64, u128)>>,
     pub(crate) reports: Arc<Reports>,
 }
 
 impl<K: Key> Inbox<K> {
-    /// Forwards the messages of a subscription until it ends. If it is told to stop, it
+    /// Forwards the messages of a subscription until it ends. When it is told to stop, it
     /// unsubscribes, and forwards what has arrived.
     pub(crate) async fn receive(
         self: Arc<Self>,
         mut from: Subscriber,
-        subscription: u64,
         key: Arc<K>,
-        mut stop: oneshot::Receiver<()>,
+        stop: oneshot::Receiver<()>,
     ) {
-        let (mut is_stopped, mut unreported, mut subject) = (false, 0, Subject::from(""));
-        loop {
-            let message = select! {
-                biased;
-                _ = &mut stop, if !is_stopped => {
-                    is_stopped = true;
-                    // If the client has ended, so has the subscription.
-                    let _ = from.unsubscribe().await;
-                    continue;
-                },
-                message = from.next() => message,
-            };
-            let is_end = message.is_none();
-            if let Some(message) = message {
-                subject = message.subject.clone();
-                // Counted before the handlers hear what came after it.
-                self.lose(&mut unreported, self.missed(subscription, &message));
-                if !self.push(&key, message) {
-                    self.lose(&mut unreported, 1);
-                    continue;
-                }
+        let subscription = self.subscriptions.fetch_add(1, Ordering::Relaxed);
+        let mut lost = (Subject::from(""), 0);
+        let mut forward = |message: Message| {
+            lost.0 = message.subject.clone();
+            if let Some(room) = self.admit(subscription, &message, &mut lost.1) {
+                self.report(&mut lost);
+                // If the other thread has ended, so has the bridge.
+                let _ = self.messages.send((Arc::clone(&key), message, room));
             }
-            if unreported > 0 {
-                self.reports.report(&Event::Missed(subject.clone(), mem::take(&mut unreported)));
-            }
-            if is_end {
-                return;
-            }
+            ready(())
+        };
+        from.by_ref().take_until(stop).for_each(&mut forward).await;
+        // If the client has ended, so has the subscription.
+        let _ = from.unsubscribe().await;
+        from.for_each(&mut forward).await;
+        self.report(&mut lost);
+    }
+
+    /// Takes room for a message, of which there is enough for one, whatever its size. Counts what is
+    /// lost before the handlers hear what came after it.
+    fn admit(&self, from: u64, message: &Message, lost: &mut u32) -> Option<OwnedSemaphorePermit> {
+        let gap = missed(&mut lock(&self.seen), from, message).unwrap_or(0);
+        let size = u32::try_from((message.length + OVERHEAD).min(self.limit)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).try_acquire_many_owned(size).ok();
+        let missed = gap.saturating_add(u32::from(room.is_none()));
+        lock(&self.reports.counts).missed += u64::from(missed);
+        *lost = lost.saturating_add(missed);
+        room
+    }
+
+    fn report(&self, (subject, lost): &mut (Subject, u32)) {
+        if let lost @ 1.. = mem::take(lost) {
+            self.reports.report(&Event::Missed(subject.clone(), lost));
         }
-    }
-
-    fn missed(&self, subscription: u64, message: &Message) -> u32 {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        missed(&mut seen, subscription, message.headers.as_ref()).unwrap_or(0)
-    }
-
-    fn lose(&self, unreported: &mut u32, messages: u32) {
-        *unreported = unreported.saturating_add(messages);
-        self.reports.count(|counts| counts.missed += u64::from(messages));
-    }
-
-    /// Returns `false` if there is no room. There is room for one message, whatever its size.
-    fn push(&self, key: &Arc<K>, message: Message) -> bool {
-        // Only the thread of the network adds.
-        let (size, waiting) = (
-            message.length + OVERHEAD,
-            self.waiting.load(Ordering::Relaxed),
-        );
-        let has_room = waiting == 0 || waiting.saturating_add(size) <= self.limit;
-        if has_room {
-            self.waiting.fetch_add(size, Ordering::Relaxed);
-        }
-        has_room && self.messages.send((Arc::clone(key), message)).is_ok()
     }
 }
 
@@ -101,17 +84,16 @@ pub(crate) fn dispatch<K: Key, E: ?Sized + 'static, C: Codec<E>>(
     topics: &TopicRegistry<K, E>,
     codec: &Weak<C>,
     reports: &Reports,
-    incoming: &mpsc::Receiver<(Arc<K>, Message)>,
-    waiting: &AtomicUsize,
+    incoming: &mpsc::Receiver<Incoming<K>>,
 ) {
-    while let (Ok((key, message)), Some(codec)) = (incoming.recv(), codec.upgrade()) {
-        waiting.fetch_sub(message.length + OVERHEAD, Ordering::Relaxed);
+    while let (Ok((key, message, room)), Some(codec)) = (incoming.recv(), codec.upgrade()) {
+        drop(room);
         let is_decoded = Cell::new(false);
         let handle = || {
             let event = codec.decode(&message.payload).map_err(|why| why.to_string())?;
             is_decoded.set(true);
             // Before the handlers, so that they see it.
-            reports.count(|counts| counts.received += 1);
+            lock(&reports.counts).received += 1;
             topics.notify(&*key, event.borrow());
             Ok(())
         };

@@ -8,7 +8,6 @@ mod inbox;
 mod network;
 mod number;
 mod options;
-mod outbox;
 
 pub use async_nats;
 pub use bridge::{Bridge, Remote, TooLarge};

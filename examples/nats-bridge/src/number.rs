@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::mem;
 
-use async_nats::{HeaderMap, HeaderName};
+use async_nats::{HeaderMap, Message};
 
 const NAME: &str = "Topic-Number";
 
@@ -38,20 +38,19 @@ pub(crate) fn next(last: Option<u128>) -> (u128, HeaderMap) {
     // starts again is not mistaken for missed messages.
     let first = || u128::from(RandomState::new().hash_one(NAME)) << 64;
     let number = last.unwrap_or_else(first) + 1;
-    let value = format!("{number:032x}").into();
-    (
-        number,
-        HeaderMap::from_iter([(HeaderName::from_static(NAME), value)]),
-    )
+    let mut header = HeaderMap::new();
+    header.insert(NAME, format!("{number:032x}"));
+    (number, header)
 }
 
 /// Returns how many messages of the same sender are missing before this one, if that is known.
 pub(crate) fn missed(
     seen: &mut Numbers<(u64, u128)>,
     subscription: u64,
-    headers: Option<&HeaderMap>,
+    message: &Message,
 ) -> Option<u32> {
-    let number = u128::from_str_radix(headers?.get(NAME)?.as_str(), 16).ok()?;
+    let number = message.headers.as_ref()?.get(NAME)?;
+    let number = u128::from_str_radix(number.as_str(), 16).ok()?;
     let last = seen.last((subscription, number >> 64)).replace(number)?;
     let gap = number.checked_sub(last)?.checked_sub(1)?;
     Some(u32::try_from(gap).unwrap_or(u32::MAX))

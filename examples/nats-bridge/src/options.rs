@@ -1,8 +1,11 @@
 //! [`Options`]: the settings of a bridge, and [`escape`]: what a subject may hold.
 
-use std::fmt::Write;
-
 use async_nats::ConnectOptions;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// By default, a server hangs up on lines of more than 4,096 bytes, of which some are not for the
+/// subject.
+const MAX_LEN: usize = 4000;
 
 /// Settings of a bridge, for [`Bridge::connect`](crate::Bridge::connect).
 #[derive(Clone, Debug)]
@@ -10,8 +13,7 @@ pub struct Options<K> {
     /// The options of the client: TLS, credentials, names, timeouts.
     ///
     /// The bridge itself sets `no_echo`, `event_callback` and `reconnect_delay_callback`: it
-    /// attempts to connect at most four times a second, and at once if the last attempt is longer
-    /// ago. A server that hangs without closing the connection is detected after two
+    /// waits for a quarter of a second before each attempt but the first. A server that hangs without closing the connection is detected after two
     /// `ping_interval`s, of 60 s by default. After `max_reconnects`, the bridge is of no use.
     pub client: ConnectOptions,
     /// Maps keys to [subjects](escape), and no two keys to the same one. By default, it
@@ -55,9 +57,10 @@ pub fn escape(text: &str) -> String {
     let mut subject = String::from(if text.is_empty() { "%" } else { "" });
     for c in text.chars() {
         if is_foreign(c) || ".*>%".contains(c) {
-            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-                write!(subject, "%{byte:02X}").expect("memory");
-            }
+            subject.extend(utf8_percent_encode(
+                c.encode_utf8(&mut [0; 4]),
+                NON_ALPHANUMERIC,
+            ));
         } else {
             subject.push(c);
         }
@@ -67,22 +70,12 @@ pub fn escape(text: &str) -> String {
 
 /// Returns what is wrong with a subject.
 pub(crate) fn fault(subject: &str) -> Option<&'static str> {
-    let is_wild = |token| matches!(token, "" | "*" | ">");
-    // By default, a server hangs up on lines of more than 4,096 bytes, of which some are not for
-    // the subject.
-    let is_long = subject.len() > 4000;
-    let faults = [
-        (is_long, "it is longer than 4,000 bytes"),
-        (
-            subject.split('.').any(is_wild),
-            "it has an empty token or a wildcard",
-        ),
-        (
-            subject.contains(is_foreign),
-            "it has white space or a control character",
-        ),
-    ];
-    faults.iter().find_map(|(is_so, what)| is_so.then_some(*what))
+    let is_token = |text: &str| !matches!(text, "" | "*" | ">") && !text.contains(is_foreign);
+    if subject.len() > MAX_LEN {
+        return Some("it is longer than 4,000 bytes");
+    }
+    let is_valid = subject.split('.').all(is_token);
+    (!is_valid).then_some("it has an empty token, a wildcard, white space or a control character")
 }
 
 /// All white space, since the client splits lines at all of it.
