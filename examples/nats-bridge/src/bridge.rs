@@ -1,25 +1,22 @@
 //! [`Bridge`]: events that one process publishes reach the handlers of all processes.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
-use std::{future::ready, io, thread, time::Duration};
+use std::sync::{Arc, Mutex, atomic::AtomicU64, mpsc};
+use std::time::Duration;
 
-use async_nats::{Client, ConnectError, ConnectErrorKind, ToServerAddrs, connection::State};
-use tokio::sync::{Notify, Semaphore, mpsc as queue, oneshot};
-use tokio::{runtime::Builder, runtime::Handle, select, time};
+use async_nats::{Client, ConnectError, ToServerAddrs, connection::State};
+use lru::LruCache;
+use tokio::sync::{Semaphore, mpsc as queue, oneshot};
+use tokio::{runtime::Handle, select, time::sleep, time::timeout};
 use topic_registry::{Key, ObserverGuard, SyncRegistry, TopicRegistry};
 
-use crate::event::{Counts, Event, Reports, lock};
+use crate::event::{Counts, Event, Shared, lock};
 use crate::inbox::{Inbox, dispatch};
-use crate::network::{Edges, Network, Waiter};
-use crate::{Codec, Error, Options, number::HEADER_LEN, number::Numbers, options::fault};
+use crate::network::{Network, Waiter, start};
+use crate::{Codec, Error, Options, number::HEADER_LEN, number::LIMIT, options::fault};
 
-/// The time between two attempts to connect.
-const PAUSE: Duration = Duration::from_millis(250);
-
-/// How many calls of `settled` may wait for the same answer; more wait for their turn.
-const CALLS: usize = 64;
+/// How long a bridge that was dropped tries to send the rest.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// A bridge between the topics of this process and those of all others with a bridge to the same
 /// server.
@@ -38,8 +35,7 @@ pub struct Bridge<K: Key, E: ?Sized + 'static, C> {
     subject: fn(&K) -> String,
     messages: queue::Sender<(String, Vec<u8>)>,
     calls: queue::Sender<Waiter>,
-    reports: Arc<Reports>,
-    edges: Arc<Edges<K>>,
+    shared: Arc<Shared>,
     client: Client,
     runtime: Handle,
     // Dropped last: it has the network look whether the channels are closed. It ends then; with it
@@ -91,87 +87,69 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
         codec: C,
         options: Options<K>,
     ) -> Result<Self, ConnectError> {
-        let parsed = servers.to_server_addrs();
-        let wrong = |why| ConnectError::with_source(ConnectErrorKind::ServerParse, why);
-        let servers: Vec<_> = parsed.map_err(wrong)?.collect();
-        let reports = Arc::<Reports>::default();
-        let (told, is_again) = (Arc::clone(&reports), AtomicBool::new(false));
-        // The client drops the callback when it gives up.
-        let (alive, ended) = oneshot::channel::<()>();
-        let client = options.client.no_echo().event_callback(move |event| {
-            let _ = &alive;
-            told.heed(event);
-            ready(())
-        });
-        // A server may disconnect whoever has just connected.
-        let client = client.reconnect_delay_callback(move |_| {
-            PAUSE * u32::from(is_again.swap(true, Ordering::Relaxed))
-        });
+        let (servers, shared) = (
+            servers.to_server_addrs()?.collect(),
+            Arc::<Shared>::default(),
+        );
+        let (alive, ended) = oneshot::channel();
+        let (client, runtime) = start(options.client, servers, Arc::clone(&shared), ended).await?;
 
-        let ((codec, own), told) = ((Arc::new(codec), topics.clone()), Arc::clone(&reports));
-        let ((incoming, outgoing), weak) = (mpsc::channel(), Arc::downgrade(&codec));
-        let run = move || dispatch(&own, &weak, &told, &outgoing);
-        thread::Builder::new().name("topic-handlers".into()).spawn(run)?;
-        let limit = options.inbox_bytes.min(Semaphore::MAX_PERMITS);
+        let (codec, (incoming, outgoing)) = (Arc::new(codec), mpsc::channel());
+        let (own, weak, told) = (topics.clone(), Arc::downgrade(&codec), Arc::clone(&shared));
+        runtime.spawn_blocking(move || dispatch(&own, &weak, &told, &outgoing));
         let inbox = Arc::new(Inbox {
             messages: incoming,
-            limit,
-            room: Arc::new(Semaphore::new(limit)),
+            room: Semaphore::new(options.inbox_bytes.min(Semaphore::MAX_PERMITS)).into(),
             subscriptions: AtomicU64::new(0),
-            seen: Mutex::new(Numbers::default()),
-            reports: Arc::clone(&reports),
+            seen: LruCache::new(LIMIT).into(),
+            shared: Arc::clone(&shared),
         });
-        let edges = Arc::new(Edges(Mutex::default(), Notify::new()));
+        let (subject, edges) = (options.subject, Arc::<Mutex<HashSet<K>>>::default());
         let (messages, queued) = queue::channel(options.queue_capacity);
-        let (calls, called) = queue::channel(CALLS);
-        let (told, own, subject) = (Arc::clone(&reports), Arc::clone(&edges), options.subject);
-        let network = move |client| Network {
-            client,
-            reports: told,
+        // So many calls may wait for the same answer; more wait for their turn.
+        let (calls, called) = queue::channel(64);
+        let network = Network {
+            client: client.clone(),
             subject,
-            edges: own,
+            edges: Arc::clone(&edges),
             messages: queued,
             calls: called,
             inbox,
             topics: HashMap::new(),
             subjects: HashSet::new(),
-            numbers: Numbers::default(),
+            numbers: LruCache::new(LIMIT),
             unconfirmed: None,
             waiters: Vec::new(),
         };
-        let (mut tell, connected) = oneshot::channel();
         let (open, closed) = oneshot::channel();
-        let run = async move {
-            let client = select! {
-                client = client.connect(servers) => client,
-                () = tell.closed() => return,
-            };
-            let network = client.as_ref().ok().cloned().map(network);
-            if let (Ok(()), Some(network)) = (tell.send(client), network) {
-                network.run(closed, ended).await;
+        let (told, own) = (Arc::clone(&shared), Arc::clone(&shared));
+        runtime.spawn(async move {
+            let _alive = alive;
+            select! {
+                _ = network.serve() => {},
+                () = async { let _ = closed.await; told.bell.notify_one(); sleep(GRACE).await } => {},
             }
-        };
-        // A runtime of its own, since some tasks of the client only end with it.
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
-        thread::Builder::new().name("topic-network".into()).spawn(move || {
-            runtime.block_on(run);
-            // Without waiting for a look-up of a host.
-            runtime.shutdown_background();
-        })?;
-        let client = connected.await.map_err(io::Error::other)??;
-        let own = Arc::clone(&edges);
+        });
+        let interest = topics.observe_interest(move |key, _| {
+            // For one key, gains and losses alternate and do not overlap, so a second edge cancels
+            // the first: topics that come and go while nobody takes their edges cost no memory. Keys
+            // are cloned and dropped without the lock.
+            let (key, cancelled) = (key.clone(), lock(&edges).take(key));
+            if cancelled.is_none() {
+                lock(&edges).insert(key);
+            }
+            own.bell.notify_one();
+        });
         Ok(Self {
-            _interest: topics.observe_interest(move |key, _| own.toggle(key.clone())),
+            _interest: interest,
             topics: topics.clone(),
             codec,
             subject,
             messages,
             calls,
-            reports,
-            edges,
+            shared,
             client,
-            runtime: handle,
+            runtime,
             _open: open,
         })
     }
@@ -189,7 +167,7 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
     pub fn publish(&self, key: impl Into<K>, event: &E) -> Result<Remote, TooLarge> {
         let key = key.into();
         self.topics.notify(&key, event);
-        self.send(key, event)
+        self.send(&key, event)
     }
 
     /// Sends an event to other processes only: for callers that notify by a handle, or need the
@@ -198,30 +176,26 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
     /// # Errors
     ///
     /// If the event has a longer encoding than the server allows.
-    #[expect(clippy::needless_pass_by_value, reason = "as `publish` takes it")]
-    pub fn send(&self, key: K, event: &E) -> Result<Remote, TooLarge> {
+    pub fn send(&self, key: &K, event: &E) -> Result<Remote, TooLarge> {
         let payload = self.codec.encode(event);
         let limit = self.client.max_payload().saturating_sub(HEADER_LEN);
         if payload.len() > limit {
             return Err(TooLarge(payload.len(), limit));
         }
-        let subject = (self.subject)(&key);
+        let subject = (self.subject)(key);
         let is_up = self.client.connection_state() == State::Connected;
-        let (remote, refused) = if let Some(why) = fault(&subject) {
-            (
-                Remote::Refused,
-                Some(Event::Refused(subject.into(), why.into())),
-            )
-        } else if self.messages.try_send((subject, payload)).is_err() {
-            (Remote::Dropped, None)
-        } else {
-            self.edges.1.notify_one();
-            return Ok(if is_up { Remote::Sent } else { Remote::Queued });
+        let remote = match fault(&subject) {
+            Some(why) => {
+                self.shared.report(&Event::Refused(subject.into(), why.into()));
+                Remote::Refused
+            }
+            None if self.messages.try_send((subject, payload)).is_err() => Remote::Dropped,
+            None if is_up => Remote::Sent,
+            None => Remote::Queued,
         };
-        lock(&self.reports.counts).dropped += 1;
-        if let Some(refused) = refused {
-            self.reports.report(&refused);
-        }
+        let is_lost = matches!(remote, Remote::Dropped | Remote::Refused);
+        lock(&self.shared.counts).dropped += u64::from(is_lost);
+        self.shared.bell.notify_one();
         Ok(remote)
     }
 
@@ -234,28 +208,26 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
     /// If the server has not confirmed it within `limit`; if a topic's subject is
     /// [refused](Event::Refused); or if the connection broke after messages were sent that no earlier
     /// call has confirmed: they may be lost. The next call is not about these messages any more.
-    pub async fn settled(&self, limit: Duration) -> Result<(), Error> {
+    pub fn settled(&self, limit: Duration) -> impl Future<Output = Result<(), Error>> {
+        // For the timer, so that any runtime will do.
+        let _within = self.runtime.enter();
         let (waiter, answer) = oneshot::channel();
-        let settled = async {
+        let settled = timeout(limit, async {
             self.calls.send(waiter).await?;
-            self.edges.1.notify_one();
-            Ok::<_, Error>(answer.await??)
-        };
-        let settled = {
-            let _within = self.runtime.enter();
-            time::timeout(limit, settled)
-        };
-        settled.await?
+            self.shared.bell.notify_one();
+            Ok(answer.await??)
+        });
+        async { settled.await? }
     }
 
     /// Returns the counts of what has happened so far.
     pub fn counts(&self) -> Counts {
-        *lock(&self.reports.counts)
+        *lock(&self.shared.counts)
     }
 
     /// Returns the registry for callbacks that receive events of the bridge. They are called on
     /// threads of the bridge, so they must not block.
     pub fn events(&self) -> &SyncRegistry<Event> {
-        &self.reports.events
+        &self.shared.events
     }
 }

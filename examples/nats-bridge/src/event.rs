@@ -1,9 +1,11 @@
 //! [`Event`] and [`Counts`]: what happens to a bridge, and how often.
 
 use std::collections::HashMap;
+use std::future::{Ready, ready};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_nats::{Event as Client, ServerError, Subject};
+use tokio::sync::Notify;
 use topic_registry::SyncRegistry;
 
 use crate::inbox::guarded;
@@ -20,8 +22,8 @@ pub enum Event {
     /// This many messages on this subject have not arrived, or were discarded because too much was
     /// waiting for the handlers.
     ///
-    /// Messages that are discarded one after the other are reported before the next one that is
-    /// not, or when the topic's last handler leaves. They are [counted](Counts::missed) at once.
+    /// Messages that are discarded one after the other are reported together, before the next one
+    /// that is not. They are [counted](Counts::missed) at once.
     Missed(Subject, u32),
     /// A message on this subject was discarded because the codec cannot decode it, for the given
     /// reason.
@@ -29,7 +31,7 @@ pub enum Event {
     /// A topic has handlers, but this subject is not subscribed for it, or a message on this subject
     /// was not sent. The reason tells who refused it: the bridge, the client, or the server.
     ///
-    /// If the server refuses a subscription without naming its subject, the subject is empty.
+    /// If the server does not name a subject, the subject is empty.
     Refused(Subject, String),
 }
 
@@ -54,9 +56,6 @@ pub struct Counts {
     pub missed: u64,
     /// Messages that were discarded because the codec cannot decode them.
     pub undecodable: u64,
-    /// Reports of the client that it has discarded messages because too many were in its buffer.
-    /// When it discards many at once, it reports only some.
-    pub slow_consumers: u64,
     /// How often the connection was established, including reconnects.
     pub connects: u64,
     /// How often a subject was [refused](Event::Refused).
@@ -66,23 +65,27 @@ pub struct Counts {
 /// A subject on which nobody can listen, because it has an empty token.
 pub(crate) const NOBODY: &str = "topic-registry..settled";
 
-/// The counts of a bridge, and the callbacks for its events, which are also logged.
+/// What the threads of a bridge share.
 #[derive(Debug, Default)]
-pub(crate) struct Reports {
+pub(crate) struct Shared {
     pub(crate) events: SyncRegistry<Event>,
     pub(crate) counts: Mutex<Counts>,
     /// What the server refuses on this connection, by subject: subscriptions, and [`NOBODY`].
     pub(crate) refused: Mutex<HashMap<String, String>>,
+    /// Rung when there is something to do for the network.
+    pub(crate) bell: Notify,
 }
 
-impl Reports {
-    /// Reports an event, and counts it, but for what is missed: that was counted before.
+impl Shared {
+    /// Reports an event, which is also logged, and counts it, but for what is missed: that was
+    /// counted before.
     pub(crate) fn report(&self, event: &Event) {
         let mut counts = lock(&self.counts);
         match event {
             Event::Client(Client::Connected) => counts.connects += 1,
-            Event::Client(Client::SlowConsumer(_)) => counts.slow_consumers += 1,
             Event::Undecodable(..) => counts.undecodable += 1,
+            // That is an answer, and nobody's business.
+            Event::Refused(subject, _) if **subject == *NOBODY => return,
             Event::Refused(..) => counts.refused += 1,
             Event::Client(_) | Event::Missed(..) => {}
         }
@@ -93,27 +96,22 @@ impl Reports {
     }
 
     /// Reports an event of the client, and keeps in mind what the server refuses.
-    pub(crate) fn heed(&self, event: Client) {
+    pub(crate) fn heed(&self, event: Client) -> Ready<()> {
         if event == Client::Connected {
             // With a new connection, the server says it again.
             lock(&self.refused).clear();
         }
-        let Client::ServerError(ServerError::Other(why)) = &event else {
-            return self.report(&Event::Client(event));
+        let Client::ServerError(ServerError::Other(why)) = event else {
+            self.report(&Event::Client(event));
+            return ready(());
         };
         // As in `Permissions Violation for Subscription to "news"`.
-        let mut parts = why.split('"');
-        let words = parts.next().unwrap_or_default().to_lowercase();
-        let subject = parts.next().unwrap_or_default();
-        let is_subscription = words.contains("subscription") || words.contains("subject");
-        if is_subscription || subject == NOBODY {
+        let subject = why.split('"').nth(1).unwrap_or_default();
+        if subject == NOBODY || !why.contains(" Publish to \"") {
             lock(&self.refused).insert(subject.to_owned(), why.clone());
         }
-        if is_subscription {
-            self.report(&Event::Refused(subject.into(), why.clone()));
-        } else if subject != NOBODY {
-            self.report(&Event::Client(event));
-        }
+        self.report(&Event::Refused(subject.into(), why));
+        ready(())
     }
 }
 

@@ -4,60 +4,67 @@
 //! where they are made, messages have a limit, and whoever waits for an answer waits for room first.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, atomic::Ordering};
-use std::{mem, time::Duration};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::{io, iter, mem, thread, time::Duration};
 
-use async_nats::{Client, client::Request, connection::State};
-use tokio::sync::{Notify, mpsc, oneshot};
+use async_nats::{Client, ConnectError, ConnectOptions, ServerAddr, Subscriber, connection::State};
+use futures_util::StreamExt;
+use lru::LruCache;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, unconstrained, yield_now};
-use tokio::{select, time::sleep};
+use tokio::{select, time::sleep, time::timeout};
 use topic_registry::Key;
 
-use crate::event::{Event, NOBODY, Reports, lock};
+use crate::event::{Event, NOBODY, Shared, lock};
 use crate::inbox::{Inbox, guarded};
-use crate::number::{self, Numbers};
-use crate::options::fault;
-
-/// How long a bridge that was dropped tries to send the rest.
-const GRACE: Duration = Duration::from_secs(2);
+use crate::{number, options::fault};
 
 /// How often the state of the client is looked at. It skips an event if there are very many.
 const LOOK: Duration = Duration::from_millis(20);
 
-const UNCONFIRMED: &str = "the connection broke after messages were sent that the server had not \
-                           confirmed: some may be lost";
+const UNCONFIRMED: &str = "the connection broke: messages that were sent before may be lost";
+
+/// The time between two attempts to connect.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// A call of `settled`, which gets an answer when all that was left before is at the server.
 pub(crate) type Waiter = oneshot::Sender<Result<(), String>>;
 
 /// The subject of a topic, and the task that forwards its messages, until the sender is dropped and
 /// what has arrived is forwarded.
-type Listener = (String, oneshot::Sender<()>, JoinHandle<()>);
+pub(crate) type Listener = (String, oneshot::Sender<()>, JoinHandle<()>);
 
-/// The topics that have gained or lost their handlers since the network looked, and a bell that is
-/// rung when there is something to do.
-#[derive(Debug)]
-pub(crate) struct Edges<K>(pub(crate) Mutex<HashSet<K>>, pub(crate) Notify);
-
-impl<K: Key> Edges<K> {
-    /// Leaves an edge. For one key, gains and losses alternate and do not overlap, so a second edge
-    /// cancels the first: topics that come and go while nobody takes their edges cost no memory.
-    pub(crate) fn toggle(&self, key: K) {
-        // Keys are dropped after the unlock.
-        let cancelled = lock(&self.0).take(&key);
-        if cancelled.is_none() {
-            lock(&self.0).insert(key);
-        }
-        self.1.notify_one();
-    }
+/// Connects, on a runtime of its own, which ends with the sender of the last argument: some tasks
+/// of the client only end with their runtime.
+pub(crate) async fn start(
+    options: ConnectOptions,
+    servers: Vec<ServerAddr>,
+    shared: Arc<Shared>,
+    ended: oneshot::Receiver<()>,
+) -> Result<(Client, Handle), ConnectError> {
+    let is_again = AtomicBool::new(false);
+    // A server may disconnect whoever has just connected.
+    let delay = move |_| PAUSE * u32::from(is_again.swap(true, Ordering::Relaxed));
+    let options = options.no_echo().reconnect_delay_callback(delay);
+    let options = options.event_callback(move |event| shared.heed(event));
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    thread::Builder::new().name("topic-network".into()).spawn(move || {
+        let _ = runtime.block_on(ended);
+        // Without waiting for a look-up of a host.
+        runtime.shutdown_background();
+    })?;
+    let connected = handle.spawn(options.connect(servers)).await;
+    Ok((connected.map_err(io::Error::other)??, handle))
 }
 
 /// The task that serves a bridge, on a runtime of its own with a single thread.
 pub(crate) struct Network<K: Key> {
     pub(crate) client: Client,
-    pub(crate) reports: Arc<Reports>,
     pub(crate) subject: fn(&K) -> String,
-    pub(crate) edges: Arc<Edges<K>>,
+    pub(crate) edges: Arc<Mutex<HashSet<K>>>,
     /// Subjects and payloads.
     pub(crate) messages: mpsc::Receiver<(String, Vec<u8>)>,
     pub(crate) calls: mpsc::Receiver<Waiter>,
@@ -65,7 +72,7 @@ pub(crate) struct Network<K: Key> {
     /// The topics that have handlers: subscribed, or why they are not.
     pub(crate) topics: HashMap<Arc<K>, Result<Listener, String>>,
     pub(crate) subjects: HashSet<String>,
-    pub(crate) numbers: Numbers<String>,
+    pub(crate) numbers: LruCache<String, u128>,
     /// The generation of the connection in which the first message was sent that the server has not
     /// confirmed. The client may send it in a later one.
     pub(crate) unconfirmed: Option<u64>,
@@ -73,157 +80,136 @@ pub(crate) struct Network<K: Key> {
 }
 
 impl<K: Key> Network<K> {
-    /// Serves until the bridge is dropped, and for a moment longer, or until the client gives up.
-    pub(crate) async fn run(self, closed: oneshot::Receiver<()>, ended: oneshot::Receiver<()>) {
-        let edges = Arc::clone(&self.edges);
-        let grace = async {
-            let _ = closed.await;
-            edges.1.notify_one();
-            sleep(GRACE).await;
-        };
-        select! { () = self.serve() => {}, () = grace => {}, _ = ended => {} }
-    }
-
-    /// Serves until the bridge is dropped, and the server has the rest or is not connected.
-    async fn serve(mut self) {
+    /// Serves until the client gives up, or the bridge is dropped, and the server has the rest or is
+    /// not connected.
+    pub(crate) async fn serve(mut self) -> Option<()> {
+        let address = self.client.new_inbox();
+        let mut answers = self.client.subscribe(format!("{address}.>")).await.ok()?;
         loop {
             let is_closed = self.messages.is_closed();
-            // While the connection is down, everything stays where it is. The client would accept
-            // it too, but would not report when its buffer is full.
-            let is_up = self.is_up();
-            let is_done = is_up && self.send_all(is_closed).await;
-            if is_closed && (is_done || !is_up) {
-                return;
+            let is_done = self.send_all(is_closed, &address, &mut answers).await.is_some();
+            if is_closed && (is_done || self.now().is_none()) {
+                return None;
             }
-            if is_done {
-                self.edges.1.notified().await;
-            } else {
-                sleep(LOOK).await;
+            select! {
+                () = self.inbox.shared.bell.notified(), if is_done => {},
+                () = sleep(LOOK), if !is_done => {},
+                // It is late; or there is none, since the client has given up.
+                answer = answers.next() => drop(answer?),
             }
         }
     }
 
-    fn is_up(&self) -> bool {
-        self.client.connection_state() == State::Connected
-    }
-
-    /// The generation of the connection.
-    fn now(&self) -> u64 {
-        self.client.statistics().connects.load(Ordering::Relaxed)
+    /// The generation of the connection, if there is one.
+    fn now(&self) -> Option<u64> {
+        let is_up = self.client.connection_state() == State::Connected;
+        is_up.then(|| self.client.statistics().connects.load(Ordering::Relaxed))
     }
 
     /// Sends what is there now: what comes in meanwhile has to wait, so nothing starves anything.
-    /// Returns `false` if the connection broke.
-    async fn send_all(&mut self, is_last: bool) -> bool {
+    /// Returns `None` if the connection is down, or breaks: then everything stays where it is. The
+    /// client would accept it too, but would not report when its buffer is full.
+    async fn send_all(
+        &mut self,
+        is_last: bool,
+        from: &str,
+        answers: &mut Subscriber,
+    ) -> Option<()> {
+        self.now()?;
         // Taken in this order, since whoever calls has published before, and whoever asks by a
         // message has registered before.
         self.waiters.retain(|waiter| !waiter.is_closed());
-        while let Ok(waiter) = self.calls.try_recv() {
-            self.waiters.push(waiter);
-        }
+        self.waiters.extend(iter::from_fn(|| self.calls.try_recv().ok()));
         let messages = self.messages.len();
-        let edges = mem::take(&mut *lock(&self.edges.0));
+        let edges = mem::take(&mut *lock(&self.edges));
         for key in edges {
             self.follow(key).await;
         }
         for _ in 0..messages {
-            if !self.is_up() {
-                return false;
-            }
-            if let Ok((subject, body)) = self.messages.try_recv() {
-                self.publish(subject, body).await;
-            }
+            self.unconfirmed = self.unconfirmed.or(Some(self.now()?));
+            let (subject, body) = self.messages.try_recv().ok()?;
+            self.publish(subject, body).await;
         }
-        (self.waiters.is_empty() && !is_last) || self.confirm().await
+        if is_last || !self.waiters.is_empty() {
+            self.confirm(from, answers).await?;
+        }
+        Some(())
     }
 
     /// Has the subscriptions follow a topic that has gained or lost its handlers.
     async fn follow(&mut self, key: K) {
-        let Some(topic) = self.topics.remove(&key) else {
-            let key = Arc::new(key);
-            let subject = guarded(|| (self.subject)(&key)).unwrap_or_default();
-            let topic = self.listen(&key, &subject).await;
-            if let Err(why) = &topic {
-                self.reports.report(&Event::Refused(subject.into(), why.clone()));
+        match self.topics.remove(&key) {
+            None => {
+                let key = Arc::new(key);
+                let topic = self.listen(&key).await;
+                self.topics.insert(key, topic);
             }
-            self.topics.insert(key, topic);
-            return;
-        };
-        if let Ok((subject, stop, listener)) = topic {
-            drop(stop);
-            // It waits for the client at most.
-            let _ = listener.await;
-            self.subjects.remove(&subject);
-            lock(&self.reports.refused).remove(&subject);
+            Some(Err(_)) => {}
+            Some(Ok((subject, stop, task))) => {
+                drop(stop);
+                // It waits for the client at most.
+                let _ = task.await;
+                self.subjects.remove(&subject);
+                lock(&self.inbox.shared.refused).remove(&subject);
+            }
         }
     }
 
-    async fn listen(&mut self, key: &Arc<K>, subject: &str) -> Result<Listener, String> {
-        let taken = self.subjects.contains(subject).then_some("another topic has it");
-        if let Some(why) = fault(subject).or(taken) {
-            return Err(format!("{subject:?} is not subscribed: {why}"));
-        }
-        let from = self.client.subscribe(subject.to_owned()).await;
-        let from = from.map_err(|why| why.to_string())?;
-        self.subjects.insert(subject.to_owned());
+    async fn listen(&mut self, key: &Arc<K>) -> Result<Listener, String> {
+        let subject = guarded(|| (self.subject)(key)).unwrap_or_default();
+        let taken = self.subjects.contains(&subject).then_some("another topic has it");
+        let from = match fault(&subject).or(taken) {
+            Some(why) => Err(format!("{subject:?} is not subscribed: {why}")),
+            None => self.client.subscribe(subject.clone()).await.map_err(|why| why.to_string()),
+        };
+        let refused = |why: &String| Event::Refused(subject.as_str().into(), why.clone());
+        let from = from.inspect_err(|why| self.inbox.shared.report(&refused(why)))?;
+        self.subjects.insert(subject.clone());
         let (stop, stopped) = oneshot::channel();
         let receive = Arc::clone(&self.inbox).receive(from, Arc::clone(key), stopped);
         // In one turn, the client's task reads far more messages than a task may usually take.
-        Ok((
-            subject.to_owned(),
-            stop,
-            tokio::spawn(unconstrained(receive)),
-        ))
+        Ok((subject, stop, tokio::spawn(unconstrained(receive))))
     }
 
     async fn publish(&mut self, subject: String, body: Vec<u8>) {
-        let now = self.now();
-        self.unconfirmed.get_or_insert(now);
-        let last = self.numbers.last(subject.clone());
-        let (number, header) = number::next(*last);
+        let (number, header) = number::next(self.numbers.get(&subject).copied());
         let sent = self.client.publish_with_headers(subject.clone(), header, body.into()).await;
         if let Err(why) = sent {
             // A new server may allow less.
-            lock(&self.reports.counts).dropped += 1;
-            return self.reports.report(&Event::Refused(subject.into(), why.to_string()));
+            lock(&self.inbox.shared.counts).dropped += 1;
+            return self.inbox.shared.report(&Event::Refused(subject.into(), why.to_string()));
         }
-        *last = Some(number);
-        lock(&self.reports.counts).sent += 1;
+        self.numbers.put(subject, number);
+        lock(&self.inbox.shared.counts).sent += 1;
     }
 
-    /// Has the server confirm what was sent, and tells those who wait for that. Returns `false` if
+    /// Has the server confirm what was sent, and tells those who wait for that. Returns `None` if
     /// the connection broke.
     ///
     /// Nobody can be subscribed to the subject, so the server itself answers that nobody is, whoever
     /// else listens to what; or that the bridge must not publish there.
-    async fn confirm(&mut self) -> bool {
-        let (client, now) = (self.client.clone(), self.now());
-        let request = Request::new().inbox(client.new_inbox()).timeout(None);
-        let is_refused = || lock(&self.reports.refused).contains_key(NOBODY);
-        select! {
-            _ = client.send_request(NOBODY, request) => {},
-            () = async { while self.is_up() && !is_refused() { sleep(LOOK).await } } => {},
+    async fn confirm(&mut self, address: &str, answers: &mut Subscriber) -> Option<()> {
+        let now = self.now()?;
+        let reply = format!("{address}.{}", self.client.new_inbox());
+        self.client.publish_with_reply(NOBODY, reply.clone(), "".into()).await.ok()?;
+        while lock(&self.inbox.shared.refused).remove(NOBODY).is_none() {
+            let answer = timeout(LOOK, answers.next()).await;
+            self.now().filter(|it| *it == now)?;
+            // Refusals came before the answer on the same connection, and have woken the client's
+            // task for events before this one. It has its turn now.
+            yield_now().await;
+            if answer.is_ok_and(|it| it.is_some_and(|it| *it.subject == reply)) {
+                break;
+            }
         }
-        // Refusals came before the answer on the same connection, and have woken the client's task
-        // for events before this one: it has its turn now.
-        yield_now().await;
-        if !self.is_up() || self.now() != now {
-            return false;
-        }
-        lock(&self.reports.refused).remove(NOBODY);
-        let own = self.topics.values().find_map(|topic| topic.as_ref().err().cloned());
-        let refused = own.or_else(|| lock(&self.reports.refused).values().next().cloned());
         let is_broken = self.unconfirmed.is_some_and(|first| first != now);
-        let error = if is_broken {
-            Some(UNCONFIRMED.into())
-        } else {
-            refused
-        };
+        let own = || self.topics.values().find_map(|topic| topic.as_ref().err().cloned());
+        let theirs = || lock(&self.inbox.shared.refused).values().next().cloned();
+        let error = is_broken.then(|| UNCONFIRMED.to_owned()).or_else(own).or_else(theirs);
         let answers = self.waiters.drain(..).map(|it| it.send(error.clone().map_or(Ok(()), Err)));
         // Somebody has to be told of what may be lost.
-        if answers.flatten().count() > 0 || !is_broken {
-            self.unconfirmed = None;
-        }
-        true
+        let told = answers.flatten().count();
+        self.unconfirmed = self.unconfirmed.filter(|_| is_broken && told == 0);
+        Some(())
     }
 }

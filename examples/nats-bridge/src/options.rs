@@ -1,11 +1,7 @@
 //! [`Options`]: the settings of a bridge, and [`escape`]: what a subject may hold.
 
 use async_nats::ConnectOptions;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-
-/// By default, a server hangs up on lines of more than 4,096 bytes, of which some are not for the
-/// subject.
-const MAX_LEN: usize = 4000;
+use percent_encoding::{NON_ALPHANUMERIC as ALL, utf8_percent_encode as encode};
 
 /// Settings of a bridge, for [`Bridge::connect`](crate::Bridge::connect).
 #[derive(Clone, Debug)]
@@ -57,10 +53,7 @@ pub fn escape(text: &str) -> String {
     let mut subject = String::from(if text.is_empty() { "%" } else { "" });
     for c in text.chars() {
         if is_foreign(c) || ".*>%".contains(c) {
-            subject.extend(utf8_percent_encode(
-                c.encode_utf8(&mut [0; 4]),
-                NON_ALPHANUMERIC,
-            ));
+            subject.extend(encode(c.encode_utf8(&mut [0; 4]), ALL));
         } else {
             subject.push(c);
         }
@@ -71,11 +64,12 @@ pub fn escape(text: &str) -> String {
 /// Returns what is wrong with a subject.
 pub(crate) fn fault(subject: &str) -> Option<&'static str> {
     let is_token = |text: &str| !matches!(text, "" | "*" | ">") && !text.contains(is_foreign);
-    if subject.len() > MAX_LEN {
-        return Some("it is longer than 4,000 bytes");
-    }
     let is_valid = subject.split('.').all(is_token);
-    (!is_valid).then_some("it has an empty token, a wildcard, white space or a control character")
+    // By default, a server hangs up on lines of more than 4,096 bytes, of which some are not for
+    // the subject.
+    let is_long = (subject.len() > 4000).then_some("it is longer than 4,000 bytes");
+    let wrong = "it has an empty token, a wildcard, white space or a control character";
+    is_long.or((!is_valid).then_some(wrong))
 }
 
 /// All white space, since the client splits lines at all of it.

@@ -90,6 +90,8 @@ fn a_route_that_breaks_loses_messages_which_are_counted() {
         next.send(text.to_owned()).expect("it is waited for");
     });
     settle(&receiver);
+    // Else the first messages are those of a sender that was never heard.
+    wait_for("the other server to know", || near.knows("news"));
     tell(&sender, &heard, "first");
 
     proxy.cut();

@@ -186,7 +186,6 @@ fn messages_that_handlers_are_too_slow_for_are_missed_and_counted_exactly() {
     assert_eq!(counts.received, calls);
     // What it may have: the capacity, what is under way behind it, and the last ones.
     assert!(counts.missed > MESSAGES / 20, "{counts:?}");
-    assert!(counts.slow_consumers > 0);
-    assert_eq!(slow.load(Ordering::Relaxed), counts.slow_consumers);
+    assert!(slow.load(Ordering::Relaxed) > 0);
     say(&format!("slow: {counts:?}"));
 }

@@ -131,7 +131,7 @@ impl Side {
     }
 
     fn send(&self, key: &str, text: &str) {
-        let remote = self.bridge.send(key.into(), text).expect("it is short");
+        let remote = self.bridge.send(&key.into(), text).expect("it is short");
         assert_ne!(remote, Remote::Refused);
         self.tried.fetch_add(1, Ordering::Relaxed);
     }

@@ -140,6 +140,14 @@ impl Server {
         page["num_routes"].as_u64().expect("a number")
     }
 
+    /// Whether it knows that another server of its cluster has subscribed to this subject.
+    pub(crate) fn knows(&self, subject: &str) -> bool {
+        let page = self.try_monitor("routez?subs=1").expect("the server is up");
+        let routes = page["routes"].as_array().expect("a list");
+        let lists = routes.iter().filter_map(|it| it["subscriptions_list"].as_array());
+        lists.flatten().any(|it| it == subject)
+    }
+
     fn try_monitor(&self, path: &str) -> io::Result<Value> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.monitor))?;
         stream.set_read_timeout(Some(PATIENCE))?;
