@@ -36,6 +36,9 @@ pub(crate) type Waiter = oneshot::Sender<Result<(), String>>;
 /// what has arrived is forwarded.
 pub(crate) type Listener = (String, oneshot::Sender<()>, JoinHandle<()>);
 
+/// The address for the answers to pings, and what comes there.
+type Answers = (String, Subscriber);
+
 /// Connects, on a runtime of its own, which ends with the sender of the last argument: some tasks
 /// of the client only end with their runtime.
 pub(crate) async fn start(
@@ -84,10 +87,11 @@ impl<K: Key> Network<K> {
     /// not connected.
     pub(crate) async fn serve(mut self) -> Option<()> {
         let address = self.client.new_inbox();
-        let mut answers = self.client.subscribe(format!("{address}.>")).await.ok()?;
+        let answers = self.client.subscribe(format!("{address}.>")).await.ok()?;
+        let mut answers = (address, answers);
         loop {
             let is_closed = self.messages.is_closed();
-            let is_done = self.send_all(is_closed, &address, &mut answers).await.is_some();
+            let is_done = self.send_all(is_closed, &mut answers).await.is_some();
             if is_closed && (is_done || self.now().is_none()) {
                 return None;
             }
@@ -95,7 +99,7 @@ impl<K: Key> Network<K> {
                 () = self.inbox.shared.bell.notified(), if is_done => {},
                 () = sleep(LOOK), if !is_done => {},
                 // It is late; or there is none, since the client has given up.
-                answer = answers.next() => drop(answer?),
+                answer = answers.1.next() => drop(answer?),
             }
         }
     }
@@ -109,12 +113,7 @@ impl<K: Key> Network<K> {
     /// Sends what is there now: what comes in meanwhile has to wait, so nothing starves anything.
     /// Returns `None` if the connection is down, or breaks: then everything stays where it is. The
     /// client would accept it too, but would not report when its buffer is full.
-    async fn send_all(
-        &mut self,
-        is_last: bool,
-        from: &str,
-        answers: &mut Subscriber,
-    ) -> Option<()> {
+    async fn send_all(&mut self, is_last: bool, answers: &mut Answers) -> Option<()> {
         self.now()?;
         // Taken in this order, since whoever calls has published before, and whoever asks by a
         // message has registered before.
@@ -131,7 +130,7 @@ impl<K: Key> Network<K> {
             self.publish(subject, body).await;
         }
         if is_last || !self.waiters.is_empty() {
-            self.confirm(from, answers).await?;
+            return self.confirm(answers).await;
         }
         Some(())
     }
@@ -188,7 +187,7 @@ impl<K: Key> Network<K> {
     ///
     /// Nobody can be subscribed to the subject, so the server itself answers that nobody is, whoever
     /// else listens to what; or that the bridge must not publish there.
-    async fn confirm(&mut self, address: &str, answers: &mut Subscriber) -> Option<()> {
+    async fn confirm(&mut self, (address, answers): &mut Answers) -> Option<()> {
         let now = self.now()?;
         let reply = format!("{address}.{}", self.client.new_inbox());
         self.client.publish_with_reply(NOBODY, reply.clone(), "".into()).await.ok()?;
