@@ -136,10 +136,18 @@ fn a_call_that_gave_up_leaves_what_may_be_lost_to_the_next() {
     settle(&bridge);
     server.signal("STOP");
     assert_eq!(bridge.publish("news", "hello"), Ok(Remote::Sent));
-    for _ in 0..3 {
-        wait(bridge.settled(Duration::from_millis(20))).expect_err("the server hangs");
-    }
+    let give_up = || {
+        for _ in 0..3 {
+            wait(bridge.settled(Duration::from_millis(20))).expect_err("the server hangs");
+        }
+    };
+    give_up();
     server.restart();
+    wait_for("the reconnect", || bridge.counts().connects == 2);
+    // The next server answers when nobody waits any more.
+    server.signal("STOP");
+    give_up();
+    server.signal("CONT");
     let why = complaint(&bridge);
     assert!(why.contains("may be lost"), "{why}");
     settle(&bridge);

@@ -3,12 +3,12 @@
 use std::borrow::Borrow;
 use std::fmt::{self, Display};
 use std::panic::panic_any;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
-use std::thread;
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
-use topic_registry::TopicRegistry;
+use topic_registry::{HandlerGuard, TopicRegistry};
 use topic_registry_nats::async_nats::Event as ClientEvent;
 use topic_registry_nats::{Bridge, Codec, Error, Event, Options, Remote};
 
@@ -342,46 +342,53 @@ fn a_second_bridge_of_the_same_topics_notifies_again_as_it_says() {
     }
 }
 
+/// Topics that flap without end: each that is subscribed is replaced by another one meanwhile.
+static FLAPPING: LazyLock<Topics> = LazyLock::new(Topics::new);
+static LAST: Mutex<Option<HandlerGuard>> = Mutex::new(None);
+static FLAPS: AtomicU64 = AtomicU64::new(0);
+static IS_OVER: AtomicBool = AtomicBool::new(false);
+
+fn flap(key: &String) -> String {
+    if key != "news" && !IS_OVER.load(Ordering::Relaxed) {
+        let number = FLAPS.fetch_add(1, Ordering::Relaxed);
+        let next = FLAPPING.register_guard(number.to_string(), |_| {});
+        let last = LAST.lock().unwrap().replace(next);
+        drop(last);
+    }
+    key.clone()
+}
+
 #[test]
 fn topics_that_flap_do_not_hold_up_what_is_sent() {
     const MESSAGES: u64 = 800;
     let Some(server) = Server::start() else {
         return;
     };
-    let (here, there) = (Topics::new(), Topics::new());
-    let (sender, receiver) = (connect(&server, &here), connect(&server, &there));
+    let there = Topics::new();
+    let sender = connect_with(&server, &FLAPPING, |options| options.subject = flap);
+    let receiver = connect(&server, &there);
     let heard = listen(&there, "news");
     settle(&receiver);
-    let (end, ended) = mpsc::channel::<()>();
-    let ended = Mutex::new(ended);
-    thread::scope(|scope| {
-        for thread in 0..2 {
-            let (here, ended) = (&here, &ended);
-            scope.spawn(move || {
-                let is_going =
-                    || ended.lock().unwrap().try_recv() != Err(mpsc::TryRecvError::Disconnected);
-                while is_going() {
-                    let flap = |key: u32| here.register_guard(format!("{thread}.{key}"), |_| {});
-                    drop((0..100).map(flap).collect::<Vec<_>>());
-                }
+    let _first = FLAPPING.register_guard("first", |_| {});
+    for number in 0..MESSAGES {
+        if number % 100 == 0 {
+            let before = FLAPS.load(Ordering::Relaxed);
+            wait_for("topics to flap", || {
+                FLAPS.load(Ordering::Relaxed) > before + 10
             });
         }
-        // In order, and with the queue it has: all of it goes out between the edges.
-        for number in 0..MESSAGES {
-            assert_eq!(
-                sender.publish("news", &number.to_string()),
-                Ok(Remote::Sent)
-            );
-        }
-        for number in 0..MESSAGES {
-            assert_eq!(
-                heard.recv_timeout(Duration::from_secs(5)),
-                Ok(number.to_string())
-            );
-        }
-        settle(&sender);
-        drop(end);
-    });
+        assert_eq!(
+            sender.publish("news", &number.to_string()),
+            Ok(Remote::Sent)
+        );
+    }
+    for number in 0..MESSAGES {
+        assert_eq!(heard.recv_timeout(PATIENCE), Ok(number.to_string()));
+    }
+    // Nor those who wait for the server.
+    settle(&sender);
+    IS_OVER.store(true, Ordering::Relaxed);
+    FLAPPING.clear();
     settle(&sender);
     assert_eq!(server.subscriptions(), ["news"]);
     assert_eq!(sender.counts().sent, MESSAGES);
