@@ -19,11 +19,12 @@ pub struct Options<K> {
     /// characters. Others are [refused](crate::Event::Refused), as is the subject of another topic.
     pub subject: fn(&K) -> String,
     /// How many messages may wait for the server, 1,024 by default. Messages that are published
-    /// beyond that are [dropped](crate::Remote::Dropped).
+    /// beyond that are [dropped](crate::Remote::Dropped). They wait while the connection is down, and
+    /// for the answer to [`settled`](crate::Bridge::settled).
     pub queue_capacity: usize,
     /// How many bytes of messages may wait for the handlers, 64 MiB by default. For each message,
     /// they include its subject, its headers, and 512 bytes for itself. Messages that arrive beyond
-    /// that are discarded, and [counted](crate::Counts::missed).
+    /// that are discarded, and [counted](crate::Counts::missed), as is one that alone is larger.
     ///
     /// Some more megabytes are in the client's buffers: `subscription_capacity` is how many
     /// messages of one subject it buffers.
