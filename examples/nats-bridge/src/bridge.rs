@@ -24,8 +24,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// It keeps the topics alive. Dropping it ends it without waiting, and can be done anywhere, even
 /// in a handler: once the drop has returned, no message starts to notify a topic, unless one is
 /// about to. Its threads, its connection and thereby its subscriptions end by themselves, as soon as
-/// the server has the queued messages; after two seconds at the latest, and at once while the server
-/// is not connected. To be sure of the messages, await [`settled`](Self::settled) before the drop.
+/// the server has the queued messages; after two seconds at the latest, and usually at once while the
+/// server is not connected. To be sure of the messages, await [`settled`](Self::settled) before the drop.
 #[derive(Debug)]
 pub struct Bridge<K: Key, E: ?Sized + 'static, C> {
     // Dropped first: a handler may drop the bridge, and the drop waits for nothing else.
