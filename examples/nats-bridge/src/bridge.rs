@@ -23,9 +23,10 @@ const GRACE: Duration = Duration::from_secs(2);
 ///
 /// It keeps the topics alive. Dropping it ends it without waiting, and can be done anywhere, even
 /// in a handler: once the drop has returned, no message starts to notify a topic, unless one is
-/// about to. Its threads, its connection and thereby its subscriptions end by themselves, as soon as
-/// the server has the queued messages; after two seconds at the latest, and usually at once while the
-/// server is not connected. To be sure of the messages, await [`settled`](Self::settled) before the drop.
+/// about to. Its threads, its connection and thereby its subscriptions end by themselves, as soon
+/// as the server has the queued messages; after two seconds at the latest, and usually at once
+/// while the server is not connected. To be sure of the messages, await [`settled`](Self::settled)
+/// before the drop.
 #[derive(Debug)]
 pub struct Bridge<K: Key, E: ?Sized + 'static, C> {
     // Dropped first: a handler may drop the bridge, and the drop waits for nothing else.
@@ -70,8 +71,8 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
     /// the other calls the handlers.
     ///
     /// An already connected client is not accepted: it does not reveal whether it echoes, nor
-    /// report its events. Connect topics to a server once: a second bridge would notify them of each
-    /// message again.
+    /// report its events. Connect topics to a server once: a second bridge would notify them of
+    /// each message again.
     ///
     /// # Errors
     ///
@@ -127,18 +128,18 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
             let _alive = alive;
             select! {
                 _ = network.serve() => {},
-                () = async { let _ = closed.await; told.bell.notify_one(); sleep(GRACE).await } => {},
+                () = async { let _ = closed.await; own.bell.notify_one(); sleep(GRACE).await } => {}
             }
         });
         let interest = topics.observe_interest(move |key, _| {
             // For one key, gains and losses alternate and do not overlap, so a second edge cancels
-            // the first: topics that come and go while nobody takes their edges cost no memory. Keys
-            // are cloned and dropped without the lock.
+            // the first: topics that come and go while nobody takes their edges cost no memory.
+            // Keys are cloned and dropped without the lock.
             let (key, cancelled) = (key.clone(), lock(&edges).take(key));
             if cancelled.is_none() {
                 lock(&edges).insert(key);
             }
-            own.bell.notify_one();
+            told.bell.notify_one();
         });
         Ok(Self {
             _interest: interest,
@@ -206,8 +207,9 @@ impl<K: Key, E: ?Sized + 'static, C: Codec<E>> Bridge<K, E, C> {
     /// # Errors
     ///
     /// If the server has not confirmed it within `limit`; if a topic's subject is
-    /// [refused](Event::Refused); or if the connection broke after messages were sent that no earlier
-    /// call has confirmed: they may be lost. The next call is not about these messages any more.
+    /// [refused](Event::Refused); or if the connection broke after messages were sent that no
+    /// earlier call has confirmed: they may be lost. The next call is not about these messages any
+    /// more.
     pub fn settled(&self, limit: Duration) -> impl Future<Output = Result<(), Error>> {
         // For the timer, so that any runtime will do.
         let _within = self.runtime.enter();

@@ -15,8 +15,8 @@ use crate::inbox::guarded;
 #[non_exhaustive]
 pub enum Event {
     /// A report of the client: the connection is lost, or restored with all subscriptions, perhaps
-    /// to another server; messages were discarded because too many were in its buffer; or an attempt
-    /// to reconnect has failed. When there are many at once, it skips some.
+    /// to another server; messages were discarded because too many were in its buffer; or an
+    /// attempt to reconnect has failed. When there are many at once, it skips some.
     Client(Client),
     /// This many messages on this subject have not arrived, or were discarded because too much was
     /// waiting for the handlers.
@@ -27,8 +27,9 @@ pub enum Event {
     /// A message on this subject was discarded because the codec cannot decode it, for the given
     /// reason.
     Undecodable(Subject, String),
-    /// A topic has handlers, but this subject is not subscribed for it, or a message on this subject
-    /// was not sent. The reason tells who refused it: the bridge, the client, or the server.
+    /// A topic has handlers, but this subject is not subscribed for it, or a message on this
+    /// subject was not sent. The reason tells who refused it: the bridge, the client, or the
+    /// server.
     ///
     /// If the server names no subject, it is empty: it may complain of something else, too.
     Refused(Subject, String),

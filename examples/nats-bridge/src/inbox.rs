@@ -79,8 +79,8 @@ pub(crate) fn dispatch<K: Key, E: ?Sized + 'static, C: Codec<E>>(
     while let (Ok((key, message, room)), Some(codec)) = (incoming.recv(), codec.upgrade()) {
         drop(room);
         // A panic of the codec, of its error or of an event's destructor must not end this thread:
-        // an attacker may have sent the payload that causes it. The last owners of the codec and the
-        // key may be here, too. Panics of handlers are caught by the topics.
+        // an attacker may have sent the payload that causes it. The last owners of the codec and
+        // the key may be here, too. Panics of handlers are caught by the topics.
         let decode = || {
             let event = codec.decode(&message.payload).map_err(|why| why.to_string())?;
             // Before the handlers, so that they see it.

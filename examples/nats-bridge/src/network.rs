@@ -1,7 +1,8 @@
 //! The network: subscriptions that follow the topics, and messages that go out in order.
 //!
 //! Nothing in here grows with time while the server is away or hangs: edges of interest cancel out
-//! where they are made, messages have a limit, and whoever waits for an answer waits for room first.
+//! where they are made, messages have a limit, and whoever waits for an answer waits for room
+//! first.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,8 +84,8 @@ pub(crate) struct Network<K: Key> {
 }
 
 impl<K: Key> Network<K> {
-    /// Serves until the client gives up, or the bridge is dropped, and the server has the rest or is
-    /// not connected.
+    /// Serves until the client gives up, or the bridge is dropped, and the server has the rest or
+    /// is not connected.
     pub(crate) async fn serve(mut self) -> Option<()> {
         let address = self.client.new_inbox();
         let answers = self.client.subscribe(format!("{address}.>")).await.ok()?;
@@ -185,8 +186,8 @@ impl<K: Key> Network<K> {
     /// Has the server confirm what was sent, and tells those who wait for that. Returns `None` if
     /// the connection broke.
     ///
-    /// Nobody can be subscribed to the subject, so the server itself answers that nobody is, whoever
-    /// else listens to what; or that the bridge must not publish there.
+    /// Nobody can be subscribed to the subject, so the server itself answers that nobody is,
+    /// whoever else listens to what; or that the bridge must not publish there.
     async fn confirm(&mut self, (address, answers): &mut Answers) -> Option<()> {
         let now = self.now()?;
         let reply = format!("{address}.{}", self.client.new_inbox());

@@ -8,8 +8,9 @@ use percent_encoding::{NON_ALPHANUMERIC as ALL, utf8_percent_encode as encode};
 pub struct Options<K> {
     /// The options of the client: TLS, credentials, names, timeouts.
     ///
-    /// The bridge itself sets `no_echo`, `event_callback` and `reconnect_delay_callback`: it
-    /// waits for a quarter of a second before each attempt but the first. A server that hangs without closing the connection is detected after two
+    /// The bridge itself sets `no_echo`, `event_callback` and `reconnect_delay_callback`: it waits
+    /// for a quarter of a second before each attempt but the first. A server that hangs without
+    /// closing the connection is detected after two
     /// `ping_interval`s, of 60 s by default. After `max_reconnects`, the bridge is of no use.
     pub client: ConnectOptions,
     /// Maps keys to [subjects](escape), and no two keys to the same one. By default, it
@@ -19,8 +20,8 @@ pub struct Options<K> {
     /// characters. Others are [refused](crate::Event::Refused), as is the subject of another topic.
     pub subject: fn(&K) -> String,
     /// How many messages may wait for the server, 1,024 by default. Messages that are published
-    /// beyond that are [dropped](crate::Remote::Dropped). They wait while the connection is down, and
-    /// for the answer to [`settled`](crate::Bridge::settled).
+    /// beyond that are [dropped](crate::Remote::Dropped). They wait while the connection is down,
+    /// and for the answer to [`settled`](crate::Bridge::settled).
     pub queue_capacity: usize,
     /// How many bytes of messages may wait for the handlers, 64 MiB by default. For each message,
     /// they include its subject, its headers, and 512 bytes for itself. Messages that arrive beyond

@@ -53,7 +53,7 @@ fn local_delivery_goes_on_and_the_bridge_is_back_soon_and_counters_agree() {
         let resumed = since.elapsed();
         let pause = talk.longest;
         say(&format!(
-            "outage {outage}: resumed {resumed:?} after the server, longest local delivery {pause:?}"
+            "outage {outage}: back {resumed:?} after the server, longest local delivery {pause:?}"
         ));
         #[cfg(target_os = "linux")]
         {
