@@ -1,5 +1,5 @@
 //! The guarantees, by subject. Behaviours that flavors and topics share are written once,
-//! as a function over `support::Subject`, and run over each of them.
+//! as a function over `subjects::Subject`, and run over each of them.
 
 mod batch;
 #[cfg(feature = "async")]
@@ -14,6 +14,8 @@ mod keys;
 mod lazily;
 mod listings;
 mod locks;
+#[cfg(feature = "metrics")]
+mod measured;
 mod observers;
 mod once;
 mod options;
@@ -26,10 +28,11 @@ mod registration;
 mod removal;
 mod runs;
 mod slow;
+mod subjects;
 mod support;
-#[cfg(any(feature = "tracing", feature = "metrics"))]
-mod telemetry;
 mod topics;
+#[cfg(feature = "tracing")]
+mod traced;
 mod until;
 mod unwind;
 mod wait;
