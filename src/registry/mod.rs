@@ -281,27 +281,33 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         change: impl FnOnce(&List<HandlerArc<F, E>>) -> Option<(List<HandlerArc<F, E>>, R)>,
     ) -> Option<usize> {
         let (scope, mut sizes) = (&self.core.scope, (0, 0));
+        // 1. Publish the new list, under the writer lock.
         let removed = self.cell().update(change, |removed, from, to| {
-            // Under the lock, so that another removal of the same handler, which comes too late and
-            // returns `false`, also returns after this. Not before the new list is published: a
-            // dispatch that began in between would call neither the removed nor the added handlers.
+            // 2. Mark what was removed. Under the lock, so that another removal of the same handler,
+            // which comes too late and returns `false`, also returns after this. Not before the new
+            // list is published: a dispatch that began in between would call neither the removed
+            // nor the added handlers.
             for handler in removed {
                 handler.header().mark_removed();
             }
+            // 3. Note the new length, for what is reported below.
             sizes = (from, to);
             scope.parent.length_changed_locked(from, to);
         })?;
-        // Before any other user code runs.
+        // 4. Tell the numbers, before any other user code runs.
         scope.parent.tell_numbers();
         let handlers = removed.as_ref();
         let count = handlers.len();
+        // 5. End what waits for these handlers.
         for handler in handlers {
             handler.removed();
         }
+        // 6. Drop them. A look-up by key may hold the old list for a moment, and must not drop it.
         if handlers.iter().any(|handler| Counted::strong_count(handler) > 1) {
             scope.parent.wait_for_lookups();
         }
         drop(removed);
+        // 7. Tell the observers, who find the closures gone.
         scope.parent.length_changed(sizes.0, sizes.1);
         Some(count)
     }

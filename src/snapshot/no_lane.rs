@@ -29,6 +29,8 @@ impl<L> Lane<L> {
 
     #[inline]
     pub(crate) fn load(&self) -> Option<Word> {
+        // SeqCst: as the lane's own, for the promise about flags (see `Registry`). Acquires the list that
+        // `arc_swap` has published before `open`.
         self.has_list.load(Ordering::SeqCst).then_some(Word)
     }
 
@@ -45,6 +47,7 @@ impl<L> Lane<L> {
     }
 
     pub(crate) fn close(&self) -> Closed {
+        // Before the list is published, so that no dispatch that must see it finds nothing.
         self.has_list.store(true, Ordering::SeqCst);
         Closed
     }

@@ -113,6 +113,7 @@ impl<T> Observers<T> {
         let mut all = self.lock();
         all.observers.insert(observer.serial, Arc::clone(&observer));
         *all.leasts.entry(least).or_default() += 1;
+        // Release, for the acquire in `are_concerned`.
         self.least.fetch_min(least, Ordering::Release);
         drop(all);
         observer
@@ -129,6 +130,7 @@ impl<T> Observers<T> {
             if *same.get() == 0 {
                 same.remove();
                 let least = all.leasts.first_key_value().map_or(usize::MAX, |(least, _)| *least);
+                // Release, as in `add`.
                 self.least.store(least, Ordering::Release);
             }
         }
