@@ -1,7 +1,8 @@
 //! [`Delivery`]: the result of a dispatch, as numbers that can be added up.
 
 use std::fmt;
-use std::ops::AddAssign;
+use std::iter;
+use std::ops::{Add, AddAssign};
 
 /// The outcome of starting a handler.
 ///
@@ -48,10 +49,7 @@ impl Sum {
 ///
 /// let orders = SyncRegistry::<u32>::new();
 /// orders.register(|count| assert_ne!(*count, 0));
-/// let mut all = Delivery::default();
-/// for count in [3, 0] {
-///     all += orders.notify(&count);
-/// }
+/// let all: Delivery = [3, 0].iter().map(|count| orders.notify(count)).sum();
 /// assert_eq!((all.called(), all.panicked(), all.stopped()), (2, 1, false));
 /// ```
 // Two numbers, because they are returned in registers; three would be returned in memory.
@@ -128,14 +126,28 @@ impl From<Sum> for Delivery {
 }
 
 /// Adds up several deliveries: the sum counts as stopped if one of them was.
-impl AddAssign for Delivery {
-    fn add_assign(&mut self, other: Self) {
+impl Add for Delivery {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
         let panicked = self.panicked() as u64 + other.panicked() as u64;
         let stopped = (self.rest | other.rest) & Self::STOPPED;
-        *self = Self {
+        Self {
             called: self.called.saturating_add(other.called),
             rest: panicked.min(Self::STOPPED - 1) | stopped,
-        };
+        }
+    }
+}
+
+impl AddAssign for Delivery {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl iter::Sum for Delivery {
+    fn sum<I: Iterator<Item = Self>>(deliveries: I) -> Self {
+        deliveries.fold(Self::default(), Self::add)
     }
 }
 

@@ -70,9 +70,23 @@ impl JoinGuard {
         self.registration.id
     }
 
-    /// Removes the handler, without waiting.
-    pub fn remove(&self) {
-        self.registration.remove();
+    /// Removes the handler, without waiting. Returns whether this call removed it.
+    pub fn remove(&self) -> bool {
+        self.registration.remove()
+    }
+
+    /// Keeps the handler registered until it is removed in some other way, for example by its id.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let id = saves.options().joinable().register(|path| println!("{path}")).forget();
+    /// assert!(saves.unregister(id));
+    /// ```
+    pub fn forget(mut self) -> HandlerId {
+        self.registration.registry = None;
+        self.id()
     }
 
     /// Removes the handler, and waits until no call is inside, no future of it is alive, and its
@@ -130,7 +144,9 @@ impl JoinGuard {
     /// joined.
     pub fn join_all(guards: impl IntoIterator<Item = Self>) -> Result<(), JoinError> {
         let guards: Vec<Self> = guards.into_iter().collect();
-        guards.iter().for_each(Self::remove);
+        for guard in &guards {
+            guard.remove();
+        }
         let joined = guards.into_iter().map(Self::join);
         joined.fold(Ok(()), Result::and)
     }

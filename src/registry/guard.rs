@@ -53,9 +53,18 @@ impl HandlerGuard {
         self.registration.id
     }
 
-    /// Removes the handler, as dropping the guard does.
-    pub(crate) fn remove(&self) {
-        self.registration.remove();
+    /// Removes the handler now, as dropping the guard does. Returns whether this call removed it.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let guard = saves.register_guard(|path| println!("{path} was saved"));
+    /// assert!(guard.remove());
+    /// assert!(saves.is_empty() && !guard.remove());
+    /// ```
+    pub fn remove(&self) -> bool {
+        self.registration.remove()
     }
 
     /// Keeps the handler registered until it is removed in some other way, for example by its id.

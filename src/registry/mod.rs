@@ -127,6 +127,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     ///
     /// If the handler is already paused 32,767 times. Nothing has changed then, and no lock is
     /// held.
+    #[must_use = "dropping it resumes the handler at once: bind it, `let paused = ...`"]
     pub fn pause(&self, id: HandlerId) -> Option<Paused> {
         let is_paused = self.with_handler(id, Header::pause)?;
         assert!(is_paused, "a handler is paused 32,767 times");
@@ -173,6 +174,20 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.handler_count() == 0
+    }
+
+    /// Returns whether these are handles to the same registry.
+    ///
+    /// ```
+    /// use topic_registry::TopicRegistry;
+    ///
+    /// let topics = TopicRegistry::<String, u32>::new();
+    /// let (one, other) = (topics.handle("disk.full"), topics.handle("disk.slow"));
+    /// assert!(one.ptr_eq(&topics.handle("disk.full")) && !one.ptr_eq(&other));
+    /// ```
+    #[must_use]
+    pub fn ptr_eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.core, &other.core)
     }
 
     /// Sets the callback for panics of handlers, of destructors and of the wakers of waiting tasks

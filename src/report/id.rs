@@ -42,7 +42,9 @@ impl HandlerId {
         self.serial
     }
 
-    pub(crate) fn priority(self) -> i32 {
+    /// Returns the priority of the handler.
+    #[must_use]
+    pub fn priority(self) -> i32 {
         self.priority
     }
 

@@ -227,11 +227,33 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         }
     }
 
-    /// Returns a handle to each topic. All are made before the first can be dropped: the drop takes
-    /// the same locks.
-    fn handles(&self) -> impl Iterator<Item = Handle<F, K, E>> {
+    /// Returns a handle to each topic, in no particular order: to notify all, for example. Topics that
+    /// are created meanwhile may be left out.
+    ///
+    /// ```
+    /// use topic_registry::{Delivery, TopicRegistry};
+    ///
+    /// let users = TopicRegistry::<u64, str>::new();
+    /// users.register(7u64, |text| println!("7: {text}"));
+    /// users.register(8u64, |text| println!("8: {text}"));
+    /// let all: Delivery = users.handles().iter().map(|user| user.notify("hello")).sum();
+    /// assert_eq!(all.called(), 2);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If a topic has 2^30 owners.
+    #[must_use]
+    pub fn handles(&self) -> Vec<Handle<F, K, E>> {
+        // All are made before the first can be dropped: the drop takes the same locks.
         let handles = self.map.topics.collect(Handle::try_of);
-        handles.into_iter().map(|handle| handle.expect(TOO_MANY_OWNERS))
+        handles.into_iter().map(|handle| handle.expect(TOO_MANY_OWNERS)).collect()
+    }
+
+    /// Returns whether these are the same topics.
+    #[must_use]
+    pub fn ptr_eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.map, &other.map)
     }
 
     /// Returns the number of topics.
@@ -587,7 +609,7 @@ mod tests {
             &|| topics.get(&1),
             &|| Some(topics.handle(1)),
             &|| Some(handle.clone()),
-            &|| topics.handles().next(),
+            &|| topics.handles().pop(),
         ];
         for way in ways {
             let payload = catch(way).expect_err("there are too many");

@@ -18,9 +18,9 @@ use crate::wait::mailbox::{Receiver, WaitError};
 /// A wait for the first event for which a closure returns `Some`; returned by
 /// [`Registry::wait_for`].
 ///
-/// A task awaits it: it is a future that returns `Some`, or `None` if its handler was removed in
-/// some other way or its registry is gone. A thread calls [`wait`](Self::wait) or
-/// [`wait_timeout`](Self::wait_timeout). Dropping it removes the handler.
+/// A task awaits it, a thread calls [`wait`](Self::wait) or [`wait_timeout`](Self::wait_timeout): all
+/// three return what the closure returned, or an error if the handler was removed in some other way
+/// or its registry is gone. Dropping it removes the handler.
 #[must_use = "dropping it ends the wait at once: bind it, `let waiting = ...`"]
 pub struct WaitFor<T> {
     receiver: Receiver<T>,
@@ -120,14 +120,14 @@ impl<T> WaitFor<T> {
 }
 
 impl<T> Future for WaitFor<T> {
-    type Output = Option<T>;
+    type Output = Result<T, WaitError>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let polled = self.receiver.mailbox.poll(context);
         if polled.is_ready() {
             self.receiver.guard.remove();
         }
-        polled
+        polled.map(|value| value.ok_or(WaitError::Removed))
     }
 }
 

@@ -91,7 +91,7 @@ fn it_waits_from_the_moment_when_it_is_made<S: Subject>() {
     let mut waiting = subject.registry().wait_for(even);
     subject.notify(&6);
     let polled = poll(Pin::new(&mut waiting), &Arc::default());
-    assert_eq!(polled, Poll::Ready(Some(6)));
+    assert_eq!(polled, Poll::Ready(Ok(6)));
 }
 
 fn a_thread_waits<S: Subject>() {
@@ -225,10 +225,10 @@ fn a_task_is_woken_by_what_it_waits_for<S: Subject>() {
     assert_eq!((task.take(), polled()), (0, Poll::Pending));
     subject.notify(&2);
     subject.notify(&4);
-    assert_eq!((task.take(), polled()), (1, Poll::Ready(Some(2))));
+    assert_eq!((task.take(), polled()), (1, Poll::Ready(Ok(2))));
     assert_eq!(
         (polled(), task.take()),
-        (Poll::Ready(None), 0),
+        (Poll::Ready(Err(WaitError::Removed)), 0),
         "after its end"
     );
 }
@@ -241,13 +241,19 @@ fn a_task_is_woken_by_a_removal<S: Subject>() {
         assert_eq!(polled(), Poll::Pending);
         subject.clear();
         assert_eq!(task.take(), 1);
-        assert_eq!([polled(), polled()], [Poll::Ready(None); 2]);
+        assert_eq!(
+            [polled(), polled()],
+            [Poll::Ready(Err(WaitError::Removed)); 2]
+        );
 
         let mut waiting = subject.registry().wait_for(even);
         assert_eq!(poll(Pin::new(&mut waiting), &task), Poll::Pending);
         drop(subject);
         assert_eq!(task.take(), 1);
-        assert_eq!(poll(Pin::new(&mut waiting), &task), Poll::Ready(None));
+        assert_eq!(
+            poll(Pin::new(&mut waiting), &task),
+            Poll::Ready(Err(WaitError::Removed))
+        );
     }
 }
 
@@ -285,7 +291,7 @@ fn it_is_removed_when_the_value_is_given_out<S: Subject>() {
             let Poll::Ready(value) = poll(Pin::new(waiting), &Arc::default()) else {
                 panic!("it is woken by the value");
             };
-            self.2.push((value, self.0.registry().handler_count()));
+            self.2.push((value.ok(), self.0.registry().handler_count()));
         }
     }
     let (subject, log) = (S::fresh(), Log::new());
@@ -361,7 +367,7 @@ fn a_waker_whose_destructor_panics_loses_no_event<S: Subject>() {
     let delivery = subject.notify(&2);
     assert_eq!((delivery.called(), delivery.panicked()), (1, 0));
     assert_eq!(subject.panic_count(), 3, "the waker goes when it has woken");
-    assert_eq!(poll(Pin::new(&mut waiting), &task), Poll::Ready(Some(2)));
+    assert_eq!(poll(Pin::new(&mut waiting), &task), Poll::Ready(Ok(2)));
 }
 
 /// It is dropped with no lock held.
@@ -386,7 +392,7 @@ fn a_waker_that_is_replaced_may_notify<S: Subject>() {
         assert_eq!(polled, Poll::Pending);
         assert_eq!(poll(Pin::new(&mut waiting), &task), Poll::Pending);
         assert_eq!(task.take(), 1, "by what the first waker did");
-        assert_eq!(poll(Pin::new(&mut waiting), &task), Poll::Ready(Some(2)));
+        assert_eq!(poll(Pin::new(&mut waiting), &task), Poll::Ready(Ok(2)));
     });
 }
 
@@ -580,7 +586,7 @@ fn a_waker_all_of_whose_clones_panic_when_dropped_loses_no_event() {
     let polled = catch_unwind(AssertUnwindSafe(|| {
         Pin::new(&mut waiting).poll(&mut context)
     }));
-    assert_eq!(polled.ok(), Some(Poll::Ready(Some(2))));
+    assert_eq!(polled.ok(), Some(Poll::Ready(Ok(2))));
     assert!(catch_unwind(AssertUnwindSafe(|| drop(waiting))).is_ok());
 }
 
@@ -601,6 +607,6 @@ fn a_waker_that_panics_when_it_is_cloned_changes_nothing() {
     assert_eq!(registry.notify(&2).called(), 1);
     assert_eq!(
         Pin::new(&mut waiting).poll(&mut context),
-        Poll::Ready(Some(2))
+        Poll::Ready(Ok(2))
     );
 }

@@ -154,7 +154,11 @@ async fn wait(world: &Arc<World>) {
     let told = topic.clone();
     let dispatch = tokio::spawn(async move { told.notify(told.key()).await.called() });
     let found = waiting.await.map(|(event, _)| event);
-    expect("the event that a task waits for", Some(*topic.key()), found);
+    expect(
+        "the event that a task waits for",
+        Some(*topic.key()),
+        found.ok(),
+    );
     world.ledger.notifications.add(1);
     expect(
         "the handler that waits is called",

@@ -105,7 +105,7 @@ pub(super) fn poll_a_wait(world: &Arc<World>) {
     for _ in 0..100 {
         match poll_hostile(world, Pin::new(&mut waiting)) {
             Ok(Poll::Ready(found)) => {
-                return world.ledger.expect("the event that came", true, found.is_some());
+                return world.ledger.expect("the event that came", true, found.is_ok());
             }
             Ok(Poll::Pending) => return world.ledger.expect("a wait is over", true, false),
             Err(()) => {}
