@@ -211,6 +211,7 @@ impl Header {
     /// costs no more than a relaxed load.
     #[inline]
     pub(crate) fn may_start(&self) -> bool {
+        // Step start of tests/protocols/topics.tla.
         self.stops.load(Ordering::Acquire) == 0
     }
 

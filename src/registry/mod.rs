@@ -303,6 +303,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
             // list is published: a dispatch that began in between would call neither the removed
             // nor the added handlers.
             for handler in removed {
+                // Step mark_removed of tests/protocols/topics.tla.
                 handler.header().mark_removed();
             }
             // 3. Note the new length, for what is reported below.

@@ -102,6 +102,7 @@ impl<T: Send + Sync + 'static> ListCell<T> {
     /// Counts another owner. Returns `false`, and does not count it, if there are too many: the
     /// caller may hold a lock, under which it must not panic.
     pub(crate) fn add_owner(&self) -> bool {
+        // Steps add_owner and guard of tests/protocols/topics.tla.
         let has_room = has_room(self.counts.fetch_add(OWNER, Ordering::SeqCst));
         if !has_room {
             self.counts.fetch_sub(OWNER, Ordering::SeqCst);
@@ -114,6 +115,7 @@ impl<T: Send + Sync + 'static> ListCell<T> {
     pub(crate) fn add_owner_if_live(&self) -> bool {
         let is_live = |counts| counts & ENDED == 0;
         let add = |counts| (is_live(counts) && has_room(counts)).then(|| counts + OWNER);
+        // Step upgrade of tests/protocols/topics.tla.
         match self.counts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add) {
             Ok(_) => true,
             Err(counts) => {
@@ -125,6 +127,7 @@ impl<T: Send + Sync + 'static> ListCell<T> {
 
     /// Counts one owner less. Returns whether the cell is idle now.
     pub(crate) fn remove_owner(&self) -> bool {
+        // Step remove_owner of tests/protocols/topics.tla.
         self.counts.fetch_sub(OWNER, Ordering::SeqCst) == OWNER
     }
 
@@ -136,6 +139,7 @@ impl<T: Send + Sync + 'static> ListCell<T> {
 
     /// Ends the cell if it is idle. Returns whether it did.
     pub(crate) fn end_if_idle(&self) -> bool {
+        // Step end_if_idle of tests/protocols/topics.tla.
         let ended = self.counts.compare_exchange(0, ENDED, Ordering::SeqCst, Ordering::SeqCst);
         ended.is_ok()
     }
@@ -143,7 +147,7 @@ impl<T: Send + Sync + 'static> ListCell<T> {
     /// Calls `read` with the current list, unless it is empty.
     #[inline(always)]
     pub(crate) fn read<R: Default>(&self, read: impl FnOnce(&Arc<List<T>>) -> R) -> R {
-        let Some(word) = self.lane.load() else {
+        let Some(word) = self.lane.look() else {
             return R::default();
         };
         if let Some(inside) = self.lane.enter_hot(word) {
@@ -163,7 +167,7 @@ impl<T: Send + Sync + 'static> ListCell<T> {
     /// held, even if the cell is dropped. For look-ups by key, which do not keep the topic.
     #[inline]
     pub(crate) fn protect(&self) -> Option<Protected<T>> {
-        let inside = self.lane.enter_hot(self.lane.load()?);
+        let inside = self.lane.enter_hot(self.lane.look()?);
         Some(inside.map_or_else(|| self.protect_slowly(), Protected::Inside))
     }
 
@@ -172,6 +176,7 @@ impl<T: Send + Sync + 'static> ListCell<T> {
     fn protect_slowly(&self) -> Protected<T> {
         match self.lane.enter() {
             Some(inside) => Protected::Inside(inside),
+            // Step load of tests/protocols/lane.tla.
             None => Protected::Loaded(self.list.load()),
         }
     }
@@ -187,6 +192,8 @@ impl<T: Send + Sync + 'static> ListCell<T> {
         change: impl FnOnce(&List<T>) -> Option<(List<T>, R)>,
         published: impl FnOnce(&[T], usize, usize),
     ) -> Option<R> {
+        // Step lock of tests/protocols/lane.tla.
+        // Steps register and unregister of tests/protocols/topics.tla.
         let mut current = self.lock();
         let empty = List::default();
         let (next, removed) = change(current.as_deref().unwrap_or(&empty))?;
@@ -202,10 +209,14 @@ impl<T: Send + Sync + 'static> ListCell<T> {
             let change = (len as u64).wrapping_sub(old_len as u64);
             self.counts.fetch_add(change, Ordering::SeqCst);
         };
+        // Step count_more of tests/protocols/topics.tla.
         if len > old_len {
             count();
         }
+        // Step publish of tests/protocols/lane.tla.
+        // Steps publish_more and publish_less of tests/protocols/topics.tla.
         let swapped_out = self.list.swap(next);
+        // Step count_less of tests/protocols/topics.tla.
         if len < old_len {
             count();
         }
@@ -217,7 +228,9 @@ impl<T: Send + Sync + 'static> ListCell<T> {
         // Under the lock: everything in the old list is also in the new one or in `removed`. After
         // the lock is released, the next change might remove some of it, and this drop would be the
         // last.
+        // Step release of tests/protocols/lane.tla.
         drop((swapped_out, old));
+        // Step unlock of tests/protocols/lane.tla.
         Some(removed)
     }
 

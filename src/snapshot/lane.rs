@@ -131,7 +131,8 @@ impl<L> Lane<L> {
 
     /// Loads the lane. Returns `None` if there is no list.
     #[inline(always)]
-    pub(crate) fn load(&self) -> Option<Word<L>> {
+    pub(crate) fn look(&self) -> Option<Word<L>> {
+        // Step look of tests/protocols/lane.tla.
         let word = self.0.load(Ordering::SeqCst);
         (!word.is_null()).then_some(Word(word))
     }
@@ -157,7 +158,8 @@ impl<L> Lane<L> {
 
     /// Returns the current list, if the lane is open and this thread has a free slot.
     pub(crate) fn enter(&self) -> Option<Inside<L>> {
-        let Word(word) = self.load()?;
+        // Step look_slowly of tests/protocols/lane.tla.
+        let Word(word) = self.look()?;
         let list = list_of(word);
         if list.is_null() {
             return None;
@@ -168,6 +170,7 @@ impl<L> Lane<L> {
         if word.addr() & HOT != 0 {
             return self.announce_hot(word, announced);
         }
+        // Step announce of tests/protocols/lane.tla.
         slot.swap(list.addr(), Ordering::SeqCst);
         barrier::sequential();
         let inside = self.look_again(word, announced)?;
@@ -178,6 +181,7 @@ impl<L> Lane<L> {
     #[inline(always)]
     fn announce_hot(&self, word: *mut L, announced: Announced) -> Option<Inside<L>> {
         let list = list_of(word).addr();
+        // Step announce_hot of tests/protocols/lane.tla.
         announced.slot.store(list, Ordering::Release);
         barrier::light();
         self.look_again(word, announced)
@@ -186,6 +190,7 @@ impl<L> Lane<L> {
     /// Returns the list of a word, which was announced in a slot, unless the lane has changed.
     #[inline]
     fn look_again(&self, word: *mut L, announced: Announced) -> Option<Inside<L>> {
+        // Step second_look of tests/protocols/lane.tla.
         let again = self.0.load(Ordering::SeqCst);
         if again != word {
             announced.give_up();
@@ -214,6 +219,7 @@ impl<L> Lane<L> {
             let heated = Arc::as_ptr(&inside.list).map_addr(|address| address | mark);
             // The word may have been heated or replaced meanwhile. Relaxed: this publishes nothing
             // new, and continues the release sequence of the store that opened the lane.
+            // Step heat of tests/protocols/lane.tla.
             let _ = self.0.compare_exchange(
                 word,
                 heated.cast_mut(),
@@ -226,6 +232,7 @@ impl<L> Lane<L> {
     /// Closes the lane for a change. Called under the writer lock, like the functions below.
     pub(crate) fn close(&self) -> Closed {
         let closed = ptr::without_provenance_mut(CLOSED);
+        // Step close of tests/protocols/lane.tla.
         let word = self.0.swap(closed, Ordering::SeqCst);
         let was_hot = word.addr() & HOT != 0;
         if !was_hot {
@@ -252,6 +259,7 @@ impl<L> Lane<L> {
         };
         // A release, for the first load of a dispatch, after the list was published. It needs no
         // order with other locations: a dispatch that finds the lane still closed uses `arc_swap`.
+        // Step open of tests/protocols/lane.tla.
         self.0.store(word, Ordering::Release);
     }
 }
@@ -266,17 +274,21 @@ impl Closed {
         if address == 0 {
             return;
         }
+        // Step first_barrier of tests/protocols/lane.tla.
         if was_hot && !barrier::heavy() {
             mem::forget(Arc::clone(list));
             return;
         }
         let mut others_are_inside = false;
+        // Step next_record of tests/protocols/lane.tla.
         for record in records().filter(|record| record.announces(address)) {
             record.owe(Arc::<L>::clone(list));
             // This thread needs no barrier to know its own slots.
             others_are_inside |= !is_own(record);
         }
+        // Step second_barrier of tests/protocols/lane.tla.
         if others_are_inside && barrier::heavy() {
+            // Step next_owing of tests/protocols/lane.tla.
             let owing = |record: &&Record| record.owes.load(Ordering::Relaxed);
             for record in records().filter(owing) {
                 record.take_back(address);
@@ -329,6 +341,7 @@ impl Announced {
     /// Clears the slot, and leaves the collecting to the caller.
     #[cold]
     fn give_up(self) {
+        // Step give_up of tests/protocols/lane.tla.
         self.slot.store(0, Ordering::Release);
         mem::forget(self);
     }
@@ -337,6 +350,7 @@ impl Announced {
 impl Drop for Announced {
     #[inline]
     fn drop(&mut self) {
+        // Step leave of tests/protocols/lane.tla.
         self.slot.store(0, Ordering::Release);
         self.record.collect_if_owed();
     }
@@ -387,6 +401,7 @@ impl Record {
     /// announcement is visible through the heavy barrier before.
     fn announces(&self, list: usize) -> bool {
         let mut slots = self.slots.iter();
+        // Step look_at_slot of tests/protocols/lane.tla.
         slots.any(|slot| slot.load(Ordering::SeqCst) == list)
     }
 
@@ -395,6 +410,7 @@ impl Record {
         owed.push(list);
         // Relaxed: the heavy barrier that `hand_over` passes next pairs with the light one in
         // `collect_if_owed`.
+        // Step owe of tests/protocols/lane.tla.
         self.owes.store(true, Ordering::Relaxed);
     }
 
@@ -403,6 +419,7 @@ impl Record {
     fn collect_if_owed(&self) {
         // For the heavy barrier between `owes` and the second look at the slots in `hand_over`.
         barrier::light();
+        // Step look_owes of tests/protocols/lane.tla.
         if self.owes.load(Ordering::Relaxed) {
             self.collect();
         }
@@ -412,6 +429,7 @@ impl Record {
     /// with them, so no lock is held.
     #[cold]
     fn collect(&self) {
+        // Step collect of tests/protocols/lane.tla.
         while let Some(list) = self.take(|list| !self.announces(address(list))) {
             drop(list);
         }
@@ -419,8 +437,10 @@ impl Record {
 
     /// Takes back a reference that its dispatch no longer needs, if it was not collected.
     fn take_back(&self, list: usize) {
+        // Step look_at_slot_again of tests/protocols/lane.tla.
         if !self.announces(list) {
             // Not the last reference: the caller has another.
+            // Step take_back of tests/protocols/lane.tla.
             drop(self.take(|owed| address(owed) == list));
         }
     }
@@ -559,6 +579,7 @@ fn claim() -> &'static Record {
     loop {
         record.next.store(newest, Ordering::Relaxed);
         // Publishes the record, and precedes its announcements in the single total order.
+        // Step attach of tests/protocols/lane.tla.
         match RECORDS.0.compare_exchange(newest, address, Ordering::SeqCst, Ordering::SeqCst) {
             Ok(_) => return record,
             Err(newer) => newest = newer,
@@ -576,4 +597,40 @@ pub(crate) fn records() -> impl Iterator<Item = &'static Record> {
         // Relaxed: set before the record was published.
         record(last.next.load(Ordering::Relaxed))
     })
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{HEAT_EVERY, HOT, Lane, attach};
+    use crate::snapshot::barrier;
+
+    /// Between the two looks of a dispatch, its list was freed, and a later one got its address. The
+    /// next writer passes no barrier, because the lane is cold again: it may not see what the
+    /// dispatch has announced by a plain store.
+    #[test]
+    fn a_list_at_the_address_of_an_earlier_one_is_not_taken_for_it() {
+        if !barrier::register() {
+            return;
+        }
+        attach();
+        let (lane, mut list) = (Lane::new(), Arc::new(1_u64));
+        lane.open(Some(&list));
+        for _ in 0..2 * HEAT_EVERY {
+            assert_eq!(lane.enter().map(|inside| **inside.list()), Some(1));
+        }
+        let word = lane.look().expect("there is a list");
+        assert_eq!(word.0.addr() & HOT, HOT, "it is not hot");
+
+        // As the change that frees the list, and the one that publishes another one in its place.
+        lane.close().hand_over(&list);
+        *Arc::get_mut(&mut list).expect("it is still in use") = 2;
+        lane.open(Some(&list));
+        assert!(
+            lane.enter_hot(word).is_none(),
+            "it entered by the earlier word"
+        );
+        assert_eq!(lane.enter().map(|inside| **inside.list()), Some(2));
+    }
 }

@@ -28,7 +28,7 @@ impl<L> Lane<L> {
     }
 
     #[inline]
-    pub(crate) fn load(&self) -> Option<Word> {
+    pub(crate) fn look(&self) -> Option<Word> {
         // SeqCst: as the lane's own, for the promise about flags (see `Registry`). Acquires the list that
         // `arc_swap` has published before `open`.
         self.has_list.load(Ordering::SeqCst).then_some(Word)

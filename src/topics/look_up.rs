@@ -36,6 +36,7 @@ impl LookUp {
         if slot.load(Ordering::Relaxed) != 0 {
             return None;
         }
+        // Step announce of tests/protocols/gates.tla.
         slot.swap(gate, Ordering::SeqCst);
         barrier::sequential();
         let announced = Self(slot);
@@ -62,6 +63,7 @@ impl Drop for LookUp {
     #[inline(always)]
     fn drop(&mut self) {
         // A release, for the writer that sees it: its writes come after what was read here.
+        // Steps not_let_in and end_look_up of tests/protocols/gates.tla.
         self.0.store(0, Ordering::Release);
     }
 }
@@ -86,8 +88,10 @@ pub(super) fn is_sample() -> bool {
 /// not let in, so there is an end to it.
 pub(super) fn wait_for(gate: usize) {
     barrier::sequential();
+    // Step wait_for of tests/protocols/gates.tla.
     for record in records() {
         let mut turn = 0;
+        // Step wait_for_record of tests/protocols/gates.tla.
         while is_behind(record, &(gate..gate + 1)) {
             give_time(turn);
             turn += 1;
@@ -107,6 +111,7 @@ pub(super) fn end_soon(gates: &Range<usize>) -> Option<u32> {
             if turn != 0 {
                 give_time(0);
             }
+            // Steps look_at_record and look_for_an_end of tests/protocols/gates.tla.
             !is_behind(record, gates)
         })
     };

@@ -253,6 +253,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Map<F, K, E> {
         let goes = |found: &Topic<F, K, E>| {
             ptr::eq(&raw const found.scope.parent, topic) && found.core.cell.end_if_idle()
         };
+        // Steps lock_to_prune and unlock of tests/protocols/topics.tla.
         let removed = self.topics.remove_if(topic.hash, goes);
         if removed.is_some() {
             self.shared.report_removed(&topic.key);

@@ -129,6 +129,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         let mut key = DropGuarded::new(key.into());
         let Map { topics, shared, .. } = &*self.map;
         let hash = topics.hash(&*key);
+        // Step find of tests/protocols/topics.tla.
         if let Some(handle) = topics.find(hash, &*key, Handle::try_of) {
             shared.count_and_drop(key.clear().err());
             return handle.expect(TOO_MANY_OWNERS);
@@ -465,6 +466,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
+        // Step look_up of tests/protocols/topics.tla.
         let list = self.find(key, |topic| topic.core.cell.protect());
         list.flatten().map_or_else(R::default, |list| list.read(read))
     }

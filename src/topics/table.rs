@@ -78,6 +78,7 @@ impl<T: Keyed> Table<T> {
                 item.map(|item| found(&item.0.0))
             });
         }
+        // Steps lock_shared and unlock_shared of tests/protocols/gates.tla.
         let shard = lock.read();
         let item = shard.get(hash.bits(), |item| item.0.is(key));
         item.map(|item| found(&item.0.0))
@@ -92,13 +93,16 @@ impl<T: Keyed> Table<T> {
         // lock is released.
         let new = &mut Some(new);
         self.turnstile.with_shard(shard, || {
+            // Steps lock_exclusive and unlock_exclusive of tests/protocols/gates.tla.
             let mut shard = self.items.shards()[shard].write();
             let is_it = |item: &KeyedItem<T>| new.as_ref().is_some_and(|new| item.is(new.key()));
+            // Step find_or_insert of tests/protocols/topics.tla.
             if let Some(item) = shard.get(hash.bits(), |item| is_it(&item.0)) {
                 return found(&item.0.0, false);
             }
             let item = new.take().expect("it is inserted once");
             let found = found(&item, true);
+            // Step insert of tests/protocols/topics.tla.
             shard.insert(hash.bits(), (KeyedItem(item), SharedValue::new(())), rehash);
             found
         })
@@ -108,7 +112,9 @@ impl<T: Keyed> Table<T> {
     pub(crate) fn remove_if(&self, hash: KeyHash, goes: impl Fn(&T) -> bool) -> Option<T> {
         let shard = self.shard_of(hash);
         let removed = self.turnstile.with_shard(shard, || {
+            // Steps lock_exclusive and unlock_exclusive of tests/protocols/gates.tla.
             let mut shard = self.items.shards()[shard].write();
+            // Step leave_map of tests/protocols/topics.tla.
             shard.remove_entry(hash.bits(), |item| goes(&item.0.0))
         });
         removed.map(|(KeyedItem(item), _)| item)
@@ -120,6 +126,7 @@ impl<T: Keyed> Table<T> {
         let lock = &self.items.shards()[shard];
         // Look-ups are announced or hold the lock. So it is enough to see each of the former end,
         // and to acquire the lock once.
+        // Step try_lock of tests/protocols/gates.tla.
         if !(self.turnstile.look_ups_end_soon(shard) && lock.try_write().is_some()) {
             self.turnstile.with_shard(shard, || drop(lock.write()));
         }

@@ -144,8 +144,10 @@ impl Turnstile {
         let is_let_in = |state: usize| state & (BIASED | bit) == BIASED;
         // Relaxed: the second load decides. A look-up that is not let in does not announce itself,
         // or a writer might see one after the other.
+        // Step first_look of tests/protocols/gates.tla.
         let state = self.state.load(Ordering::Relaxed);
         if is_let_in(state) {
+            // Step second_look of tests/protocols/gates.tla.
             let again = || is_let_in(self.state.load(Ordering::SeqCst));
             let entered = LookUp::announce(self.address_of(gate_of(shard)), again);
             if entered.is_some() {
@@ -159,6 +161,7 @@ impl Turnstile {
     /// Prepares for a look-up with the lock.
     #[inline]
     fn before_lock(&self, state: usize, bit: usize) {
+        // Step before_lock of tests/protocols/gates.tla.
         if state & BIASED != 0 {
             // For the next one.
             look_up::attach();
@@ -178,6 +181,7 @@ impl Turnstile {
             self.counts.writers.store(0, Ordering::Relaxed);
             let begin = |state| (state & (BIASED | ENDING) == 0).then_some(state | BIASED);
             // Relaxed: it publishes nothing new, and continues the release sequences of the word.
+            // Step begin_bias of tests/protocols/gates.tla.
             let _ = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, begin);
         }
     }
@@ -185,6 +189,7 @@ impl Turnstile {
     /// Ends the bias, unless a look-up takes long. Returns whether this call has ended it.
     fn end_bias(&self) -> bool {
         let end = |state| (state & BIASED != 0).then_some(state ^ BIASED ^ ENDING);
+        // Step end_bias of tests/protocols/gates.tla.
         if self.state.fetch_update(Ordering::SeqCst, Ordering::Relaxed, end).is_err() {
             return false;
         }
@@ -199,6 +204,7 @@ impl Turnstile {
         }
         let next = if ended.is_some() { 0 } else { BIASED };
         // A release, for the writers that find neither, and do not wait.
+        // Steps ended and go_back of tests/protocols/gates.tla.
         self.state.fetch_xor(ENDING ^ next, Ordering::Release);
         ended.is_some()
     }
@@ -220,14 +226,17 @@ impl Turnstile {
     pub(super) fn look_ups_end_soon(&self, shard: usize) -> bool {
         let gate = self.address_of(gate_of(shard));
         // Relaxed: what it returns is true with and without a bias.
+        // Step look_ups_end_soon of tests/protocols/gates.tla.
         self.state.load(Ordering::Relaxed) & BIASED != 0
             && look_up::end_soon(&(gate..gate + 1)).is_some()
     }
 
     fn claim(&self, gate: usize) -> Claim<'_> {
         let Gate { overtaken, writer } = &self.gates[gate];
+        // Step lock_gate of tests/protocols/gates.tla.
         let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
         overtaken.store(0, Ordering::Relaxed);
+        // Step claim of tests/protocols/gates.tla.
         let was = self.state.fetch_or(bit(gate), Ordering::SeqCst);
         let claim = Claim {
             state: &self.state,
@@ -265,7 +274,9 @@ impl Turnstile {
     fn give_way(&self, claimed: usize) {
         let claimed_gates = (0..GATES).filter(|gate| claimed & bit(*gate) != 0);
         for gate in claimed_gates.map(|gate| &self.gates[gate]) {
+            // Step give_way of tests/protocols/gates.tla.
             if gate.overtaken.fetch_add(1, Ordering::Relaxed) >= OVERTAKES {
+                // Step wait_for_writer of tests/protocols/gates.tla.
                 drop(gate.writer.lock().unwrap_or_else(PoisonError::into_inner));
             }
         }
@@ -285,12 +296,14 @@ struct Claim<'t> {
     state: &'t AtomicUsize,
     bit: usize,
     // Unlocked after the bit is cleared: the next writer sets it again.
+    // Step unlock_gate of tests/protocols/gates.tla.
     _writer: MutexGuard<'t, ()>,
 }
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         // A release, for the look-ups that are let in later.
+        // Step release of tests/protocols/gates.tla.
         self.state.fetch_and(!self.bit, Ordering::Release);
     }
 }
