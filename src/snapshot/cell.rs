@@ -113,9 +113,9 @@ impl<T: Send + Sync + 'static> ListCell<T> {
     /// Counts another owner, unless the cell was ended. Returns whether it was live, and panics if
     /// there are too many owners.
     pub(crate) fn add_owner_if_live(&self) -> bool {
+        // Step upgrade of tests/protocols/topics.tla.
         let is_live = |counts| counts & ENDED == 0;
         let add = |counts| (is_live(counts) && has_room(counts)).then(|| counts + OWNER);
-        // Step upgrade of tests/protocols/topics.tla.
         match self.counts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add) {
             Ok(_) => true,
             Err(counts) => {

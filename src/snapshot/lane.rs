@@ -448,6 +448,7 @@ impl Record {
     fn take(&self, what: impl FnMut(&Arc<dyn Share>) -> bool) -> Option<Arc<dyn Share>> {
         let mut owed = self.owed();
         let list = owed.iter().position(what).map(|at| owed.swap_remove(at));
+        // Steps collect and take_back of tests/protocols/lane.tla.
         // Relaxed: the mutex orders this store with that of `owe`, and the thread that reads the
         // flag has its own program order.
         self.owes.store(!owed.is_empty(), Ordering::Relaxed);

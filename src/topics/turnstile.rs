@@ -141,10 +141,10 @@ impl Turnstile {
     #[inline(always)]
     pub(super) fn enter(&self, shard: usize) -> Option<LookUp> {
         let bit = bit(gate_of(shard));
+        // Step first_look of tests/protocols/gates.tla.
         let is_let_in = |state: usize| state & (BIASED | bit) == BIASED;
         // Relaxed: the second load decides. A look-up that is not let in does not announce itself,
         // or a writer might see one after the other.
-        // Step first_look of tests/protocols/gates.tla.
         let state = self.state.load(Ordering::Relaxed);
         if is_let_in(state) {
             // Step second_look of tests/protocols/gates.tla.
@@ -179,17 +179,17 @@ impl Turnstile {
         let samples = self.counts.samples.fetch_add(1, Ordering::Relaxed) + 1;
         if samples >= self.counts.needed.load(Ordering::Relaxed) {
             self.counts.writers.store(0, Ordering::Relaxed);
+            // Step begin_bias of tests/protocols/gates.tla.
             let begin = |state| (state & (BIASED | ENDING) == 0).then_some(state | BIASED);
             // Relaxed: it publishes nothing new, and continues the release sequences of the word.
-            // Step begin_bias of tests/protocols/gates.tla.
             let _ = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, begin);
         }
     }
 
     /// Ends the bias, unless a look-up takes long. Returns whether this call has ended it.
     fn end_bias(&self) -> bool {
-        let end = |state| (state & BIASED != 0).then_some(state ^ BIASED ^ ENDING);
         // Step end_bias of tests/protocols/gates.tla.
+        let end = |state| (state & BIASED != 0).then_some(state ^ BIASED ^ ENDING);
         if self.state.fetch_update(Ordering::SeqCst, Ordering::Relaxed, end).is_err() {
             return false;
         }
@@ -202,9 +202,9 @@ impl Turnstile {
         } else {
             self.counts.writers.store(0, Ordering::Relaxed);
         }
+        // Steps ended and go_back of tests/protocols/gates.tla.
         let next = if ended.is_some() { 0 } else { BIASED };
         // A release, for the writers that find neither, and do not wait.
-        // Steps ended and go_back of tests/protocols/gates.tla.
         self.state.fetch_xor(ENDING ^ next, Ordering::Release);
         ended.is_some()
     }
