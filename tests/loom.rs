@@ -379,6 +379,15 @@ fn explore_lane(before: Before, name: &str, scenario: impl Fn(Before) + Send + S
 }
 
 #[test]
+fn a_dispatch_keeps_nothing_of_a_list_that_it_does_not_run_over() {
+    for before in BEFORE {
+        explore_up_to(Some(3), &format!("{before:?}, replaced"), move || {
+            lane::replace_beside_a_dispatch(before);
+        });
+    }
+}
+
+#[test]
 fn a_list_outlives_the_dispatches_that_are_inside_and_no_longer() {
     for before in BEFORE {
         for others in [0, 1] {

@@ -280,11 +280,15 @@ pub(crate) enum Protected<T> {
 
 impl<T> Protected<T> {
     /// Calls `read` with the list, unless it is empty. Must not be called under a lock: the thread
-    /// may be owed a list that it failed to enter, and drops it here.
+    /// may be owed a list that it failed to enter, and drops it here, before it runs over another.
     #[inline]
     pub(crate) fn read<R: Default>(self, read: impl FnOnce(&Arc<List<T>>) -> R) -> R {
         match self {
-            Self::Inside(inside) => read(inside.list()),
+            Self::Inside(inside) => {
+                // Step collect_late of tests/protocols/lane.tla.
+                inside.collect_if_owed();
+                read(inside.list())
+            }
             Self::Loaded(list) => {
                 lane::attach_and_collect();
                 list.as_ref().map_or_else(R::default, read)

@@ -43,7 +43,8 @@
 //!
 //! # Why no reference is left behind
 //!
-//! A dispatch, even one that was not let in, clears its slot and then loads `owes`. A writer sets
+//! A dispatch, even one that was not let in, clears its slot and then loads `owes`: before it runs
+//! over another list, not when it has. A writer sets
 //! `owes` and then loads the slot again, with the pair of barriers in between. So the writer sees
 //! the slot empty and takes its reference back, or the dispatch sees `owes` and collects, or both;
 //! `owed` is locked, so only one of them gets the reference. Stores to slots are releases: a writer
@@ -298,6 +299,13 @@ impl Closed {
 }
 
 impl<L> Inside<L> {
+    /// Collects what this thread is owed, if it entered only after it had not been let in: it would
+    /// keep the old list until it leaves the new one. Must not be called under a lock.
+    #[inline]
+    pub(crate) fn collect_if_owed(&self) {
+        self.announced.record.collect_if_owed();
+    }
+
     #[inline]
     pub(crate) fn list(&self) -> &Arc<L> {
         &self.list

@@ -63,6 +63,10 @@ impl Closed {
 }
 
 impl<L> Inside<L> {
+    pub(crate) fn collect_if_owed(&self) {
+        match self.0 {}
+    }
+
     pub(crate) fn list(&self) -> &Arc<L> {
         match self.0 {}
     }

@@ -146,6 +146,34 @@ pub(crate) fn remove_both_beside_a_dispatch(before: Before, times: usize) {
     lives.iter().for_each(Life::has_ended);
 }
 
+/// A handler is replaced beside a dispatch. If the dispatch runs over the new list, it keeps nothing
+/// of the old one: once the change has returned, the removed closure is gone.
+pub(crate) fn replace_beside_a_dispatch(before: Before) {
+    let (registry, life) = (SyncRegistry::<u32>::new(), Life::new());
+    let id = registry.register(life.handler(|_| {}));
+    before.prepare(&registry);
+    let (same, drops) = (registry.clone(), life.drops.clone());
+    let replaces = move || {
+        let has_returned = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&has_returned);
+        same.update(|batch| {
+            batch.unregister(id);
+            batch.register(move |_| {
+                if seen.load(Ordering::SeqCst) {
+                    assert_eq!(
+                        drops.get(),
+                        1,
+                        "the dispatch keeps what was removed before it"
+                    );
+                }
+            });
+        });
+        has_returned.store(true, Ordering::SeqCst);
+    };
+    together(vec![Box::new(replaces), notifies(&registry, 1)]);
+    life.has_ended();
+}
+
 /// A dispatch goes through the registry itself so often, which takes more places than a thread has,
 /// beside a removal.
 pub(crate) fn remove_beside_a_nested_dispatch(before: Before, depth: u32) {

@@ -153,7 +153,8 @@ second_look:
     else {
         enter("lane", again);
         (* Every 128th time. *)
-        either { await word.mark /= "hot" /\ ~refused; goto heat } or goto env_idle;
+        either { await word.mark /= "hot" /\ ~refused; goto heat }
+        or if (slowly) { goto collect_late } else { goto env_idle };
     };
 give_up:
     if (Mutant /= "keeps_its_announcement") { store(slot, 0) };
@@ -167,7 +168,9 @@ heat:
             if (Same(lane, word)) { lane.mark := mark };
         };
     };
-    goto env_idle;
+collect_late:
+    slot := 0;
+    if (Mutant = "keeps_what_it_is_owed") { goto env_idle } else { goto look_owes };
 load:
     (* arc_swap gives out a counted reference. *)
     slot := 0;
@@ -329,10 +332,10 @@ UsedListsAreAlive ==
 NothingIsMissed == ~stale
 
 Idle(t) == pc[t] = "env_idle"
-(* A thread that is not inside of a dispatch is owed nothing, unless barriers are refused. *)
+(* A thread is owed nothing but what it uses, unless barriers are refused. *)
 NothingIsLeftBehind ==
-    writer = 0 /\ ~refused =>
-        \A t \in Threads : Idle(t) /\ frames[t] = <<>> => owed[t] = {}
+    writer = 0 /\ ~refused => \A t \in Threads : Idle(t) =>
+        owed[t] \subseteq {frames[t][i].at : i \in 1..Len(frames[t])}
 
 (* When nobody does anything, each list has the references that are due. *)
 NothingIsLeaked ==
@@ -349,7 +352,7 @@ OneListIsLeaked == Cardinality(leaked) <= 1
 
 (* States that differ in nothing but variables that are set before they are read are one. *)
 Dispatching == {"look", "look_slowly", "announce", "announce_hot", "second_look", "give_up", "heat",
-    "load", "attach", "leave", "look_owes", "collect"}
+    "collect_late", "load", "attach", "leave", "look_owes", "collect"}
 Locals(t) ==
     IF Idle(t) THEN <<left[t]>>
     ELSE IF pc[t] \in Dispatching
