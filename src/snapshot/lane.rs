@@ -43,12 +43,12 @@
 //!
 //! # Why no reference is left behind
 //!
-//! A dispatch, even one that was not let in, clears its slot and then loads `owes`: before it runs
-//! over another list, not when it has. A writer sets
-//! `owes` and then loads the slot again, with the pair of barriers in between. So the writer sees
-//! the slot empty and takes its reference back, or the dispatch sees `owes` and collects, or both;
-//! `owed` is locked, so only one of them gets the reference. Stores to slots are releases: a writer
-//! that sees a later value and releases the list comes after the reads of the dispatch.
+//! A dispatch, even one that was not let in, clears its slot and then loads `owes`, before it runs
+//! over another list. A writer sets `owes` and then loads the slot again, with the pair of barriers
+//! in between. So the writer sees the slot empty and takes its reference back, or the dispatch sees
+//! `owes` and collects, or both; `owed` is locked, so only one of them gets the reference. Stores to
+//! slots are releases: a writer that sees a later value and releases the list comes after the reads
+//! of the dispatch.
 //!
 //! # Why a lane is closed while a change is published
 //!
