@@ -381,7 +381,7 @@ fn explore_lane(before: Before, name: &str, scenario: impl Fn(Before) + Send + S
 #[test]
 fn a_dispatch_keeps_nothing_of_a_list_that_it_does_not_run_over() {
     for before in BEFORE {
-        explore_up_to(Some(3), &format!("{before:?}, replaced"), move || {
+        explore_up_to(Some(4), &format!("{before:?}, replaced"), move || {
             lane::replace_beside_a_dispatch(before);
         });
     }
