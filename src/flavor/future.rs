@@ -101,7 +101,6 @@ impl<E: ?Sized + 'static> SharedFlavor<E> for AsyncFlavor {}
 
 impl<E: ?Sized + 'static> Flavor<E> for AsyncFlavor {
     type Handler = dyn AsyncHandler<E>;
-    const IS_INLINE: bool = false;
 
     fn inline<C>(header: Header, call: C) -> HandlerArc<Self, E>
     where

@@ -207,7 +207,6 @@ impl<H: Hook> InlineFlavor<H> for HookFlavor {
 
 impl<H: Hook> Flavor<H> for HookFlavor {
     type Handler = dyn InlineHandler<Self, H>;
-    const IS_INLINE: bool = true;
 
     fn inline<C>(header: Header, call: C) -> HandlerArc<Self, H>
     where

@@ -143,11 +143,12 @@ fn start<'e, 'h, E: ?Sized, M: MakeFuture<E>>(
 
 impl<E: ?Sized + 'static> AsyncHandler<E> for Wrapped<dyn AsyncHandler<E>> {
     fn start<'e>(&self, event: &'e E, context: &mut Context<'_>) -> Result<Outcome, Pending<'e>> {
-        let Some(call) = self.begin() else {
+        let Some(mut call) = self.begin() else {
             return Ok(Outcome::Skipped);
         };
         let started = call.start(event, context);
         started.map_err(|pending| -> Pending<'e> {
+            call.suspend();
             let pending = Some(pending);
             Box::pin(WrappedFuture { pending, call })
         })
@@ -209,8 +210,9 @@ impl<E: ?Sized> Future for WrappedFuture<'_, E> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let pending = self.pending.as_mut().expect("taken only by its own destructor");
-        pending.as_mut().poll(context)
+        let Self { pending, call } = &mut *self;
+        let future = pending.as_mut().expect("taken only by its own destructor").as_mut();
+        call.poll(|handler| handler.header().time(|| future.poll(context)))
     }
 }
 
@@ -218,6 +220,7 @@ impl<E: ?Sized> Future for WrappedFuture<'_, E> {
 impl<E: ?Sized> Drop for WrappedFuture<'_, E> {
     fn drop(&mut self) {
         let Self { pending, call } = self;
+        call.resume();
         call.header().guard_drop(|| *pending = None);
     }
 }

@@ -96,7 +96,6 @@ impl<E: ?Sized + 'static> InlineFlavor<E> for SyncFlavor {
 
 impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
     type Handler = dyn InlineHandler<Self, E>;
-    const IS_INLINE: bool = true;
 
     fn inline<C>(header: Header, call: C) -> HandlerArc<Self, E>
     where

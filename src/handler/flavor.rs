@@ -11,10 +11,6 @@ pub trait Flavor<E: ?Sized>: for<'a, 'e> Passes<'a, 'e, E> + Sized + 'static {
     #[doc(hidden)]
     type Handler: Handler + ?Sized;
 
-    /// Whether a call has ended when it returns, on the thread that has made it.
-    #[doc(hidden)]
-    const IS_INLINE: bool;
-
     /// Makes a handler whose call does all its work before it returns. The call receives the header
     /// of its own handler.
     #[doc(hidden)]

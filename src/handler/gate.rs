@@ -6,6 +6,8 @@
 //! dropped. Once the gate is closed, no call enters any more.
 
 use std::cell::Cell;
+#[cfg(feature = "async")]
+use std::mem;
 use std::panic::RefUnwindSafe;
 use std::sync::{Arc, Weak};
 use std::task::{Poll, Waker};
@@ -19,14 +21,12 @@ use crate::primitive::{Serials, thread_local_const};
 
 pub(crate) struct Gate<H: ?Sized> {
     state: Awaited<State<H>>,
-    /// Whether a call leaves on the thread on which it has entered.
-    is_inline: bool,
 }
 
 struct State<H: ?Sized> {
     /// `None` once the gate is closed.
     handler: Option<Counted<H>>,
-    /// For each call that is inside, its thread; likewise for whoever drops the handler.
+    /// For each call that is inside, the thread that runs it; likewise for whoever drops the handler.
     inside: Vec<ThreadId>,
 }
 
@@ -35,7 +35,7 @@ pub(crate) trait Gated: Send + Sync + RefUnwindSafe {
     /// Closes the gate: no call enters any more.
     fn close(self: Arc<Self>);
 
-    /// Returns the threads that are inside. Of a call that may move to another one, it is unknown.
+    /// Returns the threads that are inside. No thread runs a future that waits for its next poll.
     fn inside(&self) -> Vec<ThreadId>;
 
     /// Waits until nothing is inside. Returns whether that happened before the deadline.
@@ -61,7 +61,7 @@ pub(crate) fn close(gate: &Weak<dyn Gated>) -> Option<Arc<dyn Gated>> {
 }
 
 impl<H: Handler + ?Sized> Gate<H> {
-    pub(crate) fn new(handler: Counted<H>, is_inline: bool) -> Self {
+    pub(crate) fn new(handler: Counted<H>) -> Self {
         let reporter = handler.header().reporter();
         let state = State {
             handler: Some(handler),
@@ -70,30 +70,24 @@ impl<H: Handler + ?Sized> Gate<H> {
         };
         Self {
             state: Awaited::new(state, reporter),
-            is_inline,
         }
     }
 
     /// Lets a call in, unless the gate is closed.
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Visit<H>> {
-        let visitor = if self.is_inline {
-            ThreadId::current()
-        } else {
-            ThreadId::UNKNOWN
-        };
-        self.let_in(visitor, |handler| handler.clone())
+        self.let_in(|handler| handler.clone())
     }
 
     /// Closes the gate: no call enters any more.
     pub(crate) fn close(self: &Arc<Self>) {
-        drop(self.let_in(ThreadId::current(), Option::take));
+        drop(self.let_in(Option::take));
     }
 
     fn let_in(
         self: &Arc<Self>,
-        visitor: ThreadId,
         share: impl FnOnce(&mut Option<Counted<H>>) -> Option<Counted<H>>,
     ) -> Option<Visit<H>> {
+        let visitor = ThreadId::current();
         let handler = self.state.with(|state| {
             let handler = share(&mut state.handler)?;
             state.inside.push(visitor);
@@ -150,11 +144,34 @@ impl<H: Handler + ?Sized> Visit<H> {
     }
 }
 
+#[cfg(feature = "async")]
+impl<H: Handler + ?Sized> Visit<H> {
+    /// Makes this the call of a future that waits for its next poll: no thread runs it.
+    pub(crate) fn suspend(&mut self) {
+        self.move_to(ThreadId::NONE);
+    }
+
+    /// Makes this a call that the current thread runs.
+    pub(crate) fn resume(&mut self) {
+        self.move_to(ThreadId::current());
+    }
+
+    fn move_to(&mut self, visitor: ThreadId) {
+        let from = mem::replace(&mut self.visitor, visitor);
+        self.gate.state.with(|state| {
+            // Calls of one thread stand for each other.
+            if let Some(inside) = state.inside.iter_mut().rfind(|inside| **inside == from) {
+                *inside = visitor;
+            }
+        });
+    }
+}
+
 /// Drops the call's reference to the handler before the call leaves. By then, the payload of a
 /// panic of the call has been dropped, too.
 impl<H: Handler + ?Sized> Drop for Visit<H> {
     fn drop(&mut self) {
-        // A slot reports a panic of its closure's destructor; nothing unwinds out of it.
+        // A handler reports a panic of its closure's destructor; nothing unwinds out of it.
         drop(self.handler.take());
         self.gate.state.change(|state| {
             let at = state.inside.iter().rposition(|other| *other == self.visitor);
@@ -172,7 +189,8 @@ impl<H: Handler + ?Sized> Drop for Visit<H> {
 pub(crate) struct ThreadId(u64);
 
 impl ThreadId {
-    const UNKNOWN: Self = Self(0);
+    #[cfg(feature = "async")]
+    const NONE: Self = Self(0);
 
     pub(crate) fn current() -> Self {
         static SERIALS: Serials = Serials::new();

@@ -180,6 +180,14 @@ impl Header {
         }
     }
 
+    /// Makes this the header of a handler whose calls are not timed.
+    pub(crate) fn untimed(self) -> Self {
+        Self {
+            is_timed: false,
+            ..self
+        }
+    }
+
     /// Makes this the header of a handler that can stop a dispatch.
     pub(crate) fn interceptor(self) -> Self {
         Self {

@@ -4,6 +4,8 @@
 use std::ops::Deref;
 use std::panic::RefUnwindSafe;
 use std::sync::Arc;
+#[cfg(feature = "async")]
+use std::task::Poll;
 
 use crate::handler::counted::Counted;
 use crate::handler::gate::{Gate, Visit};
@@ -38,6 +40,8 @@ pub(crate) enum Call<H: Handler + ?Sized + 'static> {
 
 impl<H: Handler + ?Sized + 'static> Wrapped<H> {
     pub(crate) fn new(header: Header, around: Around<H>) -> Self {
+        // The handler inside times its calls, and reports them while they are inside.
+        let header = header.untimed();
         Self { header, around }
     }
 
@@ -71,6 +75,34 @@ impl<H: Handler + ?Sized + 'static> Drop for Wrapped<H> {
         match &self.around {
             Around::Gate(gate) => gate.close(),
             Around::Waited(_, waited) => waited.end(),
+        }
+    }
+}
+
+#[cfg(feature = "async")]
+impl<H: Handler + ?Sized + 'static> Call<H> {
+    /// Runs a poll of the call's future: until it returns, this thread is inside.
+    pub(crate) fn poll<T>(&mut self, poll: impl FnOnce(&H) -> Poll<T>) -> Poll<T> {
+        self.resume();
+        let polled = poll(self);
+        // If it is ready, or panics, the call is dropped next, on this thread.
+        if polled.is_pending() {
+            self.suspend();
+        }
+        polled
+    }
+
+    /// Leaves the call to its next poll.
+    pub(crate) fn suspend(&mut self) {
+        if let Self::Inside(visit) = self {
+            visit.suspend();
+        }
+    }
+
+    /// Lets this thread in, to drop the call's future.
+    pub(crate) fn resume(&mut self) {
+        if let Self::Inside(visit) = self {
+            visit.resume();
         }
     }
 }

@@ -21,8 +21,9 @@ use crate::report::id::HandlerId;
 /// handler without waiting, like a [`HandlerGuard`](crate::HandlerGuard). See the
 /// [guide](crate::guide#guards-and-removal).
 ///
-/// A call of a joinable handler briefly takes a lock twice, and allocates if more calls are inside
-/// than ever before; other handlers pay nothing.
+/// A call of a joinable handler briefly takes a lock twice (and for each poll of a future that was
+/// pending, twice more), and allocates if more calls are inside than ever before; other handlers
+/// pay nothing.
 ///
 /// What is gone after a join is the closure. The object around it may still be part of a list that
 /// a dispatch or a pin holds, so the code of the module that *registered* the handler must not be
@@ -239,8 +240,9 @@ explored_static!(WAITS: Mutex<Vec<Wait>> = Mutex::new(Vec::new()));
 /// A cycle of waits is detected by the wait that would close it: each wait checks for a cycle
 /// before it is added to the list of all waits, under that list's lock. This is sufficient. The
 /// other half of a cycle, which threads are inside which gates, cannot grow after the check: all
-/// gates that are waited for are closed. A wait with a time limit breaks the cycle by itself, and
-/// is not in the list.
+/// gates that are waited for are closed. (A future that is inside may be polled by another thread
+/// then. That thread does not wait, and checks before it does.) A wait with a time limit breaks the
+/// cycle by itself, and is not in the list.
 fn wait(gate: &Arc<dyn Gated>, deadline: Option<Instant>) -> Result<(), JoinError> {
     let (this, inside) = (ThreadId::current(), gate.inside());
     if inside.is_empty() {

@@ -244,7 +244,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Returns<F, E> for ReturnJoinGuard {
 
     fn add(self, registry: &Registry<F, E>, handler: HandlerArc<F, E>) -> JoinGuard {
         let header = handler.header().duplicate();
-        let gate = Arc::new(Gate::new(handler, F::IS_INLINE));
+        let gate = Arc::new(Gate::new(handler));
         let weak: Weak<Gate<F::Handler>> = Arc::downgrade(&gate);
         let id = registry.add(F::wrap(Wrapped::new(header, Around::Gate(gate))));
         JoinGuard::new(registry.registration(id), weak)

@@ -10,10 +10,10 @@
 //!          still so, read the shard without its lock. Take the announcement back
 //!          otherwise: give way; read the shard with its lock
 //! write    lock the gate; claim it; if the map was biased, or its bias was ending: wait until no
-//! record announces the gate. Write to the shard with its lock; release the gate; unlock it begin
-//! after many look-ups that took a lock: from neither to biased end      after some writers since
-//! then: from biased to ending; look for a moment for a time when no record announces a gate of the
-//! map; from ending to neither, or back to biased
+//!          record announces the gate. Write to the shard with its lock; release the gate; unlock it
+//! begin    after many look-ups that took a lock: from neither to biased
+//! end      after some writers since then: from biased to ending; look for a moment for a time when
+//!          no record announces a gate of the map; from ending to neither, or back to biased
 //! ```
 //!
 //! # Why no look-up reads beside a writer

@@ -94,13 +94,16 @@ mod asynchronous {
     use std::future::{self, Future};
     use std::ops::ControlFlow::Break;
     use std::pin::pin;
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex};
     use std::task::{Context, Wake, Waker};
+    use std::time::Duration;
 
-    use topic_registry::{AsyncRegistry, HandlerGuard, HandlerId};
+    use topic_registry::{
+        AsyncRegistry, AsyncTopicRegistry, HandlerGuard, HandlerId, JoinError, JoinGuard,
+    };
 
     use super::priorities;
-    use crate::support::{Log, OnDrop, Wakes, now, poll};
+    use crate::support::{Log, OnDrop, Wakes, now, poll, within, yields};
 
     async fn ignore(_: &u32) {}
 
@@ -134,6 +137,77 @@ mod asynchronous {
         assert_eq!(now(registry.notify("one")).called(), 1);
         assert_eq!(now(registry.notify_sequential("two")).called(), 0);
         assert_eq!(log.take(), ["one"]);
+    }
+
+    /// Joins a handler in each place of its own calls: that would wait for itself.
+    #[test]
+    fn a_thread_that_runs_a_call_is_inside_of_it() {
+        within("joins of the handler that the thread is inside of", || {
+            let (slot, log) = (Arc::new(Mutex::new(None::<JoinGuard>)), Log::new());
+            let joins = {
+                let (slot, log) = (Arc::clone(&slot), log.clone());
+                move |place| {
+                    let guard = slot.lock().unwrap();
+                    let joined = guard.as_ref().map(|guard| guard.join_timeout(Duration::MAX));
+                    log.push((place, joined));
+                }
+            };
+            let in_a_report = joins.clone();
+            let topics: AsyncTopicRegistry<u8, u32> = AsyncTopicRegistry::builder()
+                .on_slow(Duration::ZERO, move |_, _, _| in_a_report("slow"))
+                .build();
+            let in_a_report = joins.clone();
+            topics.on_panic(move |_, _| in_a_report("panic"));
+            let topic = topics.handle(1);
+            let task = Arc::new(Wakes::default());
+
+            let in_a_call = joins.clone();
+            let joinable = topic.options().joinable().register(move |_| {
+                in_a_call("closure");
+                let in_a_poll = in_a_call.clone();
+                let dropped = OnDrop({
+                    let in_a_drop = in_a_call.clone();
+                    move || in_a_drop("drop")
+                });
+                async move {
+                    let _dropped = dropped;
+                    in_a_poll("first poll");
+                    yields().await;
+                    in_a_poll("later poll");
+                    panic!("reported");
+                }
+            });
+            let mut dispatch = Box::pin(topic.notify(&0));
+            *slot.lock().unwrap() = Some(joinable);
+            assert!(poll(dispatch.as_mut(), &task).is_pending());
+            // No thread runs it now.
+            let guard = slot.lock().unwrap().take().expect("it was put there");
+            assert_eq!(guard.join_timeout(Duration::ZERO), Err(JoinError::TimedOut));
+            *slot.lock().unwrap() = Some(guard);
+            assert!(poll(dispatch.as_mut(), &task).is_ready());
+            let places = [
+                "closure",
+                "first poll",
+                "slow",
+                "later poll",
+                "drop",
+                "slow",
+                "panic",
+            ];
+            let inside = places.map(|place| (place, Some(Err(JoinError::Inside))));
+            assert_eq!(log.take(), inside);
+            let guard = slot.lock().unwrap().take().expect("it was put there");
+            assert_eq!(guard.join(), Ok(()));
+
+            let in_a_veto = joins.clone();
+            *slot.lock().unwrap() =
+                Some(topic.options().joinable().register_interceptor(move |_| {
+                    in_a_veto("interceptor");
+                    Break(())
+                }));
+            now(topic.notify(&0));
+            assert_eq!(log.take()[0], ("interceptor", Some(Err(JoinError::Inside))));
+        });
     }
 
     #[test]

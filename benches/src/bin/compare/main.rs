@@ -3,9 +3,8 @@
 //!
 //! ```text
 //! cargo run --release -p benches --bin compare                 # also rewrites docs/PERFORMANCE.md
-//! cargo run --release -p benches --bin compare -- --only TEXT  # rows that contain it; writes
-//! nothing cargo run --release -p benches --bin compare -- --quick      # rougher, and writes
-//! nothing
+//! cargo run --release -p benches --bin compare -- --only TEXT  # rows that contain it; writes nothing
+//! cargo run --release -p benches --bin compare -- --quick      # rougher, and writes nothing
 //! ```
 
 mod link;
