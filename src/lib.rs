@@ -59,6 +59,7 @@ pub mod guide {}
 #[cfg(any(doc, all(doctest, feature = "async")))]
 #[doc = include_str!("../docs/PATTERNS.md")]
 pub mod patterns {}
+/// [protocols]: https://docs.rs/crate/topic-registry/latest/source/tests/protocols/README.md
 /// [plugins]: crate::guide#plugins
 /// [recipes]: crate::guide#recipes
 #[cfg(doc)]
