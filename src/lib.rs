@@ -105,10 +105,10 @@ pub use flavor::sync::{
 };
 pub use handler::delivery::Delivery;
 pub use handler::flavor::{Flavor, SharedFlavor};
+pub use handler::guard::{HandlerGuard, Paused};
 pub use join::{JoinError, JoinGuard};
 pub use registry::Registry;
 pub use registry::batch::Batch;
-pub use registry::guard::{HandlerGuard, Paused};
 pub use registry::options::RegisterOptions;
 pub use registry::weak::WeakRegistry;
 pub use report::id::{HandlerId, HandlerInfo};

@@ -8,16 +8,15 @@ use std::marker::PhantomData;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::inline;
-use super::inline::{InlineFlavor, InlineHandler, dispatch, dispatch_created};
+use super::inline::{self, InlineFlavor, InlineHandler, dispatch, dispatch_created};
 use crate::handler::Header;
 use crate::handler::counted::counted;
 use crate::handler::delivery::{Delivery, Outcome};
 use crate::handler::flavor::{EventRef, Flavor, HandlerArc, Passes};
+use crate::handler::guard::HandlerGuard;
 use crate::handler::wrapped::Wrapped;
 use crate::registry::Registry;
 use crate::registry::batch::Batch;
-use crate::registry::guard::HandlerGuard;
 use crate::registry::options::{RegisterOptions, Returns};
 use crate::registry::weak::WeakRegistry;
 use crate::report::id::HandlerId;
@@ -88,7 +87,8 @@ use crate::wait::record::Recorder;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not name a hook",
     label = "not the name of a hook",
-    note = "for an event that borrows: `enum Name {{}}`, and `impl Hook for Name {{ type Event<'e> = ..; }}`",
+    note = "for an event that borrows: `enum Name {{}}`, and \
+            `impl Hook for Name {{ type Event<'e> = ..; }}`",
     note = "for an event that borrows nothing: `Owned<{Self}>` is the name"
 )]
 pub trait Hook: 'static {

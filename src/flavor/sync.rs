@@ -5,16 +5,15 @@ use std::hash::Hash;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::inline;
-use super::inline::{InlineFlavor, InlineHandler, dispatch, dispatch_created};
+use super::inline::{self, InlineFlavor, InlineHandler, dispatch, dispatch_created};
 use crate::handler::Header;
 use crate::handler::counted::counted;
 use crate::handler::delivery::{Delivery, Outcome};
 use crate::handler::flavor::{EventRef, Flavor, HandlerArc, Passes, SharedFlavor, Shares};
+use crate::handler::guard::HandlerGuard;
 use crate::handler::wrapped::Wrapped;
 use crate::registry::Registry;
 use crate::registry::batch::Batch;
-use crate::registry::guard::HandlerGuard;
 use crate::registry::options::{RegisterOptions, Returns};
 use crate::registry::weak::WeakRegistry;
 use crate::report::id::HandlerId;

@@ -26,7 +26,8 @@ pub(crate) struct Gate<H: ?Sized> {
 struct State<H: ?Sized> {
     /// `None` once the gate is closed.
     handler: Option<Counted<H>>,
-    /// For each call that is inside, the thread that runs it; likewise for whoever drops the handler.
+    /// For each call that is inside, the thread that runs it; and the thread that closes the gate,
+    /// while it drops the handler.
     inside: Vec<ThreadId>,
 }
 
@@ -78,11 +79,6 @@ impl<H: Handler + ?Sized> Gate<H> {
         self.let_in(|handler| handler.clone())
     }
 
-    /// Closes the gate: no call enters any more.
-    pub(crate) fn close(self: &Arc<Self>) {
-        drop(self.let_in(Option::take));
-    }
-
     fn let_in(
         self: &Arc<Self>,
         share: impl FnOnce(&mut Option<Counted<H>>) -> Option<Counted<H>>,
@@ -103,7 +99,7 @@ impl<H: Handler + ?Sized> Gate<H> {
 
 impl<H: Handler + ?Sized + 'static> Gated for Gate<H> {
     fn close(self: Arc<Self>) {
-        Gate::close(&self);
+        drop(self.let_in(Option::take));
     }
 
     fn inside(&self) -> Vec<ThreadId> {
@@ -158,6 +154,9 @@ impl<H: Handler + ?Sized> Visit<H> {
 
     fn move_to(&mut self, visitor: ThreadId) {
         let from = mem::replace(&mut self.visitor, visitor);
+        if from == visitor {
+            return;
+        }
         self.gate.state.with(|state| {
             // Calls of one thread stand for each other.
             if let Some(inside) = state.inside.iter_mut().rfind(|inside| **inside == from) {

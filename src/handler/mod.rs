@@ -6,6 +6,7 @@ pub(crate) mod counted;
 pub(crate) mod delivery;
 pub(crate) mod flavor;
 pub(crate) mod gate;
+pub(crate) mod guard;
 pub(crate) mod registration;
 pub(crate) mod slow;
 pub(crate) mod wrapped;

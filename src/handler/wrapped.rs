@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use crate::handler::counted::Counted;
-use crate::handler::gate::{Gate, Visit};
+use crate::handler::gate::{Gate, Gated, Visit};
 use crate::handler::{Handler, Header};
 
 /// A handler that takes the place of another one in lists, with the same id and priority.
@@ -73,7 +73,7 @@ impl<H: Handler + ?Sized + 'static> Handler for Wrapped<H> {
 impl<H: Handler + ?Sized + 'static> Drop for Wrapped<H> {
     fn drop(&mut self) {
         match &self.around {
-            Around::Gate(gate) => gate.close(),
+            Around::Gate(gate) => Arc::clone(gate).close(),
             Around::Waited(_, waited) => waited.end(),
         }
     }

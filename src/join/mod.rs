@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::handler::gate::{self, Gated, ThreadId};
-use crate::handler::registration::Registration;
+use crate::handler::guard::HandlerGuard;
 use crate::primitive::{Mutex, MutexGuard, explored_static};
 use crate::report::id::HandlerId;
 
@@ -40,7 +40,7 @@ use crate::report::id::HandlerId;
 /// ```
 #[must_use = "dropping it removes the handler at once, without waiting: bind it, `let guard = ...`"]
 pub struct JoinGuard {
-    registration: Registration,
+    handler: HandlerGuard,
     // Weak, because a gate keeps the `on_panic` callback alive, which may own this guard. The gate
     // is dropped with the handler, and the handler's closure before it.
     gate: Weak<dyn Gated>,
@@ -61,19 +61,19 @@ pub enum JoinError {
 }
 
 impl JoinGuard {
-    pub(crate) fn new(registration: Registration, gate: Weak<dyn Gated>) -> Self {
-        Self { registration, gate }
+    pub(crate) fn new(handler: HandlerGuard, gate: Weak<dyn Gated>) -> Self {
+        Self { handler, gate }
     }
 
     /// Returns the handler's id.
     #[must_use]
     pub fn id(&self) -> HandlerId {
-        self.registration.id
+        self.handler.id()
     }
 
     /// Removes the handler, without waiting. Returns whether this call removed it.
     pub fn remove(&self) -> bool {
-        self.registration.remove()
+        self.handler.remove()
     }
 
     /// Keeps the handler registered until it is removed in some other way, for example by its id.
@@ -85,9 +85,8 @@ impl JoinGuard {
     /// let id = saves.options().joinable().register(|path| println!("{path}")).forget();
     /// assert!(saves.unregister(id));
     /// ```
-    pub fn forget(mut self) -> HandlerId {
-        self.registration.registry = None;
-        self.id()
+    pub fn forget(self) -> HandlerId {
+        self.handler.forget()
     }
 
     /// Removes the handler, and waits until no call is inside, no future of it is alive, and its
@@ -192,12 +191,6 @@ impl JoinGuard {
     fn wait(&self, deadline: Option<Instant>) -> Result<(), JoinError> {
         self.remove();
         gate::close(&self.gate).map_or(Ok(()), |gate| wait(&gate, deadline))
-    }
-}
-
-impl Drop for JoinGuard {
-    fn drop(&mut self) {
-        self.remove();
     }
 }
 

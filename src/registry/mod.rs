@@ -1,7 +1,6 @@
 //! The flavor-independent part of a registry: storage, removal, counts and panics of one topic.
 
 pub(crate) mod batch;
-pub(crate) mod guard;
 pub(crate) mod options;
 pub(crate) mod weak;
 
@@ -12,9 +11,9 @@ use std::time::Duration;
 
 use crate::handler::counted::Counted;
 use crate::handler::flavor::{Flavor, HandlerArc};
+use crate::handler::guard::{HandlerGuard, Paused};
 use crate::handler::registration::{Handlers, Registration};
 use crate::handler::{Handler, Header};
-use crate::registry::guard::{HandlerGuard, Paused};
 use crate::report::id::{HandlerId, HandlerInfo};
 use crate::report::panic::{PanicInfo, PanicOrigin, Registrant};
 use crate::report::scope::{CountPanic, LifeCycle, Reports, Scope};
@@ -298,10 +297,10 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         let (scope, mut sizes) = (&self.core.scope, (0, 0));
         // 1. Publish the new list, under the writer lock.
         let removed = self.cell().update(change, |removed, from, to| {
-            // 2. Mark what was removed. Under the lock, so that another removal of the same handler,
-            // which comes too late and returns `false`, also returns after this. Not before the new
-            // list is published: a dispatch that began in between would call neither the removed
-            // nor the added handlers.
+            // 2. Mark what was removed. Under the lock, so that another removal of the same
+            // handler, which comes too late and returns `false`, also returns after this. Not
+            // before the new list is published: a dispatch that began in between would call neither
+            // the removed nor the added handlers.
             for handler in removed {
                 // Step mark_removed of tests/protocols/topics.tla.
                 handler.header().mark_removed();

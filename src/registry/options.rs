@@ -8,12 +8,12 @@ use std::sync::{Arc, Weak};
 use crate::handler::delivery::Outcome;
 use crate::handler::flavor::{EventRef, Flavor, HandlerArc, SharedFlavor};
 use crate::handler::gate::Gate;
+use crate::handler::guard::HandlerGuard;
 use crate::handler::wrapped::{Around, Wrapped};
 use crate::handler::{Handler, Header, slow};
 use crate::join::JoinGuard;
 use crate::registry::Registry;
 use crate::registry::batch::Batch;
-use crate::registry::guard::HandlerGuard;
 use crate::report::id::HandlerId;
 
 /// Options for registering a handler: first the options, then one call that takes the closure.
@@ -25,7 +25,7 @@ use crate::report::id::HandlerId;
 /// |---|---|
 /// | nothing, or [`priority`](Self::priority) | a [`HandlerId`] |
 /// | [`guard`](Self::guard) | a [`HandlerGuard`], which removes the handler when it is dropped |
-/// | [`joinable`](Self::joinable) | a [`JoinGuard`](crate::JoinGuard), which can also wait for its calls |
+/// | [`joinable`](Self::joinable) | a [`JoinGuard`](crate::JoinGuard), which can also be joined |
 ///
 /// The default priority is 0. The order of the options makes no difference. If two priorities are
 /// given, the last one counts.
@@ -247,7 +247,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Returns<F, E> for ReturnJoinGuard {
         let gate = Arc::new(Gate::new(handler));
         let weak: Weak<Gate<F::Handler>> = Arc::downgrade(&gate);
         let id = registry.add(F::wrap(Wrapped::new(header, Around::Gate(gate))));
-        JoinGuard::new(registry.registration(id), weak)
+        JoinGuard::new(registry.guard(id), weak)
     }
 }
 

@@ -1,5 +1,5 @@
 //! [`HandlerId`]: identifies one registration, and knows its place in the order. [`HandlerInfo`]:
-//! what is told of a handler.
+//! its description in listings and reports.
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -25,7 +25,8 @@ pub struct HandlerId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct HandlerInfo {
-    /// Its id, for [`unregister`](crate::Registry::unregister) and [`guard`](crate::Registry::guard).
+    /// Its id, for [`unregister`](crate::Registry::unregister) and
+    /// [`guard`](crate::Registry::guard).
     pub id: HandlerId,
     /// Its priority: handlers with a higher one run first.
     pub priority: i32,

@@ -94,8 +94,9 @@ impl<T: Send + Sync + 'static> ListCell<T> {
 
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        // SeqCst, as all accesses of `counts`: with the lane, for whoever registers and then looks at
-        // a flag, and whoever sets the flag and then asks for the length (see `Registry`).
+        // SeqCst, as all accesses of `counts`: with the lane, for a thread that registers and
+        // then loads a flag, and one that stores the flag and then asks for the length (see
+        // `Registry`).
         (self.counts.load(Ordering::SeqCst) % OWNER) as usize
     }
 

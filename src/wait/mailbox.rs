@@ -9,10 +9,10 @@ use std::{error, fmt, mem};
 use crate::handler::awaited::Awaited;
 use crate::handler::delivery::Outcome;
 use crate::handler::flavor::{EventRef, Flavor};
+use crate::handler::guard::HandlerGuard;
 use crate::handler::slow;
 use crate::handler::wrapped::{Around, End, Wrapped};
 use crate::registry::Registry;
-use crate::registry::guard::HandlerGuard;
 use crate::report::panic::PanicOrigin;
 use crate::report::scope::Reporter;
 
