@@ -11,7 +11,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let Some((mut work, times)) = read(&arguments) else {
         eprintln!(
-            "usage: instructions handle|mixed|pin|key|hook|instrumented|registry-io|vec HANDLERS TIMES"
+            "usage: instructions handle|mixed|pin|key|hook|instrumented|registry-io|vec \
+             HANDLERS TIMES"
         );
         return ExitCode::from(2);
     };

@@ -90,7 +90,7 @@ impl Shared {
             Event::Client(_) | Event::Missed(..) => {}
         }
         drop(counts);
-        // Whoever listens to it may panic.
+        // The subscriber, and the text of an error, may panic.
         guarded(|| tracing::warn!(target: "topic_registry_nats", ?event));
         self.events.notify(event);
     }

@@ -1,7 +1,7 @@
 //! The network: subscriptions that follow the topics, and messages that go out in order.
 //!
 //! Nothing in here grows with time while the server is away or hangs: edges of interest cancel out
-//! where they are made, messages have a limit, and whoever waits for an answer waits for room
+//! where they are made, messages have a limit, and a call that waits for an answer waits for room
 //! first.
 
 use std::collections::{HashMap, HashSet};
@@ -49,7 +49,7 @@ pub(crate) async fn start(
     ended: oneshot::Receiver<()>,
 ) -> Result<(Client, Handle), ConnectError> {
     let is_again = AtomicBool::new(false);
-    // A server may disconnect whoever has just connected.
+    // A server may disconnect a client that has just connected.
     let delay = move |_| PAUSE * u32::from(is_again.swap(true, Ordering::Relaxed));
     let options = options.no_echo().reconnect_delay_callback(delay);
     let options = options.event_callback(move |event| shared.heed(event));
@@ -116,8 +116,9 @@ impl<K: Key> Network<K> {
     /// client would accept it too, but would not report when its buffer is full.
     async fn send_all(&mut self, is_last: bool, answers: &mut Answers) -> Option<()> {
         self.now()?;
-        // Taken in this order, since whoever calls has published before, and whoever asks by a
-        // message has registered before.
+        // Calls before messages: what a caller published before its call is in the queue by now.
+        // And messages before edges: a handler that was registered before a message was queued is
+        // subscribed before it is sent.
         self.waiters.retain(|waiter| !waiter.is_closed());
         self.waiters.extend(iter::from_fn(|| self.calls.try_recv().ok()));
         let messages = self.messages.len();
@@ -186,8 +187,8 @@ impl<K: Key> Network<K> {
     /// Has the server confirm what was sent, and tells those who wait for that. Returns `None` if
     /// the connection broke.
     ///
-    /// Nobody can be subscribed to the subject, so the server itself answers that nobody is,
-    /// whoever else listens to what; or that the bridge must not publish there.
+    /// Nobody can be subscribed to the subject. So the server itself answers, whatever others
+    /// subscribe to: that nobody is, or that the bridge must not publish there.
     async fn confirm(&mut self, (address, answers): &mut Answers) -> Option<()> {
         let now = self.now()?;
         let reply = format!("{address}.{}", self.client.new_inbox());

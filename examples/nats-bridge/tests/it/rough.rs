@@ -176,7 +176,8 @@ fn nonsense_after_a_connect_breaks_the_connection_and_nothing_else() {
     };
     pair.server.stop();
     let listener = TcpListener::bind(pair.server.address()).expect("its port is free");
-    // Whoever comes gets the next one; each comes as often as it takes.
+    // Each connection gets the next answer; the two clients connect again until all were given
+    // twice.
     let (start, mut streams) = (Instant::now(), Vec::new());
     for answer in nonsense.iter().cycle().take(2 * nonsense.len()) {
         let (mut stream, _) = listener.accept().expect("somebody comes");

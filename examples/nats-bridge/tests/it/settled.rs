@@ -1,4 +1,4 @@
-//! `settled` says yes only if the server has everything, whoever else is connected.
+//! `settled` says yes only if the server has everything, whichever other clients are connected.
 
 use std::time::Duration;
 
