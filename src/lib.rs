@@ -19,7 +19,7 @@
 //! [`notify_with`]: SyncRegistry::notify_with
 //! [`observe_interest`]: Topics::observe_interest
 //! [`observe_handler_limit`]: Topics::observe_handler_limit
-//! [`on_slow`]: Builder::on_slow
+//! [`on_slow`]: TopicsBuilder::on_slow
 //! [nested]: crate::guide#re-entrancy
 //! [hooks]: crate::guide#hooks
 //! [wasm]: crate::guide#compiler-errors
@@ -90,6 +90,7 @@ mod telemetry;
 mod topics;
 mod wait;
 
+pub use equivalent::Equivalent;
 #[cfg(feature = "async")]
 pub use flavor::future::{
     AsyncFlavor, AsyncRegistry, AsyncTopicHandle, AsyncTopicRegistry, BorrowingHandler,
@@ -111,9 +112,9 @@ pub use registry::Registry;
 pub use registry::batch::Batch;
 pub use registry::options::RegisterOptions;
 pub use registry::weak::WeakRegistry;
-pub use report::id::{HandlerId, HandlerInfo};
+pub use report::id::{Calls, HandlerId, HandlerInfo};
 pub use report::panic::{PanicInfo, PanicOrigin};
-pub use topics::builder::Builder;
+pub use topics::builder::TopicsBuilder;
 pub use topics::interest::Interest;
 pub use topics::observers::ObserverGuard;
 pub use topics::table::Key;
@@ -123,9 +124,9 @@ pub use wait::WaitFor;
 pub use wait::mailbox::WaitError;
 pub use wait::record::Recorder;
 
-/// What [`RegisterOptions`] have for a parameter: what a registration returns.
+/// The bound of the last parameter of [`RegisterOptions`].
 pub mod returns {
-    pub use crate::registry::options::{InBatch, ReturnGuard, ReturnId, ReturnJoinGuard, Returns};
+    pub use crate::registry::options::Returns;
 }
 
 #[cfg(doctest)]

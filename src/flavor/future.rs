@@ -8,6 +8,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use equivalent::Equivalent;
+
 use super::poll::{AsyncHandler, Handlers, MakeFuture, Source, concurrently, in_sequence};
 use crate::handler;
 use crate::handler::counted::counted;
@@ -15,9 +17,9 @@ use crate::handler::delivery::{Delivery, Outcome};
 use crate::handler::flavor::{EventRef, Flavor, HandlerArc, Passes, SharedFlavor, Shares};
 use crate::handler::guard::HandlerGuard;
 use crate::handler::registration::Registration;
-use crate::handler::slow::Timer;
+use crate::handler::stopwatch::Stopwatch;
 use crate::handler::wrapped::Wrapped;
-use crate::handler::{Boxed, Callable, Header, Once};
+use crate::handler::{Callable, Header, Once};
 use crate::registry::Registry;
 use crate::registry::batch::Batch;
 use crate::registry::options::{RegisterOptions, Returns};
@@ -100,6 +102,9 @@ impl<'a, E: ?Sized + 'static> Passes<'a, '_, E> for AsyncFlavor {
 impl<E: ?Sized + 'static> SharedFlavor<E> for AsyncFlavor {}
 
 impl<E: ?Sized + 'static> Flavor<E> for AsyncFlavor {
+    const REGISTRY_PREFIX: &'static str = "Async";
+    const TOPIC_PREFIX: &'static str = "Async";
+
     type Handler = dyn AsyncHandler<E>;
 
     fn inline<C>(header: Header, call: C) -> HandlerArc<Self, E>
@@ -301,12 +306,30 @@ struct ByKey<'q, K: Key, Q: ?Sized, E: ?Sized + 'static>(&'q AsyncTopicRegistry<
 
 impl<K, Q, E> Source<E> for ByKey<'_, K, Q, E>
 where
-    K: Key + Borrow<Q>,
-    Q: Hash + Eq + ?Sized,
+    K: Key,
+    Q: Hash + Equivalent<K> + ?Sized,
     E: ?Sized + 'static,
 {
     fn read<R: Default>(&self, read: impl FnOnce(&Handlers<E>) -> R) -> R {
         self.0.read(self.1, read)
+    }
+}
+
+/// A handler that is too large to be moved.
+impl<E: ?Sized, M: MakeFuture<E>> MakeFuture<E> for Box<M> {
+    type Future<'e>
+        = M::Future<'e>
+    where
+        E: 'e;
+
+    #[inline]
+    fn make_future<'e, R, const TIMED: bool>(
+        &self,
+        event: &'e E,
+        stopwatch: &mut Stopwatch<'_, TIMED>,
+        put: impl FnOnce(Self::Future<'e>) -> R,
+    ) -> Result<R, Outcome> {
+        M::make_future(self, event, stopwatch, put)
     }
 }
 
@@ -325,13 +348,13 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future<'e, 'h, R>(
+    fn make_future<'e, R, const TIMED: bool>(
         &self,
         event: &'e E,
-        timer: &mut impl Timer<'h>,
+        stopwatch: &mut Stopwatch<'_, TIMED>,
         put: impl FnOnce(Self::Future<'e>) -> R,
     ) -> Result<R, Outcome> {
-        Ok(timer.run(|| put((self.0)(event))))
+        Ok(stopwatch.run(|| put((self.0)(event))))
     }
 }
 
@@ -349,13 +372,13 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future<'e, 'h, R>(
+    fn make_future<'e, R, const TIMED: bool>(
         &self,
         event: &'e E,
-        timer: &mut impl Timer<'h>,
+        stopwatch: &mut Stopwatch<'_, TIMED>,
         put: impl FnOnce(Self::Future<'e>) -> R,
     ) -> Result<R, Outcome> {
-        Ok(timer.run(|| put(self.0.clone()(event))))
+        Ok(stopwatch.run(|| put(self.0.clone()(event))))
     }
 }
 
@@ -372,14 +395,14 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future<'e, 'h, R>(
+    fn make_future<'e, R, const TIMED: bool>(
         &self,
         event: &'e E,
-        timer: &mut impl Timer<'h>,
+        stopwatch: &mut Stopwatch<'_, TIMED>,
         put: impl FnOnce(Self::Future<'e>) -> R,
     ) -> Result<R, Outcome> {
         let handler = self.take().ok_or(Outcome::Skipped)?;
-        Ok(timer.run(|| put(handler(event))))
+        Ok(stopwatch.run(|| put(handler(event))))
     }
 }
 
@@ -397,14 +420,14 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future<'e, 'h, R>(
+    fn make_future<'e, R, const TIMED: bool>(
         &self,
         event: &'e E,
-        timer: &mut impl Timer<'h>,
+        stopwatch: &mut Stopwatch<'_, TIMED>,
         put: impl FnOnce(Self::Future<'e>) -> R,
     ) -> Result<R, Outcome> {
         let handler = self.0.take().ok_or(Outcome::Skipped)?;
-        Ok(timer.run(|| put(handler(event))))
+        Ok(stopwatch.run(|| put(handler(event))))
     }
 }
 
@@ -422,14 +445,14 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future<'e, 'h, R>(
+    fn make_future<'e, R, const TIMED: bool>(
         &self,
         event: &'e E,
-        timer: &mut impl Timer<'h>,
+        stopwatch: &mut Stopwatch<'_, TIMED>,
         _: impl FnOnce(Self::Future<'e>) -> R,
     ) -> Result<R, Outcome> {
         // It times itself.
-        Err((self.0)(event, timer.header()))
+        Err((self.0)(event, stopwatch.header()))
     }
 }
 
@@ -451,14 +474,14 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future<'e, 'h, R>(
+    fn make_future<'e, R, const TIMED: bool>(
         &self,
         event: &'e E,
-        timer: &mut impl Timer<'h>,
+        stopwatch: &mut Stopwatch<'_, TIMED>,
         put: impl FnOnce(Self::Future<'e>) -> R,
     ) -> Result<R, Outcome> {
         Ok(put(UntilFuture {
-            future: timer.run(|| Box::pin((self.handler)(event))),
+            future: stopwatch.run(|| Box::pin((self.handler)(event))),
             registration: self.registration.clone(),
             is_last: false,
         }))
@@ -498,10 +521,8 @@ where
     F: MakeFuture<E> + 'static,
 {
     if handler::is_large::<F>() {
-        counted(Arc::new(Callable::new(
-            header,
-            Boxed(Some(Box::new(closure))),
-        )))
+        // In a box, it is not moved to be dropped.
+        counted(Arc::new(Callable::new(header, Some(Box::new(closure)))))
     } else {
         counted(Arc::new(Callable::new(header, Some(closure))))
     }
@@ -709,8 +730,7 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
     #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
     pub async fn notify<Q>(&self, key: &Q, event: &E) -> Delivery
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Equivalent<K> + ?Sized,
     {
         concurrently(&ByKey(self, key), || event).await
     }
@@ -719,8 +739,7 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
     /// [`AsyncRegistry::notify_sequential`]. The key is looked up when this is first polled.
     pub async fn notify_sequential<Q>(&self, key: &Q, event: &E) -> Delivery
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Equivalent<K> + ?Sized,
     {
         in_sequence(&ByKey(self, key), || event).await
     }
@@ -730,8 +749,7 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
     /// polled.
     pub async fn notify_with<Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Equivalent<K> + ?Sized,
         T: Borrow<E>,
     {
         concurrently(&ByKey(self, key), event).await
@@ -742,8 +760,7 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
     /// this is first polled.
     pub async fn notify_sequential_with<Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Equivalent<K> + ?Sized,
         T: Borrow<E>,
     {
         in_sequence(&ByKey(self, key), event).await

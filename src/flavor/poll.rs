@@ -15,9 +15,9 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use crate::handler;
 use crate::handler::counted::{Counted, in_run};
 use crate::handler::delivery::{Delivery, Outcome, Sum};
-use crate::handler::slow::{Timer, Untimed};
+use crate::handler::stopwatch::Stopwatch;
 use crate::handler::wrapped::{Call, Wrapped};
-use crate::handler::{Callable, Handler, Stored};
+use crate::handler::{Callable, Handler, Header, Stored};
 use crate::primitive::atomic::{AtomicU32, Ordering};
 use crate::report::panic::{Held, Payload, catch};
 use crate::snapshot::list::{List, Position, Ranked, Run};
@@ -58,10 +58,10 @@ pub(super) trait MakeFuture<E: ?Sized>: Send + Sync {
 
     /// Makes a future for this event and puts it somewhere, or returns the outcome if there is
     /// none. Only user code is timed.
-    fn make_future<'e, 'h, R>(
+    fn make_future<'e, R, const TIMED: bool>(
         &self,
         event: &'e E,
-        timer: &mut impl Timer<'h>,
+        stopwatch: &mut Stopwatch<'_, TIMED>,
         put: impl FnOnce(Self::Future<'e>) -> R,
     ) -> Result<R, Outcome>;
 }
@@ -74,26 +74,26 @@ type Made<Fut> = Result<Result<Pin<Box<Fut>>, Outcome>, Payload>;
 /// A large future is boxed where it is made, because it may be too large to be moved on the stack.
 /// A small one is boxed after that, so that the compiler sees the whole life of the box.
 #[inline]
-fn make_boxed<'e, 'h, E: ?Sized, M: MakeFuture<E>>(
+fn make_boxed<'e, E: ?Sized, M: MakeFuture<E>, const TIMED: bool>(
     closure: &M,
     event: &'e E,
-    timer: &mut impl Timer<'h>,
+    stopwatch: &mut Stopwatch<'_, TIMED>,
 ) -> Made<M::Future<'e>> {
     if handler::is_large::<M::Future<'e>>() {
-        catch(|| closure.make_future(event, timer, Box::pin))
+        catch(|| closure.make_future(event, stopwatch, Box::pin))
     } else {
-        make_small(closure, event, timer)
+        make_small(closure, event, stopwatch)
     }
 }
 
 /// A separate function, for its stack frame.
 #[inline]
-fn make_small<'e, 'h, E: ?Sized, M: MakeFuture<E>>(
+fn make_small<'e, E: ?Sized, M: MakeFuture<E>, const TIMED: bool>(
     closure: &M,
     event: &'e E,
-    timer: &mut impl Timer<'h>,
+    stopwatch: &mut Stopwatch<'_, TIMED>,
 ) -> Made<M::Future<'e>> {
-    let made = catch(|| closure.make_future(event, timer, |future| future))?;
+    let made = catch(|| closure.make_future(event, stopwatch, |future| future))?;
     Ok(made.map(Box::pin))
 }
 
@@ -108,9 +108,9 @@ where
             return Ok(Outcome::Skipped);
         };
         if self.header.is_timed() {
-            start(closure, event, context, self.header.stopwatch())
+            start::<E, _, true>(closure, event, context, &self.header)
         } else {
-            start(closure, event, context, Untimed(&self.header))
+            start::<E, _, false>(closure, event, context, &self.header)
         }
     }
 
@@ -128,16 +128,19 @@ where
 
 /// Makes a future, and polls it once.
 #[inline]
-fn start<'e, 'h, E: ?Sized, M: MakeFuture<E>>(
+fn start<'e, E: ?Sized, M: MakeFuture<E>, const TIMED: bool>(
     closure: &M,
     event: &'e E,
     context: &mut Context<'_>,
-    mut timer: impl Timer<'h>,
+    header: &Header,
 ) -> Result<Outcome, Pending<'e>> {
-    match make_boxed(closure, event, &mut timer) {
-        Ok(Ok(future)) => poll(future, context, timer).map_err(|pending| pending as Pending<'e>),
+    let mut stopwatch = Stopwatch::<TIMED>::new(header, true);
+    match make_boxed(closure, event, &mut stopwatch) {
+        Ok(Ok(future)) => {
+            poll(future, context, stopwatch).map_err(|pending| pending as Pending<'e>)
+        }
         Ok(Err(outcome)) => Ok(outcome),
-        Err(payload) => Ok(timer.header().panicked(payload)),
+        Err(payload) => Ok(header.panicked(payload)),
     }
 }
 
@@ -212,7 +215,7 @@ impl<E: ?Sized> Future for WrappedFuture<'_, E> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let Self { pending, call } = &mut *self;
         let future = pending.as_mut().expect("taken only by its own destructor").as_mut();
-        call.poll(|handler| handler.header().time(|| future.poll(context)))
+        call.poll(|handler| handler.header().time_poll(|| future.poll(context)))
     }
 }
 
@@ -225,16 +228,16 @@ impl<E: ?Sized> Drop for WrappedFuture<'_, E> {
     }
 }
 
-/// Polls a future of the handler whose timer this is. A panic of the future, here or when it is
+/// Polls a future of the handler whose stopwatch this is. A panic of the future, here or when it is
 /// dropped after its end, is reported and not propagated.
 #[inline]
-fn poll<'h, F: Future<Output = ()> + ?Sized>(
+fn poll<F: Future<Output = ()> + ?Sized, const TIMED: bool>(
     mut future: Pin<Box<F>>,
     context: &mut Context<'_>,
-    mut timer: impl Timer<'h>,
+    mut stopwatch: Stopwatch<'_, TIMED>,
 ) -> Result<Outcome, Pin<Box<F>>> {
-    let header = timer.header();
-    let outcome = match catch(|| timer.run(|| future.as_mut().poll(context))) {
+    let header = stopwatch.header();
+    let outcome = match catch(|| stopwatch.run(|| future.as_mut().poll(context))) {
         Ok(Poll::Pending) => return Err(future),
         Ok(Poll::Ready(())) => Outcome::Called,
         Err(payload) => header.panicked(payload),
@@ -267,9 +270,9 @@ impl<E: ?Sized> Future for Running<'_, E> {
         let future = future.expect("it is not polled after its end");
         let header = self.handler.header();
         let polled = if header.is_timed() {
-            poll(future, context, header.stopwatch())
+            poll(future, context, Stopwatch::<true>::new(header, false))
         } else {
-            poll(future, context, Untimed(header))
+            poll(future, context, Stopwatch::<false>::new(header, false))
         };
         match polled {
             Ok(outcome) => Poll::Ready(outcome),
