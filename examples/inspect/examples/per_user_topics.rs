@@ -24,13 +24,16 @@ use topic_registry_inspect::{Inspector, Reports};
 type Topics = TopicRegistry<UserId, Message>;
 
 fn main() -> ExitCode {
+    let show = |user: &UserId| format!("user {user}");
     let reports = Reports::new();
+    let [of_slow, of_panics] = [reports.clone(), reports.clone()];
     let topics = Topics::builder()
         .count_calls()
-        .on_slow(Duration::from_millis(2), reports.on_slow())
+        .on_slow(Duration::from_millis(2), move |user, handler, time| {
+            of_slow.add_slow_call(&show(user), handler, time);
+        })
         .build();
-    topics.on_panic(reports.on_panic());
-    let show = |user: &UserId| format!("user {user}");
+    topics.on_panic(move |user, info| of_panics.add_panic(&show(user), info));
     let inspector = Inspector::new().watch_by("users", &topics, show).reports("users", &reports);
     let mut args = env::args_os().skip(1).collect();
     let guard = match arguments::inspect(&mut args, inspector) {
@@ -64,10 +67,10 @@ fn come_and_go(topics: &Topics) {
         if dice % 3 == 0 {
             sessions.push_back(laptop(topics, user));
         }
-        if sessions.len() > 600 {
+        while sessions.len() > 600 {
             sessions.pop_front();
         }
-        if round % 100 == 0 {
+        if round % 40 == 0 && round > 600 {
             leaked.push(topics.options(17u64).name("tablet").guard().register(|_| {}));
         }
         for to in 0..20 {
@@ -79,7 +82,10 @@ fn come_and_go(topics: &Topics) {
             let message = Message { from: user, text };
             topics.notify(&((dice / 400 + to * 7) % 400), &message);
         }
-        thread::sleep(Duration::from_millis(10));
+        // At first, everybody comes at once.
+        if round > 600 {
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 

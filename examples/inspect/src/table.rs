@@ -1,7 +1,5 @@
 //! The document as a table for a terminal.
 
-use std::time::Duration;
-
 use topic_registry_inspect::json::{Counts, Document, Group, Kind, Report, State, Sum};
 use unicode_width::UnicodeWidthChar;
 
@@ -57,7 +55,7 @@ fn registries(document: &Document) -> String {
         ];
         rows.push(row(name, &registry.sum, more));
     }
-    aligned(&rows)
+    aligned(&rows) + "\n"
 }
 
 fn places(document: &Document) -> String {
@@ -163,7 +161,13 @@ fn row<const N: usize>(first: String, sum: &Sum, more: [String; N]) -> Vec<Strin
 }
 
 fn time(nanos: u64) -> String {
-    format!("{:.1?}", Duration::from_nanos(nanos))
+    let (unit, name) = match nanos {
+        0..1_000 => return format!("{nanos}ns"),
+        1_000..1_000_000 => (1_000, "µs"),
+        1_000_000..1_000_000_000 => (1_000_000, "ms"),
+        _ => (1_000_000_000, "s"),
+    };
+    format!("{}.{}{name}", nanos / unit, nanos % unit * 10 / unit)
 }
 
 /// Returns lines in which the columns are aligned: the first to the left, the numbers to the right.
@@ -220,6 +224,12 @@ mod tests {
     fn no_text_controls_the_terminal() {
         let text = safe("a\x1b[2J\r\n\u{9b}1m\u{202e}b");
         assert_eq!(text, r"a\u{1b}[2J\u{d}\u{a}\u{9b}1m\u{202e}b");
+    }
+
+    #[test]
+    fn times_have_a_unit_that_fits() {
+        let times = [0, 999, 1_050, 12_345_678, 61_000_000_000].map(time);
+        assert_eq!(times, ["0ns", "999ns", "1.0µs", "12.3ms", "61.0s"]);
     }
 
     #[test]

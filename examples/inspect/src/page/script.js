@@ -8,6 +8,7 @@ const PATIENCE = 8000;
 const PAGE = 200; // topics
 const MOST = 2000;
 const FEW_PLACES = 5;
+const FEW_REPORTS = 3;
 const HISTORY = 300_000;
 
 const $ = (id) => document.getElementById(id);
@@ -28,6 +29,7 @@ let since = "new";
 let limit = PAGE;
 let isPaused = false;
 let allPlaces = false;
+let allReports = false;
 const open = new Set();
 
 function parameters() {
@@ -47,7 +49,8 @@ function ask(changes) {
 // ---- The numbers, as people read them.
 
 const count = (number) => number.toLocaleString("en");
-const rate = (calls) => calls?.per_second == null ? "–" : count(calls.per_second);
+const whole = (number) => count(number < 100 ? number : Math.round(number));
+const rate = (calls) => calls?.per_second == null ? "–" : whole(calls.per_second);
 const clock = (millis) => new Date(millis).toLocaleTimeString("en-GB");
 const calls = (calls) => calls ? count(calls.count) : "–";
 
@@ -136,8 +139,8 @@ function head(row, first, columns, isSorted) {
       cell.textContent = name;
     } else {
       const button = html("button", { type: "button", textContent: name });
-      button.onclick = () => ask({ sort, order: asked.sort === sort && direction() === "desc" ? "asc" : "desc" });
-      if (sort === "key") button.onclick = () => ask({ sort, order: asked.sort === sort && direction() === "asc" ? "desc" : "asc" });
+      const other = () => (direction() === "desc" ? "asc" : "desc");
+      button.onclick = () => ask({ sort, order: asked.sort === sort ? other() : "" });
       cell.append(button);
       cell.dataset.sort = sort;
       cell.dataset.name = name;
@@ -351,7 +354,7 @@ function showTotals(answer) {
   const grown = total(now, (registry) => registry.grown);
   put($("handlers-grown"), growth(grown));
   mark($("handlers-grown"), "up", grown > 0);
-  put($("rate"), isCounted ? rate({ per_second: Math.round(total(now, (it) => it.calls?.per_second)) }) : "–");
+  put($("rate"), isCounted ? whole(total(now, (it) => it.calls?.per_second)) : "–");
   put($("topics-count"), count(total(now, (registry) => registry.topics)));
   put($("handles"), count(total(now, (registry) => registry.handles)));
   put($("panics"), count(total(now, (registry) => registry.panics)));
@@ -362,7 +365,9 @@ function showTotals(answer) {
 }
 
 function chart(id, number) {
-  const points = past.map((point) => [point.taken, total(point.registries, number)]);
+  const isKnown = (point) => point.registries.some((registry) => isAsked(registry) && number(registry) != null);
+  const points = past.filter(isKnown).map((point) => [point.taken, total(point.registries, number)]);
+  if (!points.length) return;
   const end = points.at(-1)[0];
   const span = Math.max(60_000, end - points[0][0]);
   const values = points.map(([, value]) => value);
@@ -406,7 +411,8 @@ function makeReport() {
 
 function showReports(answer) {
   const keyOf = (report) => JSON.stringify([report.kind, report.registry, report.key, report.place, report.name]);
-  sync($("reports"), answer.reports, keyOf, makeReport, (row, report) => {
+  const shown = allReports ? answer.reports : answer.reports.slice(0, FEW_REPORTS);
+  sync($("reports"), shown, keyOf, makeReport, (row, report) => {
     const [kind, key, message, from] = row.children;
     const isPanic = report.kind === "panic";
     put(kind, (isPanic ? "panic" : "slow call") + (report.times > 1 ? ` × ${count(report.times)}` : ""));
@@ -418,6 +424,9 @@ function showReports(answer) {
     put(from, `${where} · ${report.registry} · ${ago(answer.taken - report.last)}`);
   });
   $("no-reports").hidden = answer.reports.length > 0;
+  const more = answer.reports.length - FEW_REPORTS;
+  $("more-reports").hidden = more <= 0;
+  put($("more-reports"), allReports ? "Fewer reports" : `${count(more)} more`);
 }
 
 // ---- Asking.
@@ -514,6 +523,10 @@ $("more-topics").onclick = () => {
 $("more-places").onclick = () => {
   allPlaces = !allPlaces;
   if (lastAnswer) showPlaces(lastAnswer);
+};
+$("more-reports").onclick = () => {
+  allReports = !allReports;
+  if (lastAnswer) showReports(lastAnswer);
 };
 $("pause").onclick = () => {
   isPaused = !isPaused;
