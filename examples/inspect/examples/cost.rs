@@ -43,10 +43,14 @@ fn main() {
     });
     println!("beside `topics()` once a second:    {listed}");
 
+    // As a page does, which compares with the time at which it was opened.
+    let answer = look(guard.address(), "new");
+    let since = answer.split_once("\"since\":").expect("it says").1;
+    let since = since.split(',').next().expect("it says");
     let (before, mut bytes, start) = (inspector_time(), 0, Instant::now());
     let looked = notify_while(&topics, || {
         for _ in 0..LOOKS {
-            bytes = look(guard.address());
+            bytes = look(guard.address(), since).len();
             thread::sleep(EVERY);
         }
     });
@@ -87,16 +91,16 @@ fn notify_while(topics: &Topics, f: impl FnOnce()) -> String {
     format!("{half:?} in the middle, 99.99 % within {most:?}, the longest {longest:?}")
 }
 
-/// Asks as the page does. Returns the length of the answer.
-fn look(address: SocketAddr) -> usize {
+/// Asks as the page does. Returns the answer.
+fn look(address: SocketAddr, since: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("it listens");
-    let path = "/topics.json?since=new&limit=200";
+    let path = format!("/topics.json?since={since}&limit=200");
     let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("it listens");
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).expect("it answers");
-    assert!(answer.starts_with(b"HTTP/1.1 200"));
-    answer.len()
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.starts_with("HTTP/1.1 200"));
+    answer
 }
 
 /// Returns how long the threads of the inspector have run.

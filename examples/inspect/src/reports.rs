@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use topic_registry::{HandlerInfo, PanicInfo};
 
 use crate::json::{Kind, Report};
-use crate::sample::{cut, millis_since_1970, nanos, place_text};
-use crate::watched::text_of;
+use crate::sample::{cut, millis_since_1970, place_text};
+use crate::watched::{nanos, text_of};
 
 /// How many reports are kept.
 const KEPT: usize = 100;

@@ -8,10 +8,8 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use topic_registry::{Calls, HandlerId};
-
 use crate::json::State;
-use crate::watched::{ReadHandler, ReadTopic, Reading, Source, Unread};
+use crate::watched::{ReadCalls, ReadHandler, ReadTopic, Source, Unread};
 
 /// The longest text that is shown.
 const SHOWN: usize = 300;
@@ -38,18 +36,8 @@ pub(crate) struct TopicSample {
     pub(crate) handles: usize,
     pub(crate) panics: u64,
     /// Sorted by id.
-    pub(crate) handlers: Vec<HandlerSample>,
+    pub(crate) handlers: Vec<ReadHandler>,
     pub(crate) tally: Tally,
-}
-
-pub(crate) struct HandlerSample {
-    pub(crate) id: HandlerId,
-    pub(crate) place: &'static Location<'static>,
-    pub(crate) name: Option<Arc<str>>,
-    pub(crate) paused: bool,
-    pub(crate) calls: Option<Calls>,
-    /// The number of calls since the sample before.
-    fresh: u64,
 }
 
 /// A sum over handlers.
@@ -58,16 +46,8 @@ pub(crate) struct Tally {
     pub(crate) handlers: usize,
     pub(crate) paused: usize,
     /// `None` if none of them counts its calls.
-    pub(crate) calls: Option<CallSum>,
+    pub(crate) calls: Option<ReadCalls>,
     pub(crate) fresh: u64,
-}
-
-/// The calls of several handlers.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct CallSum {
-    pub(crate) count: u64,
-    pub(crate) total: Duration,
-    pub(crate) longest: Duration,
 }
 
 /// What groups have in common: where their handlers were registered, or their name.
@@ -104,13 +84,10 @@ impl Sample {
         sources: impl Iterator<Item = &'a Source>,
         before: Option<&Self>,
     ) -> Self {
-        let mut registries: Vec<_> = sources.map(RegistrySample::read).collect();
+        let before_of = |at: usize| before.map(|before| &before.registries[at]);
+        let read = |(at, source)| RegistrySample::read(source, before_of(at));
+        let registries: Vec<_> = sources.enumerate().map(read).collect();
         let at = Instant::now();
-        if let Some(before) = before {
-            for (now, before) in registries.iter_mut().zip(&before.registries) {
-                now.compare(before);
-            }
-        }
         // The clock of the system may have been set back.
         let least = before.map_or(0, |before| before.taken + 1);
         Self {
@@ -127,29 +104,26 @@ impl Sample {
 }
 
 impl RegistrySample {
-    fn read(source: &Source) -> Self {
-        let (state, reading) = match source.read() {
-            Ok(reading) => (State::Live, reading),
-            Err(Unread::Gone) => (State::Dropped, Reading::default()),
-            Err(Unread::Panicked) => (State::Unreadable, Reading::default()),
+    /// Reads a source, and counts the calls since an earlier sample of it.
+    fn read(source: &Source, before: Option<&Self>) -> Self {
+        let before = before.iter().flat_map(|before| &before.topics);
+        let before: HashMap<_, _> = before.map(|topic| (topic.id, &*topic.handlers)).collect();
+        let mut topics = Vec::new();
+        let outcome = source.read(&mut |topic| topics.push(TopicSample::new(topic, &before)));
+        let (state, panics) = match outcome {
+            Ok(panics) => (State::Live, panics),
+            Err(Unread::Gone) => (State::Dropped, 0),
+            Err(Unread::Panicked) => (State::Unreadable, 0),
         };
-        let mut topics: Vec<_> = reading.topics.into_iter().map(TopicSample::new).collect();
+        if state != State::Live {
+            topics.clear();
+        }
         topics.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         topics.dedup_by(|next, kept| next.key == kept.key && kept.absorb(next));
         Self {
             state,
-            panics: reading.panics,
+            panics,
             topics,
-        }
-    }
-
-    /// Counts the calls since an earlier sample.
-    fn compare(&mut self, before: &Self) {
-        let mut earlier = before.topics.iter().peekable();
-        for topic in &mut self.topics {
-            while earlier.next_if(|earlier| earlier.key < topic.key).is_some() {}
-            let same = earlier.next_if(|earlier| earlier.key == topic.key);
-            topic.compare(same.map_or(&[], |same| &same.handlers));
         }
     }
 
@@ -159,61 +133,46 @@ impl RegistrySample {
 }
 
 impl TopicSample {
-    fn new(read: ReadTopic) -> Self {
+    fn new(read: ReadTopic, before: &HashMap<u64, &[ReadHandler]>) -> Self {
         let mut hasher = DefaultHasher::new();
         read.key.hash(&mut hasher);
-        let handlers = read.handlers.into_iter().map(HandlerSample::new);
-        let mut topic = Self {
-            id: hasher.finish(),
+        let id = hasher.finish();
+        let mut handlers = read.handlers;
+        handlers.sort_unstable_by_key(|handler| handler.id);
+        compare(&mut handlers, before.get(&id).copied().unwrap_or_default());
+        Self {
+            id,
             key: read.key,
             handles: read.handles,
             panics: read.panics,
-            handlers: handlers.collect(),
-            tally: Tally::default(),
-        };
-        topic.settle();
-        topic
+            tally: handlers.iter().map(Tally::of).sum(),
+            handlers,
+        }
     }
 
     /// Adds another topic that is shown as the same text. Returns true.
     fn absorb(&mut self, other: &mut Self) -> bool {
         self.handles += other.handles;
         self.panics += other.panics;
+        self.tally.add(other.tally);
         self.handlers.append(&mut other.handlers);
-        self.settle();
-        true
-    }
-
-    fn settle(&mut self) {
         self.handlers.sort_unstable_by_key(|handler| handler.id);
-        self.tally = self.handlers.iter().map(Tally::of).sum();
-    }
-
-    /// Counts the calls since an earlier list: of handlers that are not in it, all.
-    fn compare(&mut self, before: &[HandlerSample]) {
-        let mut earlier = before.iter().peekable();
-        for handler in &mut self.handlers {
-            while earlier.next_if(|earlier| earlier.id < handler.id).is_some() {}
-            let same = earlier.next_if(|earlier| earlier.id == handler.id);
-            let count = |handler: &HandlerSample| handler.calls.map_or(0, |calls| calls.count);
-            handler.fresh = count(handler).saturating_sub(same.map_or(0, count));
-        }
-        self.tally = self.handlers.iter().map(Tally::of).sum();
+        true
     }
 }
 
-impl HandlerSample {
-    fn new(read: ReadHandler) -> Self {
-        Self {
-            id: read.id,
-            place: read.place,
-            name: read.name,
-            paused: read.paused,
-            calls: read.calls,
-            fresh: 0,
-        }
+/// Counts the calls since an earlier list: of handlers that are not in it, all. Both are sorted.
+fn compare(handlers: &mut [ReadHandler], before: &[ReadHandler]) {
+    let mut earlier = before.iter().peekable();
+    for handler in handlers {
+        while earlier.next_if(|earlier| earlier.id < handler.id).is_some() {}
+        let same = earlier.next_if(|earlier| earlier.id == handler.id);
+        let count = |handler: &ReadHandler| handler.calls.map_or(0, |calls| calls.count);
+        handler.fresh = count(handler).saturating_sub(same.map_or(0, count));
     }
+}
 
+impl ReadHandler {
     pub(crate) fn group(&self, by: By) -> GroupKey {
         match &self.name {
             Some(name) if by == By::Name => GroupKey::Name(Arc::clone(name)),
@@ -233,15 +192,11 @@ impl HandlerSample {
 }
 
 impl Tally {
-    pub(crate) fn of(handler: &HandlerSample) -> Self {
+    pub(crate) fn of(handler: &ReadHandler) -> Self {
         Self {
             handlers: 1,
             paused: usize::from(handler.paused),
-            calls: handler.calls.map(|calls| CallSum {
-                count: calls.count,
-                total: calls.total,
-                longest: calls.longest,
-            }),
+            calls: handler.calls,
             fresh: handler.fresh,
         }
     }
@@ -258,7 +213,7 @@ impl Tally {
         let Some(more) = other.calls else { return };
         let calls = self.calls.get_or_insert_default();
         calls.count += more.count;
-        calls.total += more.total;
+        calls.total = calls.total.saturating_add(more.total);
         calls.longest = calls.longest.max(more.longest);
     }
 }
@@ -319,10 +274,6 @@ pub(crate) fn cut(text: &str) -> String {
 
 pub(crate) fn place_text(place: &Location<'_>) -> String {
     format!("{}:{}:{}", place.file(), place.line(), place.column())
-}
-
-pub(crate) fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 pub(crate) fn millis_since_1970(time: SystemTime) -> u64 {

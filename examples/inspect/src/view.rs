@@ -13,9 +13,9 @@ use crate::json::{
 };
 use crate::query::{Query, Show, Sort};
 use crate::sample::{
-    Base, By, GroupKey, HandlerSample, RegistryBase, RegistrySample, Sample, Tally, TopicSample,
-    cut, nanos,
+    Base, By, GroupKey, RegistryBase, RegistrySample, Sample, Tally, TopicSample, cut,
 };
+use crate::watched::ReadHandler;
 
 /// How many groups are listed at most.
 const MOST_GROUPS: usize = 100;
@@ -164,8 +164,8 @@ impl Row<'_> {
             Sort::Grown => self.grown.unwrap_or(0).into(),
             Sort::PerSecond => tally.fresh.into(),
             Sort::Calls => calls.count.into(),
-            Sort::Mean => mean(calls.total, calls.count).map_or(-1, i128::from),
-            Sort::Longest => nanos(calls.longest).into(),
+            Sort::Mean => calls.total.checked_div(calls.count).map_or(-1, i128::from),
+            Sort::Longest => calls.longest.into(),
             Sort::Panics => self.topic.panics.into(),
             Sort::Handles => self.topic.handles as i128,
             Sort::Key => 0,
@@ -193,7 +193,7 @@ fn select<'a>(rows: &[Row<'a>], query: &Query, places: &Groups<'_>) -> Vec<Row<'
             && contains(&row.topic.key, &query.filter)
             && place.as_ref().is_none_or(|place| {
                 let is_there =
-                    |handler: &HandlerSample| Some(&handler.group(query.by)) == place.as_ref();
+                    |handler: &ReadHandler| Some(&handler.group(query.by)) == place.as_ref();
                 row.topic.handlers.iter().any(is_there)
             })
     });
@@ -244,7 +244,7 @@ struct Groups<'a> {
 
 struct Grouped<'a> {
     key: GroupKey,
-    first: &'a HandlerSample,
+    first: &'a ReadHandler,
     /// Whether all have the place of the first one, and its name.
     is_one_place: bool,
     is_one_name: bool,
@@ -258,7 +258,7 @@ struct Grouped<'a> {
 fn handlers_of(
     at: usize,
     registry: &RegistrySample,
-) -> impl Iterator<Item = (usize, &HandlerSample)> {
+) -> impl Iterator<Item = (usize, &ReadHandler)> {
     let topics = registry.topics.iter();
     topics.flat_map(move |topic| {
         let number = std::ptr::from_ref(topic).addr() ^ at;
@@ -267,11 +267,11 @@ fn handlers_of(
 }
 
 impl<'a> Groups<'a> {
-    fn collect(handlers: impl Iterator<Item = (usize, &'a HandlerSample)>, by: By) -> Self {
+    fn collect(handlers: impl Iterator<Item = (usize, &'a ReadHandler)>, by: By) -> Self {
         let (all, by_key) = (Vec::new(), HashMap::new());
         let mut groups = Self { all, by_key, by };
         // Neighbours are mostly of one group.
-        let mut last: Option<(&HandlerSample, usize)> = None;
+        let mut last: Option<(&ReadHandler, usize)> = None;
         for (topic, handler) in handlers {
             let beside = last.filter(|(last, _)| handler.is_beside(last, by));
             let at = beside.map_or_else(|| groups.at(handler), |(_, at)| at);
@@ -282,7 +282,7 @@ impl<'a> Groups<'a> {
     }
 
     /// Returns where the group of a handler is.
-    fn at(&mut self, handler: &'a HandlerSample) -> usize {
+    fn at(&mut self, handler: &'a ReadHandler) -> usize {
         let key = handler.group(self.by);
         let groups = &mut self.all;
         *self.by_key.entry(key.clone()).or_insert_with(|| {
@@ -309,7 +309,7 @@ impl<'a> Groups<'a> {
 }
 
 impl<'a> Grouped<'a> {
-    fn new(key: GroupKey, first: &'a HandlerSample) -> Self {
+    fn new(key: GroupKey, first: &'a ReadHandler) -> Self {
         let priority = first.id.priority();
         Self {
             key,
@@ -323,7 +323,7 @@ impl<'a> Grouped<'a> {
         }
     }
 
-    fn add(&mut self, topic: usize, handler: &HandlerSample) {
+    fn add(&mut self, topic: usize, handler: &ReadHandler) {
         self.topics += usize::from(self.topics == 0 || self.last_topic != topic);
         self.last_topic = topic;
         self.is_one_place &= self.first.place == handler.place;
@@ -357,8 +357,8 @@ fn sum(tally: &Tally, grown: Option<i64>, gap: Option<Duration>) -> Sum {
         calls: tally.calls.map(|calls| Calls {
             count: calls.count,
             per_second: gap.map(|gap| per_second(tally.fresh, gap)),
-            mean_nanos: mean(calls.total, calls.count),
-            longest_nanos: nanos(calls.longest),
+            mean_nanos: calls.total.checked_div(calls.count),
+            longest_nanos: calls.longest,
         }),
     }
 }
@@ -366,10 +366,6 @@ fn sum(tally: &Tally, grown: Option<i64>, gap: Option<Duration>) -> Sum {
 #[allow(clippy::cast_precision_loss, reason = "it is rounded anyway")]
 fn per_second(count: u64, gap: Duration) -> f64 {
     (count as f64 / gap.as_secs_f64() * 10.0).round() / 10.0
-}
-
-fn mean(total: Duration, count: u64) -> Option<u64> {
-    nanos(total).checked_div(count)
 }
 
 fn growth(now: usize, before: usize) -> i64 {

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use topic_registry::{
     Calls, Flavor, HandlerId, HandlerInfo, Key, Registry, Topics, WeakRegistry, WeakTopics,
@@ -25,13 +26,7 @@ pub trait Watched {
 #[allow(missing_debug_implementations, reason = "nobody can name it")]
 pub struct Source(Box<dyn Read + Send>);
 
-/// What a registry says of itself at one moment.
-#[derive(Default)]
-pub(crate) struct Reading {
-    pub(crate) panics: u64,
-    pub(crate) topics: Vec<ReadTopic>,
-}
-
+/// What a topic says of itself at one moment.
 pub(crate) struct ReadTopic {
     pub(crate) key: String,
     pub(crate) handles: usize,
@@ -45,7 +40,17 @@ pub(crate) struct ReadHandler {
     pub(crate) name: Option<Arc<str>>,
     pub(crate) paused: bool,
     /// `None` if the topics do not count calls.
-    pub(crate) calls: Option<Calls>,
+    pub(crate) calls: Option<ReadCalls>,
+    /// The number of calls since the sample before, for that sample to say.
+    pub(crate) fresh: u64,
+}
+
+/// In nanoseconds, and so half as large: there may be a lot of handlers.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct ReadCalls {
+    pub(crate) count: u64,
+    pub(crate) total: u64,
+    pub(crate) longest: u64,
 }
 
 /// Why there is nothing to read.
@@ -57,8 +62,9 @@ pub(crate) enum Unread {
 }
 
 impl Source {
-    pub(crate) fn read(&self) -> Result<Reading, Unread> {
-        catch(|| self.0.read()).unwrap_or(Err(Unread::Panicked))
+    /// Calls `found` with each topic, in no order. Returns the number of panics in all of them.
+    pub(crate) fn read(&self, found: &mut dyn FnMut(ReadTopic)) -> Result<u64, Unread> {
+        catch(|| self.0.read(found)).unwrap_or(Err(Unread::Panicked))
     }
 }
 
@@ -112,7 +118,7 @@ where
 }
 
 trait Read {
-    fn read(&self) -> Result<Reading, Unread>;
+    fn read(&self, found: &mut dyn FnMut(ReadTopic)) -> Result<u64, Unread>;
 }
 
 struct ByKey<F: Flavor<E>, K: Key, E: ?Sized + 'static, S> {
@@ -129,23 +135,21 @@ where
 {
     /// Each strong reference lives for one call. If the program drops the last of its own in that
     /// time, what it drops ends on this thread.
-    fn read(&self) -> Result<Reading, Unread> {
+    fn read(&self, found: &mut dyn FnMut(ReadTopic)) -> Result<u64, Unread> {
         let all = || self.topics.upgrade().ok_or(Unread::Gone);
-        let mut topics = Vec::new();
         for listed in all()?.topics() {
             // A topic may be gone by now.
             if let Some(topic) = all()?.get(&listed.key) {
-                topics.push(ReadTopic {
+                found(ReadTopic {
                     key: self.show(&listed.key),
                     handles: listed.handles,
                     panics: topic.panic_count(),
-                    handlers: topic.handlers().iter().map(ReadHandler::of).collect(),
+                    handlers: topic.handlers().into_iter().map(ReadHandler::of).collect(),
                 });
             }
             catch(|| drop(listed));
         }
-        let panics = all()?.panic_count();
-        Ok(Reading { panics, topics })
+        Ok(all()?.panic_count())
     }
 }
 
@@ -158,30 +162,44 @@ impl<F: Flavor<E>, K: Key, E: ?Sized, S: Fn(&K) -> String> ByKey<F, K, E, S> {
 
 /// A registry is shown as a topic without a name.
 impl<F: Flavor<E>, E: ?Sized + 'static> Read for WeakRegistry<F, E> {
-    fn read(&self) -> Result<Reading, Unread> {
+    fn read(&self, found: &mut dyn FnMut(ReadTopic)) -> Result<u64, Unread> {
         let registry = self.upgrade().ok_or(Unread::Gone)?;
         let panics = registry.panic_count();
-        let topic = ReadTopic {
+        found(ReadTopic {
             key: String::new(),
             handles: 0,
             panics,
-            handlers: registry.handlers().iter().map(ReadHandler::of).collect(),
-        };
-        let topics = vec![topic];
-        Ok(Reading { panics, topics })
+            handlers: registry.handlers().into_iter().map(ReadHandler::of).collect(),
+        });
+        Ok(panics)
     }
 }
 
 impl ReadHandler {
-    fn of(info: &HandlerInfo) -> Self {
+    fn of(info: HandlerInfo) -> Self {
         Self {
             id: info.id,
             place: info.registered_at,
-            name: info.name.clone(),
+            name: info.name,
             paused: info.paused,
-            calls: info.calls,
+            calls: info.calls.as_ref().map(ReadCalls::of),
+            fresh: 0,
         }
     }
+}
+
+impl ReadCalls {
+    fn of(calls: &Calls) -> Self {
+        Self {
+            count: calls.count,
+            total: nanos(calls.total),
+            longest: nanos(calls.longest),
+        }
+    }
+}
+
+pub(crate) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Runs code of the program, whose panic is dropped: the panic hook has told of it.
