@@ -32,7 +32,8 @@
 //! [Examples]: https://docs.rs/crate/topic-registry/latest/source/examples/
 //! [Security]: https://docs.rs/crate/topic-registry/latest/source/SECURITY.md
 //! [Contributing]: https://docs.rs/crate/topic-registry/latest/source/CONTRIBUTING.md
-// The plot is not part of the documentation. This is an empty image.
+// The pictures are not part of the documentation. This is an empty image.
+//! [inspect]: data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7
 //! [plot]: data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7
 // The README's async snippet is only tested with the feature that it needs.
 #![cfg_attr(any(not(doctest), feature = "async"), doc = include_str!("../README.md"))]
