@@ -102,10 +102,9 @@ impl Server {
             site,
         } = self;
         runtime.block_on(async {
-            tokio::select! {
-                _ = stop => {}
-                () = accept(listener, site) => {}
-            }
+            // Ended by the end of the runtime, as all connections are.
+            tokio::spawn(accept(listener, site));
+            let _ = stop.await;
         });
     }
 }
