@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use equivalent::Equivalent;
 
-use super::poll::{AsyncHandler, Handlers, MakeFuture, Source, concurrently, in_sequence};
+use super::poll::{AsyncArc, AsyncHandler, MakeFuture, Source, concurrently, in_sequence};
 use crate::handler;
 use crate::handler::counted::counted;
 use crate::handler::delivery::{Delivery, Outcome};
@@ -26,6 +26,7 @@ use crate::registry::options::{RegisterOptions, Returns};
 use crate::registry::weak::WeakRegistry;
 use crate::report::id::HandlerId;
 use crate::snapshot::cell::HasCell;
+use crate::snapshot::list::List;
 use crate::topics::table::Key;
 use crate::topics::weak::WeakTopics;
 use crate::topics::{Handle, Topics};
@@ -296,7 +297,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
 }
 
 impl<E: ?Sized + 'static> Source<E> for AsyncRegistry<E> {
-    fn read<R: Default>(&self, read: impl FnOnce(&Handlers<E>) -> R) -> R {
+    fn read<R: Default>(&self, read: impl FnOnce(&Arc<List<AsyncArc<E>>>) -> R) -> R {
         self.cell().read(read)
     }
 }
@@ -310,7 +311,7 @@ where
     Q: Hash + Equivalent<K> + ?Sized,
     E: ?Sized + 'static,
 {
-    fn read<R: Default>(&self, read: impl FnOnce(&Handlers<E>) -> R) -> R {
+    fn read<R: Default>(&self, read: impl FnOnce(&Arc<List<AsyncArc<E>>>) -> R) -> R {
         self.0.read(self.1, read)
     }
 }
