@@ -152,42 +152,6 @@ impl<E: ?Sized> AsyncRegistry<E> {
         self.options().register(handler)
     }
 
-    /// Registers a handler with a priority: handlers with a higher one start first, those with the
-    /// same one in the order of their registration. The default priority is 0.
-    #[track_caller]
-    pub fn register_with_priority<F, Fut>(&self, priority: i32, handler: F) -> HandlerId
-    where
-        F: Fn(&E) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        self.options().priority(priority).register(handler)
-    }
-
-    /// Registers a handler, and returns a guard that removes it when it is dropped.
-    #[track_caller]
-    pub fn register_guard<F, Fut>(&self, handler: F) -> HandlerGuard
-    where
-        F: Fn(&E) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        self.options().guard().register(handler)
-    }
-
-    /// Registers a handler for a single call.
-    ///
-    /// It is called at most once, however many tasks notify at the same time: by the dispatch that
-    /// removes it. If that dispatch is dropped before the handler's future has ended, the handler
-    /// is not registered again. As with [`register`](Self::register), the future owns what it
-    /// needs.
-    #[track_caller]
-    pub fn register_once<F, Fut>(&self, handler: F) -> HandlerId
-    where
-        F: FnOnce(&E) -> Fut + Send + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        self.options().register_once(handler)
-    }
-
     /// Registers an `async fn(&E)`, or an `async` closure, whose futures borrow the event.
     ///
     /// The handler is cloned for each call, so that its future can own the captured values. Capture
@@ -258,17 +222,6 @@ impl<E: ?Sized> AsyncRegistry<E> {
         concurrently(self, || event).await
     }
 
-    /// Runs all handlers concurrently, as [`notify`](Self::notify) does, with an event that is
-    /// created only if there are handlers when this is first polled. The event lives as long as the
-    /// dispatch.
-    ///
-    /// If `event` panics, the panic unwinds out of the poll, and no handler is called. A panic of
-    /// the created event's destructor unwinds out of the last poll, or out of the drop of this
-    /// future.
-    pub async fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
-        concurrently(self, event).await
-    }
-
     /// Runs the handlers one after the other: each starts when the previous one has ended.
     ///
     /// A handler that is removed before its turn is skipped. Otherwise, this is like
@@ -280,6 +233,17 @@ impl<E: ?Sized> AsyncRegistry<E> {
         in_sequence(self, || event).await
     }
 
+    /// Runs all handlers concurrently, as [`notify`](Self::notify) does, with an event that is
+    /// created only if there are handlers when this is first polled. The event lives as long as the
+    /// dispatch.
+    ///
+    /// If `event` panics, the panic unwinds out of the poll, and no handler is called. A panic of
+    /// the created event's destructor unwinds out of the last poll, or out of the drop of this
+    /// future.
+    pub async fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
+        concurrently(self, event).await
+    }
+
     /// Runs the handlers one after the other, as [`notify_sequential`](Self::notify_sequential)
     /// does, with an event as in [`notify_with`](Self::notify_with).
     pub async fn notify_sequential_with<T: Borrow<E>>(
@@ -287,6 +251,42 @@ impl<E: ?Sized> AsyncRegistry<E> {
         event: impl FnOnce() -> T,
     ) -> Delivery {
         in_sequence(self, event).await
+    }
+
+    /// Registers a handler with a priority: handlers with a higher one start first, those with the
+    /// same one in the order of their registration. The default priority is 0.
+    #[track_caller]
+    pub fn register_with_priority<F, Fut>(&self, priority: i32, handler: F) -> HandlerId
+    where
+        F: Fn(&E) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.options().priority(priority).register(handler)
+    }
+
+    /// Registers a handler, and returns a guard that removes it when it is dropped.
+    #[track_caller]
+    pub fn register_guard<F, Fut>(&self, handler: F) -> HandlerGuard
+    where
+        F: Fn(&E) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.options().guard().register(handler)
+    }
+
+    /// Registers a handler for a single call.
+    ///
+    /// It is called at most once, however many tasks notify at the same time: by the dispatch that
+    /// removes it. If that dispatch is dropped before the handler's future has ended, the handler
+    /// is not registered again. As with [`register`](Self::register), the future owns what it
+    /// needs.
+    #[track_caller]
+    pub fn register_once<F, Fut>(&self, handler: F) -> HandlerId
+    where
+        F: FnOnce(&E) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.options().register_once(handler)
     }
 }
 
@@ -653,46 +653,6 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         topic.register(handler)
     }
 
-    /// Registers a handler on the key's topic, with a priority:
-    /// [`AsyncRegistry::register_with_priority`].
-    #[track_caller]
-    pub fn register_with_priority<F, Fut>(
-        &self,
-        key: impl Into<K>,
-        priority: i32,
-        handler: F,
-    ) -> HandlerId
-    where
-        F: Fn(&E) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        let (topic, handler) = self.handle_beside(key, handler);
-        topic.register_with_priority(priority, handler)
-    }
-
-    /// Registers a handler on the key's topic, and returns a guard:
-    /// [`AsyncRegistry::register_guard`].
-    #[track_caller]
-    pub fn register_guard<F, Fut>(&self, key: impl Into<K>, handler: F) -> HandlerGuard
-    where
-        F: Fn(&E) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        let (topic, handler) = self.handle_beside(key, handler);
-        topic.register_guard(handler)
-    }
-
-    /// Registers a handler on the key's topic for a single call: [`AsyncRegistry::register_once`].
-    #[track_caller]
-    pub fn register_once<F, Fut>(&self, key: impl Into<K>, handler: F) -> HandlerId
-    where
-        F: FnOnce(&E) -> Fut + Send + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        let (topic, handler) = self.handle_beside(key, handler);
-        topic.register_once(handler)
-    }
-
     /// Registers an `async fn(&E)` on the key's topic: [`AsyncRegistry::register_async_fn`].
     #[track_caller]
     pub fn register_async_fn<F>(&self, key: impl Into<K>, handler: F) -> HandlerId
@@ -747,5 +707,45 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         T: Borrow<E>,
     {
         in_sequence(&ByKey(self, key), event).await
+    }
+
+    /// Registers a handler on the key's topic, with a priority:
+    /// [`AsyncRegistry::register_with_priority`].
+    #[track_caller]
+    pub fn register_with_priority<F, Fut>(
+        &self,
+        key: impl Into<K>,
+        priority: i32,
+        handler: F,
+    ) -> HandlerId
+    where
+        F: Fn(&E) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let (topic, handler) = self.handle_beside(key, handler);
+        topic.register_with_priority(priority, handler)
+    }
+
+    /// Registers a handler on the key's topic, and returns a guard:
+    /// [`AsyncRegistry::register_guard`].
+    #[track_caller]
+    pub fn register_guard<F, Fut>(&self, key: impl Into<K>, handler: F) -> HandlerGuard
+    where
+        F: Fn(&E) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let (topic, handler) = self.handle_beside(key, handler);
+        topic.register_guard(handler)
+    }
+
+    /// Registers a handler on the key's topic for a single call: [`AsyncRegistry::register_once`].
+    #[track_caller]
+    pub fn register_once<F, Fut>(&self, key: impl Into<K>, handler: F) -> HandlerId
+    where
+        F: FnOnce(&E) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let (topic, handler) = self.handle_beside(key, handler);
+        topic.register_once(handler)
     }
 }

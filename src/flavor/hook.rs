@@ -234,6 +234,46 @@ impl<H: Hook> HookRegistry<H> {
         self.options().register(handler)
     }
 
+    /// Calls every handler with the event, in order, on this thread. Each sees what those before it
+    /// have changed.
+    ///
+    /// A handler that panics does not keep the others from running: they see the event as it left
+    /// it, perhaps half changed. If that must not be, make the change at the end of the handler, or
+    /// register it as an interceptor, whose panic stops the dispatch.
+    ///
+    /// Takes locks and allocates where
+    /// [`SyncRegistry::notify`](crate::SyncRegistry::notify) does, and costs what that costs.
+    #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
+    #[inline(always)]
+    pub fn notify(&self, event: &mut H::Event<'_>) -> Delivery {
+        self.cell().read(|list| dispatch::<HookFlavor, H>(list, event))
+    }
+
+    /// Notifies, as [`notify`](Self::notify) does, with an event that is created only if there are
+    /// handlers. It is dropped at the end; what they have changed in values that it borrows stays.
+    ///
+    /// ```
+    /// use topic_registry::{HookRegistry, Owned};
+    ///
+    /// let traces = HookRegistry::<Owned<str>>::new();
+    /// traces.notify_with(|| -> String { unreachable!("nobody listens") });
+    /// traces.register(|line| println!("{line}"));
+    /// traces.notify_with(|| format!("{:?}", [1, 2, 3]));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `event` panics; then no handler is called. Or if the destructor of the created event
+    /// panics.
+    #[inline]
+    pub fn notify_with<'e, T>(&self, event: impl FnOnce() -> T) -> Delivery
+    where
+        T: BorrowMut<H::Event<'e>>,
+    {
+        self.cell()
+            .read(|list| dispatch_created::<HookFlavor, H, T>(list, event(), T::borrow_mut))
+    }
+
     /// Registers a handler with a priority: handlers with a higher one run first, those with the
     /// same one in the order of their registration. The default priority is 0.
     #[track_caller]
@@ -306,46 +346,6 @@ impl<H: Hook> HookRegistry<H> {
         P: Fn(&H::Event<'_>) -> T + Send + Sync + 'static,
     {
         Recorder::new(self, move |event| f(event))
-    }
-
-    /// Calls every handler with the event, in order, on this thread. Each sees what those before it
-    /// have changed.
-    ///
-    /// A handler that panics does not keep the others from running: they see the event as it left
-    /// it, perhaps half changed. If that must not be, make the change at the end of the handler, or
-    /// register it as an interceptor, whose panic stops the dispatch.
-    ///
-    /// Takes locks and allocates where
-    /// [`SyncRegistry::notify`](crate::SyncRegistry::notify) does, and costs what that costs.
-    #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
-    #[inline(always)]
-    pub fn notify(&self, event: &mut H::Event<'_>) -> Delivery {
-        self.cell().read(|list| dispatch::<HookFlavor, H>(list, event))
-    }
-
-    /// Notifies, as [`notify`](Self::notify) does, with an event that is created only if there are
-    /// handlers. It is dropped at the end; what they have changed in values that it borrows stays.
-    ///
-    /// ```
-    /// use topic_registry::{HookRegistry, Owned};
-    ///
-    /// let traces = HookRegistry::<Owned<str>>::new();
-    /// traces.notify_with(|| -> String { unreachable!("nobody listens") });
-    /// traces.register(|line| println!("{line}"));
-    /// traces.notify_with(|| format!("{:?}", [1, 2, 3]));
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If `event` panics; then no handler is called. Or if the destructor of the created event
-    /// panics.
-    #[inline]
-    pub fn notify_with<'e, T>(&self, event: impl FnOnce() -> T) -> Delivery
-    where
-        T: BorrowMut<H::Event<'e>>,
-    {
-        self.cell()
-            .read(|list| dispatch_created::<HookFlavor, H, T>(list, event(), T::borrow_mut))
     }
 }
 
@@ -465,6 +465,38 @@ impl<K: Key, H: Hook> HookTopicRegistry<K, H> {
         topic.register(handler)
     }
 
+    /// Notifies the key's topic: [`HookRegistry::notify`]. If there is no topic, nothing happens,
+    /// and none is created. Costs what [`TopicRegistry::notify`](crate::TopicRegistry::notify)
+    /// costs.
+    #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
+    pub fn notify<Q>(&self, key: &Q, event: &mut H::Event<'_>) -> Delivery
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.read(key, |list| dispatch::<HookFlavor, H>(list, event))
+    }
+
+    /// Notifies the key's topic, with an event that is created only if it has handlers:
+    /// [`HookRegistry::notify_with`].
+    ///
+    /// # Panics
+    ///
+    /// If `event` panics; then no handler is called. Or if the destructor of the created event
+    /// panics.
+    pub fn notify_with<'e, Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+        T: BorrowMut<H::Event<'e>>,
+    {
+        // While the key is looked up, which runs its `Hash`, `Eq` and `Borrow`.
+        let event = Held::new(event);
+        self.read(key, |list| {
+            dispatch_created::<HookFlavor, H, T>(list, event.into_inner()(), T::borrow_mut)
+        })
+    }
+
     /// Registers a handler on the key's topic, with a priority:
     /// [`HookRegistry::register_with_priority`].
     #[track_caller]
@@ -500,37 +532,5 @@ impl<K: Key, H: Hook> HookTopicRegistry<K, H> {
     {
         let (topic, handler) = self.handle_beside(key, handler);
         topic.register_once(handler)
-    }
-
-    /// Notifies the key's topic: [`HookRegistry::notify`]. If there is no topic, nothing happens,
-    /// and none is created. Costs what [`TopicRegistry::notify`](crate::TopicRegistry::notify)
-    /// costs.
-    #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
-    pub fn notify<Q>(&self, key: &Q, event: &mut H::Event<'_>) -> Delivery
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        self.read(key, |list| dispatch::<HookFlavor, H>(list, event))
-    }
-
-    /// Notifies the key's topic, with an event that is created only if it has handlers:
-    /// [`HookRegistry::notify_with`].
-    ///
-    /// # Panics
-    ///
-    /// If `event` panics; then no handler is called. Or if the destructor of the created event
-    /// panics.
-    pub fn notify_with<'e, Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-        T: BorrowMut<H::Event<'e>>,
-    {
-        // While the key is looked up, which runs its `Hash`, `Eq` and `Borrow`.
-        let event = Held::new(event);
-        self.read(key, |list| {
-            dispatch_created::<HookFlavor, H, T>(list, event.into_inner()(), T::borrow_mut)
-        })
     }
 }

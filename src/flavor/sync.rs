@@ -123,6 +123,50 @@ impl<E: ?Sized> SyncRegistry<E> {
         self.options().register(handler)
     }
 
+    /// Calls every handler with the event, in order, on this thread.
+    ///
+    /// A handler that panics does not keep the others from running; see
+    /// [`on_panic`](Self::on_panic). For the changes that a dispatch sees, see
+    /// [`Registry`](Registry#consistency).
+    ///
+    /// Takes no lock and allocates nothing, at any depth of nesting. There are two exceptions. A
+    /// thread's first notification allocates the thread's record, unless it can reuse that of a
+    /// thread that has ended. And a dispatch whose list was replaced meanwhile briefly takes a lock
+    /// when it ends, to release the list.
+    ///
+    /// Without handlers, it costs one atomic load. Otherwise, it protects the list of handlers, by
+    /// a plain store where the fast lane is hot and by one or two locked instructions elsewhere,
+    /// and makes one indirect call per handler, or for several: with the feature `fast-lane`,
+    /// neighbours of one closure type are called together. The call of a `register_once` handler is
+    /// also a removal, and the call of a joinable handler takes a lock of its own.
+    #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
+    #[inline(always)]
+    pub fn notify(&self, event: &E) -> Delivery {
+        self.cell().read(|list| dispatch::<SyncFlavor, E>(list, event))
+    }
+
+    /// Notifies, as [`notify`](Self::notify) does, with an event that is created only if there are
+    /// handlers.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let traces = SyncRegistry::<str>::new();
+    /// traces.notify_with(|| -> String { unreachable!("nobody listens") });
+    /// traces.register(|line| println!("{line}"));
+    /// traces.notify_with(|| format!("{:?}", [1, 2, 3]));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `event` panics; then no handler is called. Or if the destructor of the created event
+    /// panics.
+    #[inline]
+    pub fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
+        self.cell()
+            .read(|list| dispatch_created::<SyncFlavor, E, T>(list, event(), share))
+    }
+
     /// Registers a handler with a priority: handlers with a higher one run first, those with the
     /// same one in the order of their registration. The default priority is 0.
     #[track_caller]
@@ -167,50 +211,6 @@ impl<E: ?Sized> SyncRegistry<E> {
         F: FnOnce(&E) + Send + 'static,
     {
         self.options().register_once(handler)
-    }
-
-    /// Calls every handler with the event, in order, on this thread.
-    ///
-    /// A handler that panics does not keep the others from running; see
-    /// [`on_panic`](Self::on_panic). For the changes that a dispatch sees, see
-    /// [`Registry`](Registry#consistency).
-    ///
-    /// Takes no lock and allocates nothing, at any depth of nesting. There are two exceptions. A
-    /// thread's first notification allocates the thread's record, unless it can reuse that of a
-    /// thread that has ended. And a dispatch whose list was replaced meanwhile briefly takes a lock
-    /// when it ends, to release the list.
-    ///
-    /// Without handlers, it costs one atomic load. Otherwise, it protects the list of handlers, by
-    /// a plain store where the fast lane is hot and by one or two locked instructions elsewhere,
-    /// and makes one indirect call per handler, or for several: with the feature `fast-lane`,
-    /// neighbours of one closure type are called together. The call of a `register_once` handler is
-    /// also a removal, and the call of a joinable handler takes a lock of its own.
-    #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
-    #[inline(always)]
-    pub fn notify(&self, event: &E) -> Delivery {
-        self.cell().read(|list| dispatch::<SyncFlavor, E>(list, event))
-    }
-
-    /// Notifies, as [`notify`](Self::notify) does, with an event that is created only if there are
-    /// handlers.
-    ///
-    /// ```
-    /// use topic_registry::SyncRegistry;
-    ///
-    /// let traces = SyncRegistry::<str>::new();
-    /// traces.notify_with(|| -> String { unreachable!("nobody listens") });
-    /// traces.register(|line| println!("{line}"));
-    /// traces.notify_with(|| format!("{:?}", [1, 2, 3]));
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If `event` panics; then no handler is called. Or if the destructor of the created event
-    /// panics.
-    #[inline]
-    pub fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
-        self.cell()
-            .read(|list| dispatch_created::<SyncFlavor, E, T>(list, event(), share))
     }
 }
 
@@ -347,6 +347,41 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
         topic.register(handler)
     }
 
+    /// Notifies the key's topic: [`SyncRegistry::notify`]. If there is no topic, nothing happens,
+    /// and none is created.
+    ///
+    /// Hashes the key, and holds the read lock of its shard during the look-up, but not while
+    /// handlers run: a [`handle`](Self::handle) saves both. Allocates nothing, except for the
+    /// lock's queue when a thread first has to wait for it.
+    #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
+    pub fn notify<Q>(&self, key: &Q, event: &E) -> Delivery
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.read(key, |list| dispatch::<SyncFlavor, E>(list, event))
+    }
+
+    /// Notifies the key's topic, with an event that is created only if it has handlers:
+    /// [`SyncRegistry::notify_with`].
+    ///
+    /// # Panics
+    ///
+    /// If `event` panics; then no handler is called. Or if the destructor of the created event
+    /// panics.
+    pub fn notify_with<Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+        T: Borrow<E>,
+    {
+        // While the key is looked up, which runs its `Hash`, `Eq` and `Borrow`.
+        let event = Held::new(event);
+        self.read(key, |list| {
+            dispatch_created::<SyncFlavor, E, T>(list, event.into_inner()(), share)
+        })
+    }
+
     /// Registers a handler on the key's topic, with a priority:
     /// [`SyncRegistry::register_with_priority`].
     #[track_caller]
@@ -382,40 +417,5 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
     {
         let (topic, handler) = self.handle_beside(key, handler);
         topic.register_once(handler)
-    }
-
-    /// Notifies the key's topic: [`SyncRegistry::notify`]. If there is no topic, nothing happens,
-    /// and none is created.
-    ///
-    /// Hashes the key, and holds the read lock of its shard during the look-up, but not while
-    /// handlers run: a [`handle`](Self::handle) saves both. Allocates nothing, except for the
-    /// lock's queue when a thread first has to wait for it.
-    #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
-    pub fn notify<Q>(&self, key: &Q, event: &E) -> Delivery
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        self.read(key, |list| dispatch::<SyncFlavor, E>(list, event))
-    }
-
-    /// Notifies the key's topic, with an event that is created only if it has handlers:
-    /// [`SyncRegistry::notify_with`].
-    ///
-    /// # Panics
-    ///
-    /// If `event` panics; then no handler is called. Or if the destructor of the created event
-    /// panics.
-    pub fn notify_with<Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-        T: Borrow<E>,
-    {
-        // While the key is looked up, which runs its `Hash`, `Eq` and `Borrow`.
-        let event = Held::new(event);
-        self.read(key, |list| {
-            dispatch_created::<SyncFlavor, E, T>(list, event.into_inner()(), share)
-        })
     }
 }
