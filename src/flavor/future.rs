@@ -30,7 +30,13 @@ use crate::topics::{Handle, Topics};
 
 /// One topic without a key: handlers that return futures, run by `notify(..).await`.
 ///
-/// It needs no particular runtime: the futures are polled by the task that notifies.
+/// Which changes a dispatch sees: [Consistency](Registry#consistency). What keeps it alive:
+/// [Leaks](Registry#leaks). Before you use it in a service: [Async](crate::guide#async). Clones are
+/// handles to the same registry.
+///
+/// It needs no particular runtime: the futures are polled by the task that notifies. A handler is a
+/// closure that returns a future, or an `async` closure
+/// ([`register_async_fn`](AsyncRegistry::register_async_fn)), whose future borrows the event.
 ///
 /// ```
 /// use topic_registry::AsyncRegistry;
@@ -44,9 +50,19 @@ use crate::topics::{Handle, Topics};
 /// assert_eq!(saves.notify("app.toml").await.called(), 1);
 /// # }
 /// ```
+///
+/// All else is the same for every flavor: [`new`](Registry::new), [`options`](Registry::options),
+/// [`unregister`](Registry::unregister), [`update`](Registry::update), [`pause`](Registry::pause),
+/// [`on_panic`](Registry::on_panic), [`wait_for`](Registry::wait_for),
+/// [`handlers`](Registry::handlers), and the rest of
+/// [`Registry`].
 pub type AsyncRegistry<E> = Registry<AsyncFlavor, E>;
 
 /// Topics found by key, each of which is an [`AsyncRegistry`].
+///
+/// When a topic exists: [Consistency](Topics#consistency). What a look-up takes, and what a key may
+/// do: [Cost](Topics#cost). Who is called where: [Callbacks](Topics#callbacks). What ends when:
+/// [Lifetime](Topics#lifetime). Clones are handles to the same topics.
 ///
 /// ```
 /// use topic_registry::AsyncTopicRegistry;
@@ -65,6 +81,8 @@ pub type AsyncTopicRegistry<K, E> = Topics<AsyncFlavor, K, E>;
 
 /// A cached reference to a topic of an [`AsyncTopicRegistry`].
 ///
+/// It derefs to [`AsyncRegistry`], and has all that this has. The topic exists as long as the handle.
+///
 /// ```
 /// use topic_registry::{AsyncTopicHandle, AsyncTopicRegistry};
 ///
@@ -81,10 +99,10 @@ pub type AsyncTopicRegistry<K, E> = Topics<AsyncFlavor, K, E>;
 /// ```
 pub type AsyncTopicHandle<K, E> = Handle<AsyncFlavor, K, E>;
 
-/// A weak reference to an [`AsyncRegistry`].
+/// A weak reference to an [`AsyncRegistry`], for what the registry owns: see [`WeakRegistry`].
 pub type WeakAsyncRegistry<E> = WeakRegistry<AsyncFlavor, E>;
 
-/// A weak reference to an [`AsyncTopicRegistry`].
+/// A weak reference to an [`AsyncTopicRegistry`], for what the topics own: see [`WeakTopics`].
 pub type WeakAsyncTopicRegistry<K, E> = WeakTopics<AsyncFlavor, K, E>;
 
 /// The flavor whose handlers return futures, polled by the task that notifies.

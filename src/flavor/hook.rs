@@ -121,7 +121,13 @@ impl<T: ?Sized> fmt::Debug for Owned<T> {
 }
 
 /// One topic without a key: handlers that are closures, called inline by `notify` with a `&mut` to
-/// the event, one after the other. See [`Hook`], and [Hooks](crate::guide#hooks) in the guide.
+/// the event, one after the other.
+///
+/// Which changes a dispatch sees: [Consistency](Registry#consistency). What keeps it alive:
+/// [Leaks](Registry#leaks). Clones are handles to the same registry.
+///
+/// A handler is a `Fn(&mut H::Event<'_>) + Send + Sync + 'static`. `H` names the event: see
+/// [`Hook`], and [Hooks](crate::guide#hooks) in the guide.
 ///
 /// ```
 /// use std::ops::ControlFlow::{Break, Continue};
@@ -153,9 +159,18 @@ impl<T: ?Sized> fmt::Debug for Owned<T> {
 /// assert!(hooks.notify(&mut save).stopped());
 /// assert_eq!(save.refused, Some("there is no text"));
 /// ```
+///
+/// All else is the same for every flavor: [`new`](Registry::new), [`options`](Registry::options),
+/// [`unregister`](Registry::unregister), [`update`](Registry::update), [`pause`](Registry::pause),
+/// [`on_panic`](Registry::on_panic), [`handlers`](Registry::handlers), and the rest of
+/// [`Registry`].
 pub type HookRegistry<H> = Registry<HookFlavor, H>;
 
 /// Topics found by key, each of which is a [`HookRegistry`].
+///
+/// When a topic exists: [Consistency](Topics#consistency). What a look-up takes, and what a key may
+/// do: [Cost](Topics#cost). Who is called where: [Callbacks](Topics#callbacks). What ends when:
+/// [Lifetime](Topics#lifetime). Clones are handles to the same topics.
 ///
 /// ```
 /// use topic_registry::{HookTopicRegistry, Owned};
@@ -171,6 +186,8 @@ pub type HookTopicRegistry<K, H> = Topics<HookFlavor, K, H>;
 
 /// A cached reference to a topic of a [`HookTopicRegistry`].
 ///
+/// It derefs to [`HookRegistry`], and has all that this has. The topic exists as long as the handle.
+///
 /// ```
 /// use topic_registry::{HookTopicHandle, HookTopicRegistry, Owned};
 ///
@@ -184,10 +201,10 @@ pub type HookTopicRegistry<K, H> = Topics<HookFlavor, K, H>;
 /// ```
 pub type HookTopicHandle<K, H> = Handle<HookFlavor, K, H>;
 
-/// A weak reference to a [`HookRegistry`].
+/// A weak reference to a [`HookRegistry`], for what the registry owns: see [`WeakRegistry`].
 pub type WeakHookRegistry<H> = WeakRegistry<HookFlavor, H>;
 
-/// A weak reference to a [`HookTopicRegistry`].
+/// A weak reference to a [`HookTopicRegistry`], for what the topics own: see [`WeakTopics`].
 pub type WeakHookTopicRegistry<K, H> = WeakTopics<HookFlavor, K, H>;
 
 /// The flavor whose handlers are closures that may change the event.

@@ -25,7 +25,11 @@ use crate::topics::{Handle, Topics};
 
 /// One topic without a key: handlers that are closures, called inline by `notify`.
 ///
-/// The event may be unsized (`str`, `[u8]`) and need not be `Send`.
+/// Which changes a dispatch sees: [Consistency](Registry#consistency). What keeps it alive:
+/// [Leaks](Registry#leaks). Clones are handles to the same registry.
+///
+/// A handler is a `Fn(&E) + Send + Sync + 'static`. The event may be unsized (`str`, `[u8]`) and
+/// need not be `Send`.
 ///
 /// ```
 /// use topic_registry::SyncRegistry;
@@ -38,9 +42,21 @@ use crate::topics::{Handle, Topics};
 /// drop(guard);
 /// assert_eq!(changes.notify("app.toml").called(), 1);
 /// ```
+///
+/// All else is the same for every flavor: [`new`](Registry::new), [`options`](Registry::options),
+/// [`unregister`](Registry::unregister), [`update`](Registry::update), [`pause`](Registry::pause),
+/// [`on_panic`](Registry::on_panic), [`wait_for`](Registry::wait_for),
+/// [`handlers`](Registry::handlers), and the rest of
+/// [`Registry`].
 pub type SyncRegistry<E> = Registry<SyncFlavor, E>;
 
 /// Topics found by key, each of which is a [`SyncRegistry`].
+///
+/// When a topic exists: [Consistency](Topics#consistency). What a look-up takes, and what a key may
+/// do: [Cost](Topics#cost). Who is called where: [Callbacks](Topics#callbacks). What ends when:
+/// [Lifetime](Topics#lifetime). Clones are handles to the same topics.
+///
+/// A handler is a `Fn(&E) + Send + Sync + 'static`.
 ///
 /// ```
 /// use topic_registry::TopicRegistry;
@@ -51,9 +67,17 @@ pub type SyncRegistry<E> = Registry<SyncFlavor, E>;
 /// let handle = topics.handle("metrics.flush");
 /// assert_eq!(handle.notify(&12).called(), 1);
 /// ```
+///
+/// All else is the same for every flavor: [`new`](Topics::new), [`handle`](Topics::handle),
+/// [`get`](Topics::get), [`unregister`](Topics::unregister), [`remove`](Topics::remove),
+/// [`on_panic`](Topics::on_panic), [`observe_interest`](Topics::observe_interest),
+/// [`builder`](Topics::builder), and the rest of [`Topics`].
 pub type TopicRegistry<K, E> = Topics<SyncFlavor, K, E>;
 
-/// A cached reference to a topic of a [`TopicRegistry`].
+/// A cached reference to a topic of a [`TopicRegistry`]: to notify through it takes no hash, no
+/// look-up and no lock.
+///
+/// It derefs to [`SyncRegistry`], and has all that this has. The topic exists as long as the handle.
 ///
 /// ```
 /// use topic_registry::{TopicHandle, TopicRegistry};
@@ -68,10 +92,10 @@ pub type TopicRegistry<K, E> = Topics<SyncFlavor, K, E>;
 /// ```
 pub type TopicHandle<K, E> = Handle<SyncFlavor, K, E>;
 
-/// A weak reference to a [`SyncRegistry`].
+/// A weak reference to a [`SyncRegistry`], for what the registry owns: see [`WeakRegistry`].
 pub type WeakSyncRegistry<E> = WeakRegistry<SyncFlavor, E>;
 
-/// A weak reference to a [`TopicRegistry`].
+/// A weak reference to a [`TopicRegistry`], for what the topics own: see [`WeakTopics`].
 pub type WeakTopicRegistry<K, E> = WeakTopics<SyncFlavor, K, E>;
 
 /// The flavor whose handlers are closures, called one after the other on the notifying thread.
