@@ -81,7 +81,8 @@ pub type AsyncTopicRegistry<K, E> = Topics<AsyncFlavor, K, E>;
 
 /// A cached reference to a topic of an [`AsyncTopicRegistry`].
 ///
-/// It derefs to [`AsyncRegistry`], and has all that this has. The topic exists as long as the handle.
+/// It derefs to [`AsyncRegistry`], and has all that this has. The topic exists as long as
+/// the handle.
 ///
 /// ```
 /// use topic_registry::{AsyncTopicHandle, AsyncTopicRegistry};

@@ -186,7 +186,8 @@ pub type HookTopicRegistry<K, H> = Topics<HookFlavor, K, H>;
 
 /// A cached reference to a topic of a [`HookTopicRegistry`].
 ///
-/// It derefs to [`HookRegistry`], and has all that this has. The topic exists as long as the handle.
+/// It derefs to [`HookRegistry`], and has all that this has. The topic exists as long as
+/// the handle.
 ///
 /// ```
 /// use topic_registry::{HookTopicHandle, HookTopicRegistry, Owned};

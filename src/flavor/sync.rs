@@ -77,7 +77,8 @@ pub type TopicRegistry<K, E> = Topics<SyncFlavor, K, E>;
 /// A cached reference to a topic of a [`TopicRegistry`]: to notify through it takes no hash, no
 /// look-up and no lock.
 ///
-/// It derefs to [`SyncRegistry`], and has all that this has. The topic exists as long as the handle.
+/// It derefs to [`SyncRegistry`], and has all that this has. The topic exists as long as
+/// the handle.
 ///
 /// ```
 /// use topic_registry::{TopicHandle, TopicRegistry};

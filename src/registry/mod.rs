@@ -25,7 +25,7 @@ use crate::telemetry;
 ///
 /// Used through its aliases [`SyncRegistry`](crate::SyncRegistry),
 /// [`HookRegistry`](crate::HookRegistry) and `AsyncRegistry`; `F` is the flavor, which determines
-/// what a handler is. Clones are handles to the same registry, so there is no need to wrap one in an
+/// what a handler is. Clones are handles to the same registry: no need to wrap one in an
 /// `Arc`.
 ///
 /// # Consistency
