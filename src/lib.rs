@@ -117,19 +117,19 @@ pub mod performance {}
 
 /// What version 1 freezes, what it may change, and what is exempt.
 ///
-/// [design]: crate::design
-/// [performance]: crate::performance
-/// [platforms]: crate::platforms
-/// [reliability]: crate::reliability
+/// [Reliability]: crate::reliability
+/// [Performance]: crate::performance
+/// [Platforms]: crate::platforms
 #[cfg(doc)]
 #[doc = include_str!("../docs/STABILITY.md")]
 pub mod stability {}
 
 /// Where it runs, and what was tested there: systems, `wasm`, `panic = "abort"`, `fork`, signals.
 ///
-/// [guide]: crate::guide
-/// [performance]: crate::performance
-/// [reliability]: crate::reliability
+/// [Reliability]: crate::reliability
+/// [Performance]: crate::performance
+/// [wasm]: crate::guide#compiler-errors
+/// [plugins]: crate::guide#plugins
 #[cfg(doc)]
 #[doc = include_str!("../docs/PLATFORMS.md")]
 pub mod platforms {}
