@@ -193,7 +193,7 @@ pub mod returns {
 }
 
 // Documents of which only the snippets are of use here.
-#[cfg(all(doctest, feature = "async"))]
+#[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}
 #[cfg(doctest)]
