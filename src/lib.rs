@@ -199,6 +199,9 @@ mod readme {}
 #[cfg(doctest)]
 #[doc = include_str!("../tests/escapes.md")]
 mod escapes {}
+#[cfg(all(doctest, feature = "async"))]
+#[doc = include_str!("../tests/migration.md")]
+mod migration {}
 
 /// Functions that the scenarios of `loom` and `shuttle` need in addition to the API.
 #[cfg(all(any(loom, shuttle), feature = "fast-lane"))]
