@@ -5,6 +5,7 @@
 //! cargo run --example hot_reload -- PATH    # watches a file or a directory until Ctrl-C
 //! ```
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::error::Error;
 use std::fmt::Display;
@@ -13,7 +14,8 @@ use std::path::{self, Path, PathBuf};
 use std::process::{self, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::{borrow::Cow, env, fs, iter, thread, time::Duration};
+use std::time::Duration;
+use std::{env, fs, iter, thread};
 
 use notify::{RecursiveMode, Watcher};
 use topic_registry::{Delivery, HandlerGuard, TopicRegistry};

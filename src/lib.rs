@@ -154,6 +154,7 @@ mod telemetry;
 mod topics;
 mod wait;
 
+pub use equivalent::Equivalent;
 #[cfg(feature = "async")]
 pub use flavor::future::{
     AsyncFlavor, AsyncRegistry, AsyncTopicHandle, AsyncTopicRegistry, BorrowingHandler,
@@ -175,9 +176,9 @@ pub use registry::Registry;
 pub use registry::batch::Batch;
 pub use registry::options::RegisterOptions;
 pub use registry::weak::WeakRegistry;
-pub use report::id::{HandlerId, HandlerInfo};
+pub use report::id::{Calls, HandlerId, HandlerInfo};
 pub use report::panic::{PanicInfo, PanicOrigin};
-pub use topics::builder::Builder;
+pub use topics::builder::TopicsBuilder;
 pub use topics::interest::Interest;
 pub use topics::observers::ObserverGuard;
 pub use topics::table::Key;
@@ -187,9 +188,9 @@ pub use wait::WaitFor;
 pub use wait::mailbox::WaitError;
 pub use wait::record::Recorder;
 
-/// What [`RegisterOptions`] have for a parameter: what a registration returns.
+/// The bound of the last parameter of [`RegisterOptions`].
 pub mod returns {
-    pub use crate::registry::options::{InBatch, ReturnGuard, ReturnId, ReturnJoinGuard, Returns};
+    pub use crate::registry::options::Returns;
 }
 
 // Documents of which only the snippets are of use here.

@@ -8,22 +8,25 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use super::poll::{AsyncHandler, Handlers, MakeFuture, Source, concurrently, in_sequence};
+use equivalent::Equivalent;
+
+use super::poll::{AsyncArc, AsyncHandler, MakeFuture, Source, concurrently, in_sequence};
 use crate::handler;
 use crate::handler::counted::counted;
 use crate::handler::delivery::{Delivery, Outcome};
 use crate::handler::flavor::{EventRef, Flavor, HandlerArc, Passes, SharedFlavor, Shares};
 use crate::handler::guard::HandlerGuard;
 use crate::handler::registration::Registration;
-use crate::handler::slow::Timer;
+use crate::handler::stopwatch::Stopwatch;
 use crate::handler::wrapped::Wrapped;
-use crate::handler::{Boxed, Callable, Header, Once};
+use crate::handler::{Callable, Header, Once};
 use crate::registry::Registry;
 use crate::registry::batch::Batch;
 use crate::registry::options::{RegisterOptions, Returns};
 use crate::registry::weak::WeakRegistry;
 use crate::report::id::HandlerId;
 use crate::snapshot::cell::HasCell;
+use crate::snapshot::list::List;
 use crate::topics::table::Key;
 use crate::topics::weak::WeakTopics;
 use crate::topics::{Handle, Topics};
@@ -119,6 +122,9 @@ impl<'a, E: ?Sized + 'static> Passes<'a, '_, E> for AsyncFlavor {
 impl<E: ?Sized + 'static> SharedFlavor<E> for AsyncFlavor {}
 
 impl<E: ?Sized + 'static> Flavor<E> for AsyncFlavor {
+    const REGISTRY_PREFIX: &'static str = "Async";
+    const TOPIC_PREFIX: &'static str = "Async";
+
     type Handler = dyn AsyncHandler<E>;
 
     fn inline<C>(header: Header, call: C) -> HandlerArc<Self, E>
@@ -310,7 +316,7 @@ impl<E: ?Sized> AsyncRegistry<E> {
 }
 
 impl<E: ?Sized + 'static> Source<E> for AsyncRegistry<E> {
-    fn read<R: Default>(&self, read: impl FnOnce(&Handlers<E>) -> R) -> R {
+    fn read<R: Default>(&self, read: impl FnOnce(&Arc<List<AsyncArc<E>>>) -> R) -> R {
         self.cell().read(read)
     }
 }
@@ -320,12 +326,30 @@ struct ByKey<'q, K: Key, Q: ?Sized, E: ?Sized + 'static>(&'q AsyncTopicRegistry<
 
 impl<K, Q, E> Source<E> for ByKey<'_, K, Q, E>
 where
-    K: Key + Borrow<Q>,
-    Q: Hash + Eq + ?Sized,
+    K: Key,
+    Q: Hash + Equivalent<K> + ?Sized,
     E: ?Sized + 'static,
 {
-    fn read<R: Default>(&self, read: impl FnOnce(&Handlers<E>) -> R) -> R {
+    fn read<R: Default>(&self, read: impl FnOnce(&Arc<List<AsyncArc<E>>>) -> R) -> R {
         self.0.read(self.1, read)
+    }
+}
+
+/// A handler that is too large to be moved.
+impl<E: ?Sized, M: MakeFuture<E>> MakeFuture<E> for Box<M> {
+    type Future<'e>
+        = M::Future<'e>
+    where
+        E: 'e;
+
+    #[inline]
+    fn make_future<'e, R, const TIMED: bool>(
+        &self,
+        event: &'e E,
+        stopwatch: &mut Stopwatch<'_, TIMED>,
+        put: impl FnOnce(Self::Future<'e>) -> R,
+    ) -> Result<R, Outcome> {
+        M::make_future(self, event, stopwatch, put)
     }
 }
 
@@ -344,13 +368,13 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future<'e, 'h, R>(
+    fn make_future<'e, R, const TIMED: bool>(
         &self,
         event: &'e E,
-        timer: &mut impl Timer<'h>,
+        stopwatch: &mut Stopwatch<'_, TIMED>,
         put: impl FnOnce(Self::Future<'e>) -> R,
     ) -> Result<R, Outcome> {
-        Ok(timer.run(|| put((self.0)(event))))
+        Ok(stopwatch.run(|| put((self.0)(event))))
     }
 }
 
@@ -368,13 +392,13 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future<'e, 'h, R>(
+    fn make_future<'e, R, const TIMED: bool>(
         &self,
         event: &'e E,
-        timer: &mut impl Timer<'h>,
+        stopwatch: &mut Stopwatch<'_, TIMED>,
         put: impl FnOnce(Self::Future<'e>) -> R,
     ) -> Result<R, Outcome> {
-        Ok(timer.run(|| put(self.0.clone()(event))))
+        Ok(stopwatch.run(|| put(self.0.clone()(event))))
     }
 }
 
@@ -391,14 +415,14 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future<'e, 'h, R>(
+    fn make_future<'e, R, const TIMED: bool>(
         &self,
         event: &'e E,
-        timer: &mut impl Timer<'h>,
+        stopwatch: &mut Stopwatch<'_, TIMED>,
         put: impl FnOnce(Self::Future<'e>) -> R,
     ) -> Result<R, Outcome> {
         let handler = self.take().ok_or(Outcome::Skipped)?;
-        Ok(timer.run(|| put(handler(event))))
+        Ok(stopwatch.run(|| put(handler(event))))
     }
 }
 
@@ -416,14 +440,14 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future<'e, 'h, R>(
+    fn make_future<'e, R, const TIMED: bool>(
         &self,
         event: &'e E,
-        timer: &mut impl Timer<'h>,
+        stopwatch: &mut Stopwatch<'_, TIMED>,
         put: impl FnOnce(Self::Future<'e>) -> R,
     ) -> Result<R, Outcome> {
         let handler = self.0.take().ok_or(Outcome::Skipped)?;
-        Ok(timer.run(|| put(handler(event))))
+        Ok(stopwatch.run(|| put(handler(event))))
     }
 }
 
@@ -441,14 +465,14 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future<'e, 'h, R>(
+    fn make_future<'e, R, const TIMED: bool>(
         &self,
         event: &'e E,
-        timer: &mut impl Timer<'h>,
+        stopwatch: &mut Stopwatch<'_, TIMED>,
         _: impl FnOnce(Self::Future<'e>) -> R,
     ) -> Result<R, Outcome> {
         // It times itself.
-        Err((self.0)(event, timer.header()))
+        Err((self.0)(event, stopwatch.header()))
     }
 }
 
@@ -470,14 +494,14 @@ where
         E: 'e;
 
     #[inline]
-    fn make_future<'e, 'h, R>(
+    fn make_future<'e, R, const TIMED: bool>(
         &self,
         event: &'e E,
-        timer: &mut impl Timer<'h>,
+        stopwatch: &mut Stopwatch<'_, TIMED>,
         put: impl FnOnce(Self::Future<'e>) -> R,
     ) -> Result<R, Outcome> {
         Ok(put(UntilFuture {
-            future: timer.run(|| Box::pin((self.handler)(event))),
+            future: stopwatch.run(|| Box::pin((self.handler)(event))),
             registration: self.registration.clone(),
             is_last: false,
         }))
@@ -517,10 +541,8 @@ where
     F: MakeFuture<E> + 'static,
 {
     if handler::is_large::<F>() {
-        counted(Arc::new(Callable::new(
-            header,
-            Boxed(Some(Box::new(closure))),
-        )))
+        // In a box, it is not moved to be dropped.
+        counted(Arc::new(Callable::new(header, Some(Box::new(closure)))))
     } else {
         counted(Arc::new(Callable::new(header, Some(closure))))
     }
@@ -688,8 +710,7 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
     #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
     pub async fn notify<Q>(&self, key: &Q, event: &E) -> Delivery
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Equivalent<K> + ?Sized,
     {
         concurrently(&ByKey(self, key), || event).await
     }
@@ -698,8 +719,7 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
     /// [`AsyncRegistry::notify_sequential`]. The key is looked up when this is first polled.
     pub async fn notify_sequential<Q>(&self, key: &Q, event: &E) -> Delivery
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Equivalent<K> + ?Sized,
     {
         in_sequence(&ByKey(self, key), || event).await
     }
@@ -709,8 +729,7 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
     /// polled.
     pub async fn notify_with<Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Equivalent<K> + ?Sized,
         T: Borrow<E>,
     {
         concurrently(&ByKey(self, key), event).await
@@ -721,8 +740,7 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
     /// this is first polled.
     pub async fn notify_sequential_with<Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Equivalent<K> + ?Sized,
         T: Borrow<E>,
     {
         in_sequence(&ByKey(self, key), event).await

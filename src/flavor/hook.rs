@@ -1,12 +1,14 @@
 //! Hooks: handlers that are closures, called inline, and may change the event, which may borrow.
 
-use std::borrow::{Borrow, BorrowMut};
+use std::borrow::BorrowMut;
 use std::convert::Infallible;
 use std::fmt;
 use std::hash::Hash;
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+
+use equivalent::Equivalent;
 
 use super::inline::{self, InlineFlavor, InlineHandler, dispatch, dispatch_created};
 use crate::handler::Header;
@@ -224,6 +226,9 @@ impl<H: Hook> InlineFlavor<H> for HookFlavor {
 }
 
 impl<H: Hook> Flavor<H> for HookFlavor {
+    const REGISTRY_PREFIX: &'static str = "Hook";
+    const TOPIC_PREFIX: &'static str = "Hook";
+
     type Handler = dyn InlineHandler<Self, H>;
 
     fn inline<C>(header: Header, call: C) -> HandlerArc<Self, H>
@@ -489,8 +494,7 @@ impl<K: Key, H: Hook> HookTopicRegistry<K, H> {
     #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
     pub fn notify<Q>(&self, key: &Q, event: &mut H::Event<'_>) -> Delivery
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Equivalent<K> + ?Sized,
     {
         self.read(key, |list| dispatch::<HookFlavor, H>(list, event))
     }
@@ -504,8 +508,7 @@ impl<K: Key, H: Hook> HookTopicRegistry<K, H> {
     /// panics.
     pub fn notify_with<'e, Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Equivalent<K> + ?Sized,
         T: BorrowMut<H::Event<'e>>,
     {
         // While the key is looked up, which runs its `Hash`, `Eq` and `Borrow`.

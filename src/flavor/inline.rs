@@ -9,7 +9,7 @@ use crate::handler::counted::{counted, in_run};
 use crate::handler::delivery::{Delivery, Outcome, Sum};
 use crate::handler::flavor::{EventRef, Flavor, HandlerArc};
 use crate::handler::wrapped::Wrapped;
-use crate::handler::{Boxed, Callable, Header, NeedsNoDrop, Once, Stored, slow};
+use crate::handler::{Callable, Header, NeedsNoDrop, Once, Stored, stopwatch};
 use crate::registry::options::{RegisterOptions, Returns};
 use crate::report::panic::{Held, catch};
 use crate::snapshot::list::{Chunk, List, Run};
@@ -113,13 +113,12 @@ where
     if !mem::needs_drop::<C>() {
         counted(Arc::new(Callable::new(header, NeedsNoDrop(call))))
     } else if handler::is_large::<C>() {
-        counted(Arc::new(Callable::new(header, Boxed(Some(Box::new(call))))))
+        // In a box, it is not moved to be dropped.
+        counted(Arc::new(Callable::new(header, Some(Box::new(call)))))
     } else {
         counted(Arc::new(Callable::new(header, Some(call))))
     }
 }
-
-type LargeOnce<F, E> = Box<dyn FnOnce(EventRef<'_, '_, F, E>) + Send>;
 
 /// The bodies of the `register...` calls, which each flavor has with its own signatures.
 impl<F: InlineFlavor<E>, E: ?Sized + 'static, R: Returns<F, E>> RegisterOptions<'_, F, E, R> {
@@ -129,7 +128,7 @@ impl<F: InlineFlavor<E>, E: ?Sized + 'static, R: Returns<F, E>> RegisterOptions<
         C: Fn(EventRef<'_, '_, F, E>) + Send + Sync + 'static,
     {
         let header = self.header();
-        self.add(slow::inline::<F, E, _>(header, handler, |()| {
+        self.add(stopwatch::inline::<F, E, _>(header, handler, |()| {
             Outcome::Called
         }))
     }
@@ -141,7 +140,8 @@ impl<F: InlineFlavor<E>, E: ?Sized + 'static, R: Returns<F, E>> RegisterOptions<
     {
         if handler::is_large::<C>() {
             // A `FnOnce` is moved to be called, unless it is unsized.
-            return self.add_taken(Box::new(handler) as LargeOnce<F, E>);
+            let handler: Box<dyn FnOnce(EventRef<'_, '_, F, E>) + Send> = Box::new(handler);
+            return self.add_taken(handler);
         }
         self.add_taken(handler)
     }
@@ -175,7 +175,7 @@ impl<F: InlineFlavor<E>, E: ?Sized + 'static, R: Returns<F, E>> RegisterOptions<
             }
             Outcome::Called
         };
-        self.add(slow::inline::<F, E, _>(header, handler, outcome))
+        self.add(stopwatch::inline::<F, E, _>(header, handler, outcome))
     }
 }
 

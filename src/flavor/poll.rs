@@ -15,9 +15,9 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use crate::handler;
 use crate::handler::counted::{Counted, in_run};
 use crate::handler::delivery::{Delivery, Outcome, Sum};
-use crate::handler::slow::{Timer, Untimed};
+use crate::handler::stopwatch::Stopwatch;
 use crate::handler::wrapped::{Call, Wrapped};
-use crate::handler::{Callable, Handler, Stored};
+use crate::handler::{Callable, Handler, Header, Stored};
 use crate::primitive::atomic::{AtomicU32, Ordering};
 use crate::report::panic::{Held, Payload, catch};
 use crate::snapshot::list::{List, Position, Ranked, Run};
@@ -31,21 +31,20 @@ pub trait AsyncHandler<E: ?Sized + 'static>: Handler {
     fn start<'e>(&self, event: &'e E, context: &mut Context<'_>) -> Result<Outcome, Pending<'e>>;
 
     /// Starts all handlers of a run, of which this is the first, in order. Returns the sum with
-    /// their outcomes added, and passes on the futures that are pending.
+    /// their outcomes added, and passes on the futures that are pending
+    /// to `keep`.
     fn start_run<'e>(
         &self,
-        run: AsyncRun<'_, E>,
+        run: Run<'_, AsyncArc<E>>,
         event: &'e E,
         context: &mut Context<'_>,
         sum: Sum,
-        keep: Keep<'_, 'e, E>,
+        keep: &mut dyn FnMut(&AsyncArc<E>, Pending<'e>),
     ) -> Sum;
 }
 
-type AsyncRun<'l, E> = Run<'l, Counted<dyn AsyncHandler<E>>>;
-
-/// Receives a future that is pending, with its handler.
-type Keep<'k, 'e, E> = &'k mut dyn FnMut(&Counted<dyn AsyncHandler<E>>, Pending<'e>);
+/// A handler, shared by the lists that contain it.
+pub(super) type AsyncArc<E> = Counted<dyn AsyncHandler<E>>;
 
 /// A future that has not ended yet.
 type Pending<'e> = Pin<Box<dyn Future<Output = ()> + Send + 'e>>;
@@ -58,42 +57,39 @@ pub(super) trait MakeFuture<E: ?Sized>: Send + Sync {
 
     /// Makes a future for this event and puts it somewhere, or returns the outcome if there is
     /// none. Only user code is timed.
-    fn make_future<'e, 'h, R>(
+    fn make_future<'e, R, const TIMED: bool>(
         &self,
         event: &'e E,
-        timer: &mut impl Timer<'h>,
+        stopwatch: &mut Stopwatch<'_, TIMED>,
         put: impl FnOnce(Self::Future<'e>) -> R,
     ) -> Result<R, Outcome>;
 }
 
-/// A future, the outcome of a call that needs none, or what the closure threw.
-type Made<Fut> = Result<Result<Pin<Box<Fut>>, Outcome>, Payload>;
-
-/// Makes a future in a box; catches a panic.
+/// Makes a future in a box, unless the outcome is known without one; catches a panic.
 ///
 /// A large future is boxed where it is made, because it may be too large to be moved on the stack.
 /// A small one is boxed after that, so that the compiler sees the whole life of the box.
 #[inline]
-fn make_boxed<'e, 'h, E: ?Sized, M: MakeFuture<E>>(
+fn make_boxed<'e, E: ?Sized, M: MakeFuture<E>, const TIMED: bool>(
     closure: &M,
     event: &'e E,
-    timer: &mut impl Timer<'h>,
-) -> Made<M::Future<'e>> {
+    stopwatch: &mut Stopwatch<'_, TIMED>,
+) -> Result<Result<Pin<Box<M::Future<'e>>>, Outcome>, Payload> {
     if handler::is_large::<M::Future<'e>>() {
-        catch(|| closure.make_future(event, timer, Box::pin))
+        catch(|| closure.make_future(event, stopwatch, Box::pin))
     } else {
-        make_small(closure, event, timer)
+        make_small(closure, event, stopwatch)
     }
 }
 
 /// A separate function, for its stack frame.
 #[inline]
-fn make_small<'e, 'h, E: ?Sized, M: MakeFuture<E>>(
+fn make_small<'e, E: ?Sized, M: MakeFuture<E>, const TIMED: bool>(
     closure: &M,
     event: &'e E,
-    timer: &mut impl Timer<'h>,
-) -> Made<M::Future<'e>> {
-    let made = catch(|| closure.make_future(event, timer, |future| future))?;
+    stopwatch: &mut Stopwatch<'_, TIMED>,
+) -> Result<Result<Pin<Box<M::Future<'e>>>, Outcome>, Payload> {
+    let made = catch(|| closure.make_future(event, stopwatch, |future| future))?;
     Ok(made.map(Box::pin))
 }
 
@@ -108,19 +104,19 @@ where
             return Ok(Outcome::Skipped);
         };
         if self.header.is_timed() {
-            start(closure, event, context, self.header.stopwatch())
+            start::<E, _, true>(closure, event, context, &self.header)
         } else {
-            start(closure, event, context, Untimed(&self.header))
+            start::<E, _, false>(closure, event, context, &self.header)
         }
     }
 
     fn start_run<'e>(
         &self,
-        run: AsyncRun<'_, E>,
+        run: Run<'_, AsyncArc<E>>,
         event: &'e E,
         context: &mut Context<'_>,
         sum: Sum,
-        keep: Keep<'_, 'e, E>,
+        keep: &mut dyn FnMut(&AsyncArc<E>, Pending<'e>),
     ) -> Sum {
         start_run(self, run, event, context, sum, keep)
     }
@@ -128,16 +124,19 @@ where
 
 /// Makes a future, and polls it once.
 #[inline]
-fn start<'e, 'h, E: ?Sized, M: MakeFuture<E>>(
+fn start<'e, E: ?Sized, M: MakeFuture<E>, const TIMED: bool>(
     closure: &M,
     event: &'e E,
     context: &mut Context<'_>,
-    mut timer: impl Timer<'h>,
+    header: &Header,
 ) -> Result<Outcome, Pending<'e>> {
-    match make_boxed(closure, event, &mut timer) {
-        Ok(Ok(future)) => poll(future, context, timer).map_err(|pending| pending as Pending<'e>),
+    let mut stopwatch = Stopwatch::<TIMED>::new(header, true);
+    match make_boxed(closure, event, &mut stopwatch) {
+        Ok(Ok(future)) => {
+            poll(future, context, stopwatch).map_err(|pending| pending as Pending<'e>)
+        }
         Ok(Err(outcome)) => Ok(outcome),
-        Err(payload) => Ok(timer.header().panicked(payload)),
+        Err(payload) => Ok(header.panicked(payload)),
     }
 }
 
@@ -156,11 +155,11 @@ impl<E: ?Sized + 'static> AsyncHandler<E> for Wrapped<dyn AsyncHandler<E>> {
 
     fn start_run<'e>(
         &self,
-        run: AsyncRun<'_, E>,
+        run: Run<'_, AsyncArc<E>>,
         event: &'e E,
         context: &mut Context<'_>,
         sum: Sum,
-        keep: Keep<'_, 'e, E>,
+        keep: &mut dyn FnMut(&AsyncArc<E>, Pending<'e>),
     ) -> Sum {
         start_run(self, run, event, context, sum, keep)
     }
@@ -169,11 +168,11 @@ impl<E: ?Sized + 'static> AsyncHandler<E> for Wrapped<dyn AsyncHandler<E>> {
 #[inline(always)]
 fn start_run<'e, S: AsyncHandler<E>, E: ?Sized + 'static>(
     first: &S,
-    run: AsyncRun<'_, E>,
+    run: Run<'_, AsyncArc<E>>,
     event: &'e E,
     context: &mut Context<'_>,
     sum: Sum,
-    keep: Keep<'_, 'e, E>,
+    keep: &mut dyn FnMut(&AsyncArc<E>, Pending<'e>),
 ) -> Sum {
     in_run(first, run).zip(run.items()).fold(sum, |sum, (handler, counted)| {
         start_one(handler, counted, event, context, sum, keep)
@@ -184,11 +183,11 @@ fn start_run<'e, S: AsyncHandler<E>, E: ?Sized + 'static>(
 #[inline(always)]
 fn start_one<'e, H: AsyncHandler<E> + ?Sized, E: ?Sized + 'static>(
     handler: &H,
-    counted: &Counted<dyn AsyncHandler<E>>,
+    counted: &AsyncArc<E>,
     event: &'e E,
     context: &mut Context<'_>,
     sum: Sum,
-    keep: Keep<'_, 'e, E>,
+    keep: &mut dyn FnMut(&AsyncArc<E>, Pending<'e>),
 ) -> Sum {
     match handler.start(event, context) {
         Ok(outcome) => sum.and(outcome),
@@ -212,7 +211,7 @@ impl<E: ?Sized> Future for WrappedFuture<'_, E> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let Self { pending, call } = &mut *self;
         let future = pending.as_mut().expect("taken only by its own destructor").as_mut();
-        call.poll(|handler| handler.header().time(|| future.poll(context)))
+        call.poll(|handler| handler.header().time_poll(|| future.poll(context)))
     }
 }
 
@@ -225,16 +224,16 @@ impl<E: ?Sized> Drop for WrappedFuture<'_, E> {
     }
 }
 
-/// Polls a future of the handler whose timer this is. A panic of the future, here or when it is
+/// Polls a future of the handler whose stopwatch this is. A panic of the future, here or when it is
 /// dropped after its end, is reported and not propagated.
 #[inline]
-fn poll<'h, F: Future<Output = ()> + ?Sized>(
+fn poll<F: Future<Output = ()> + ?Sized, const TIMED: bool>(
     mut future: Pin<Box<F>>,
     context: &mut Context<'_>,
-    mut timer: impl Timer<'h>,
+    mut stopwatch: Stopwatch<'_, TIMED>,
 ) -> Result<Outcome, Pin<Box<F>>> {
-    let header = timer.header();
-    let outcome = match catch(|| timer.run(|| future.as_mut().poll(context))) {
+    let header = stopwatch.header();
+    let outcome = match catch(|| stopwatch.run(|| future.as_mut().poll(context))) {
         Ok(Poll::Pending) => return Err(future),
         Ok(Poll::Ready(())) => Outcome::Called,
         Err(payload) => header.panicked(payload),
@@ -245,13 +244,13 @@ fn poll<'h, F: Future<Output = ()> + ?Sized>(
 
 /// A future that was pending, with its handler. It does not keep other handlers alive.
 struct Running<'e, E: ?Sized + 'static> {
-    handler: Counted<dyn AsyncHandler<E>>,
+    handler: AsyncArc<E>,
     // `None` once it has ended.
     future: Option<Pending<'e>>,
 }
 
 impl<'e, E: ?Sized> Running<'e, E> {
-    fn new(handler: &Counted<dyn AsyncHandler<E>>, future: Pending<'e>) -> Self {
+    fn new(handler: &AsyncArc<E>, future: Pending<'e>) -> Self {
         Self {
             handler: Counted::clone(handler),
             future: Some(future),
@@ -267,9 +266,9 @@ impl<E: ?Sized> Future for Running<'_, E> {
         let future = future.expect("it is not polled after its end");
         let header = self.handler.header();
         let polled = if header.is_timed() {
-            poll(future, context, header.stopwatch())
+            poll(future, context, Stopwatch::<true>::new(header, false))
         } else {
-            poll(future, context, Untimed(header))
+            poll(future, context, Stopwatch::<false>::new(header, false))
         };
         match polled {
             Ok(outcome) => Poll::Ready(outcome),
@@ -288,12 +287,10 @@ impl<E: ?Sized> Drop for Running<'_, E> {
     }
 }
 
-pub(super) type Handlers<E> = Arc<List<Counted<dyn AsyncHandler<E>>>>;
-
 /// The source of a dispatch's handlers.
 pub(super) trait Source<E: ?Sized + 'static> {
     /// Calls `read` with the current handlers, unless there are none.
-    fn read<R: Default>(&self, read: impl FnOnce(&Handlers<E>) -> R) -> R;
+    fn read<R: Default>(&self, read: impl FnOnce(&Arc<List<AsyncArc<E>>>) -> R) -> R;
 }
 
 /// Starts all handlers, interceptors first, otherwise in order, and waits for the futures that are
@@ -393,7 +390,7 @@ impl<E: ?Sized> Future for InTurn<'_, E> {
 
 /// Calls every handler, and polls its future once. Returns the futures that are pending then.
 fn start_all<'e, E: ?Sized + 'static>(
-    list: &List<Counted<dyn AsyncHandler<E>>>,
+    list: &List<AsyncArc<E>>,
     event: &'e E,
     context: &mut Context<'_>,
     turn: &'e Turn,
@@ -434,7 +431,7 @@ fn start_all<'e, E: ?Sized + 'static>(
 struct Suspended<'e, E: ?Sized + 'static> {
     event: &'e E,
     running: Running<'e, E>,
-    list: Handlers<E>,
+    list: Arc<List<AsyncArc<E>>>,
     /// The position from which to continue.
     at: Position,
 }
@@ -488,7 +485,7 @@ pub(super) async fn in_sequence<E: ?Sized + 'static, T: Borrow<E>>(
 /// Runs the handlers from a position on, one after the other, until one is pending or stops the
 /// dispatch.
 fn go_on<'e, E: ?Sized + 'static>(
-    list: &List<Counted<dyn AsyncHandler<E>>>,
+    list: &List<AsyncArc<E>>,
     at: &mut Position,
     event: &'e E,
     context: &mut Context<'_>,
@@ -502,7 +499,7 @@ fn go_on<'e, E: ?Sized + 'static>(
 /// pending one.
 #[inline]
 fn run_until_pending<'h, 'e, E: ?Sized + 'static>(
-    handlers: &mut impl Iterator<Item = &'h Counted<dyn AsyncHandler<E>>>,
+    handlers: &mut impl Iterator<Item = &'h AsyncArc<E>>,
     event: &'e E,
     context: &mut Context<'_>,
     sum: &mut Sum,

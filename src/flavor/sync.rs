@@ -5,6 +5,8 @@ use std::hash::Hash;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use equivalent::Equivalent;
+
 use super::inline::{self, InlineFlavor, InlineHandler, dispatch, dispatch_created};
 use crate::handler::Header;
 use crate::handler::counted::counted;
@@ -119,6 +121,9 @@ impl<E: ?Sized + 'static> InlineFlavor<E> for SyncFlavor {
 }
 
 impl<E: ?Sized + 'static> Flavor<E> for SyncFlavor {
+    const REGISTRY_PREFIX: &'static str = "Sync";
+    const TOPIC_PREFIX: &'static str = "";
+
     type Handler = dyn InlineHandler<Self, E>;
 
     fn inline<C>(header: Header, call: C) -> HandlerArc<Self, E>
@@ -381,8 +386,7 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
     #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
     pub fn notify<Q>(&self, key: &Q, event: &E) -> Delivery
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Equivalent<K> + ?Sized,
     {
         self.read(key, |list| dispatch::<SyncFlavor, E>(list, event))
     }
@@ -396,8 +400,7 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
     /// panics.
     pub fn notify_with<Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Equivalent<K> + ?Sized,
         T: Borrow<E>,
     {
         // While the key is looked up, which runs its `Hash`, `Eq` and `Borrow`.

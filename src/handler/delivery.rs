@@ -1,8 +1,7 @@
 //! [`Delivery`]: the result of a dispatch, as numbers that can be added up.
 
-use std::fmt;
-use std::iter;
 use std::ops::{Add, AddAssign};
+use std::{fmt, iter};
 
 /// The outcome of starting a handler.
 ///

@@ -7,6 +7,14 @@ use crate::handler::{Handler, Header};
 
 /// The kind of a registry's handlers; sealed.
 pub trait Flavor<E: ?Sized>: for<'a, 'e> Passes<'a, 'e, E> + Sized + 'static {
+    /// How the aliases of its registries begin; for `Debug`.
+    #[doc(hidden)]
+    const REGISTRY_PREFIX: &'static str;
+
+    /// How the aliases of its topics begin; for `Debug`.
+    #[doc(hidden)]
+    const TOPIC_PREFIX: &'static str;
+
     /// A registered handler.
     #[doc(hidden)]
     type Handler: Handler + ?Sized;

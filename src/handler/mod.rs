@@ -5,10 +5,11 @@ pub(crate) mod awaited;
 pub(crate) mod counted;
 pub(crate) mod delivery;
 pub(crate) mod flavor;
-pub(crate) mod gate;
 pub(crate) mod guard;
+mod origin;
 pub(crate) mod registration;
-pub(crate) mod slow;
+pub(crate) mod room;
+pub(crate) mod stopwatch;
 pub(crate) mod wrapped;
 
 use std::any::TypeId;
@@ -17,6 +18,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::handler::delivery::Outcome;
+use crate::handler::origin::{Counts, Origin};
 use crate::handler::registration::Registration;
 use crate::primitive::Mutex;
 use crate::primitive::atomic::{AtomicU16, Ordering};
@@ -37,7 +39,7 @@ pub(crate) struct Callable<C: Stored> {
 /// The part of a handler that does not depend on its closure.
 #[repr(C)]
 pub(crate) struct Header {
-    scope: Arc<Scope>,
+    origin: Origin,
     location: &'static Location<'static>,
     id: HandlerId,
     /// 0 while dispatches may start the handler; otherwise `REMOVED`, plus how often it is paused.
@@ -77,23 +79,6 @@ impl<F> Stored for Option<F> {
 /// stack.
 pub(crate) const fn is_large<T>() -> bool {
     size_of::<T>() > 1024
-}
-
-/// A closure that is too large to be moved on the stack of the thread that drops it. A value is
-/// only dropped in place without being moved if it is behind a pointer.
-pub(crate) struct Boxed<F>(pub(crate) Option<Box<F>>);
-
-impl<F> Stored for Boxed<F> {
-    type Closure = F;
-
-    #[inline]
-    fn get(&self) -> Option<&F> {
-        self.0.as_deref()
-    }
-
-    fn clear(&mut self) {
-        self.0 = None;
-    }
 }
 
 /// A closure that runs no code when it is dropped, and so costs no check.
@@ -161,21 +146,22 @@ impl Header {
         id: HandlerId,
         location: &'static Location<'static>,
         scope: &Arc<Scope>,
+        name: Option<Arc<str>>,
     ) -> Self {
         Self {
-            scope: Arc::clone(scope),
+            origin: Origin::new(scope, name),
             location,
             id,
             stops: AtomicU16::new(0),
             is_interceptor: false,
-            is_timed: scope.parent.slow_limit().is_some(),
+            is_timed: scope.parent.slow_limit().is_some() || scope.parent.counts_calls(),
         }
     }
 
     /// Returns a header for the same handler, neither removed nor paused.
     pub(crate) fn duplicate(&self) -> Self {
         Self {
-            scope: Arc::clone(&self.scope),
+            origin: self.origin.clone(),
             stops: AtomicU16::new(0),
             ..*self
         }
@@ -206,7 +192,7 @@ impl Header {
         self.id
     }
 
-    /// Returns whether slow calls are reported.
+    /// Returns whether slow calls are reported, or calls counted.
     #[inline]
     pub(crate) fn is_timed(&self) -> bool {
         self.is_timed
@@ -253,6 +239,8 @@ impl Header {
             priority: self.id.priority(),
             registered_at: self.location,
             paused: self.is_paused(),
+            name: self.origin.name(),
+            calls: self.origin.counts().map(Counts::get),
         }
     }
 
@@ -276,28 +264,37 @@ impl Header {
         }
     }
 
-    /// Reports a call that took `time`, if that is slow.
+    /// Counts a call that took `time`, if calls are counted, and reports it if it was slow. If it
+    /// is not a new one, it is a further poll of its future.
     #[cold]
-    pub(crate) fn report_if_slow(&self, time: Duration) {
-        let limit = self.scope.parent.slow_limit();
+    pub(crate) fn took(&self, time: Duration, is_new: bool) {
+        if let Some(counts) = self.origin.counts() {
+            counts.add(time, is_new);
+        }
+        let limit = self.scope().parent.slow_limit();
         if limit.is_some_and(|limit| time >= limit) {
-            self.scope.report_slow(&self.info(), time);
+            self.scope().report_slow(&self.info(), time);
         }
     }
 
     #[cold]
     pub(crate) fn report(&self, origin: PanicOrigin, payload: Payload) {
-        self.scope.report(self.registrant(), origin, payload);
+        self.scope().report(&self.registrant(), origin, payload);
     }
 
     /// Returns what a part of the handler that may outlive it reports to.
     pub(crate) fn reporter(&self) -> Reporter {
-        Reporter::new(&self.scope, self.registrant())
+        Reporter::new(self.scope(), self.registrant())
+    }
+
+    fn scope(&self) -> &Arc<Scope> {
+        self.origin.scope()
     }
 
     fn registrant(&self) -> Registrant {
         Registrant {
             id: Some(self.id),
+            name: self.origin.name(),
             location: self.location,
         }
     }

@@ -233,9 +233,10 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         if let Err(payload) = scope.monitor.set(callback) {
             let registrant = Registrant {
                 id: None,
+                name: None,
                 location: Location::caller(),
             };
-            scope.report(registrant, PanicOrigin::Callback, payload);
+            scope.report(&registrant, PanicOrigin::Callback, payload);
         }
     }
 
@@ -351,7 +352,7 @@ impl<F: Flavor<E>, E: ?Sized> Default for Registry<F, E> {
 
 impl<F: Flavor<E>, E: ?Sized> fmt::Debug for Registry<F, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry")
+        f.debug_struct(&format!("{}Registry", F::REGISTRY_PREFIX))
             .field("handlers", &self.handler_count())
             .field("panics", &self.panic_count())
             .finish()
@@ -426,6 +427,10 @@ impl Reports for () {
     }
 
     fn report_slow(&self, _: &HandlerInfo, _: Duration) {}
+
+    fn counts_calls(&self) -> bool {
+        false
+    }
 }
 
 impl LifeCycle for () {

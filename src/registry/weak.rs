@@ -73,6 +73,7 @@ impl<F: Flavor<E>, E: ?Sized> Clone for WeakRegistry<F, E> {
 
 impl<F: Flavor<E>, E: ?Sized> fmt::Debug for WeakRegistry<F, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WeakRegistry").finish_non_exhaustive()
+        f.debug_struct(&format!("Weak{}Registry", F::REGISTRY_PREFIX))
+            .finish_non_exhaustive()
     }
 }

@@ -1,9 +1,11 @@
 //! [`HandlerId`]: identifies one registration, and knows its place in the order. [`HandlerInfo`]:
-//! its description in listings and reports.
+//! its description in listings and reports, with the [`Calls`] that it had.
 
 use std::cmp::Reverse;
 use std::fmt;
 use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::primitive::Serials;
 use crate::snapshot::list::Rank;
@@ -22,7 +24,7 @@ pub struct HandlerId {
 }
 
 /// A registered handler, as [`Registry::handlers`](crate::Registry::handlers) lists it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct HandlerInfo {
     /// Its id, for [`unregister`](crate::Registry::unregister) and
@@ -34,6 +36,24 @@ pub struct HandlerInfo {
     pub registered_at: &'static Location<'static>,
     /// Whether it is [paused](crate::Registry::pause). In a report of a slow call, it never is.
     pub paused: bool,
+    /// The [name](crate::RegisterOptions::name) that it was given.
+    pub name: Option<Arc<str>>,
+    /// Its calls, if they are [counted](crate::TopicsBuilder::count_calls).
+    pub calls: Option<Calls>,
+}
+
+/// The calls of a handler since it was registered, as
+/// [`count_calls`](crate::TopicsBuilder::count_calls) counts them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Calls {
+    /// How many calls there were. A call is counted when it has ended, or if it is async, when it
+    /// is pending for the first time.
+    pub count: u64,
+    /// The time that all of them took together.
+    pub total: Duration,
+    /// The longest time that one of them took; of an async handler, one of its polls.
+    pub longest: Duration,
 }
 
 impl HandlerId {

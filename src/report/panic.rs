@@ -8,6 +8,7 @@
 use std::any::Any;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, Location, RefUnwindSafe, UnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::{fmt, mem, thread};
 
 use crate::report::id::HandlerId;
@@ -17,7 +18,7 @@ pub(crate) type Payload = Box<dyn Any + Send>;
 
 /// A caught panic, as passed to an `on_panic` callback.
 pub struct PanicInfo<'a> {
-    registrant: Registrant,
+    registrant: &'a Registrant,
     origin: PanicOrigin,
     payload: &'a (dyn Any + Send),
 }
@@ -40,7 +41,7 @@ pub enum PanicOrigin {
 
 impl<'a> PanicInfo<'a> {
     pub(crate) fn new(
-        registrant: Registrant,
+        registrant: &'a Registrant,
         origin: PanicOrigin,
         payload: &'a (dyn Any + Send),
     ) -> Self {
@@ -56,6 +57,12 @@ impl<'a> PanicInfo<'a> {
     #[must_use]
     pub fn handler_id(&self) -> Option<HandlerId> {
         self.registrant.id
+    }
+
+    /// Returns the [name](crate::RegisterOptions::name) that the handler was given.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.registrant.name.as_deref()
     }
 
     /// Returns where the handler was registered: the caller of the `register` method.
@@ -90,6 +97,7 @@ impl fmt::Debug for PanicInfo<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PanicInfo")
             .field("handler_id", &self.handler_id())
+            .field("name", &self.name())
             .field("message", &self.message())
             .field("registered_at", &self.registered_at())
             .field("origin", &self.origin())
@@ -214,10 +222,10 @@ impl<T> Drop for Held<T> {
     }
 }
 
-/// The handler that panicked, and where it was registered.
-#[derive(Clone, Copy)]
+/// The handler that panicked, its name, and where it was registered.
 pub(crate) struct Registrant {
     // `None` for a callback.
     pub(crate) id: Option<HandlerId>,
+    pub(crate) name: Option<Arc<str>>,
     pub(crate) location: &'static Location<'static>,
 }

@@ -43,6 +43,9 @@ pub(crate) trait Reports: Send + Sync {
 
     /// Reports a slow call of a handler.
     fn report_slow(&self, info: &HandlerInfo, time: Duration);
+
+    /// Returns whether the calls of each handler are counted.
+    fn counts_calls(&self) -> bool;
 }
 
 /// What a parent does when handlers and owners come and go.
@@ -86,7 +89,7 @@ impl<T: Parent + ?Sized> Scope<T> {
     /// Counts and reports a panic, then drops its payload. If that drop panics too, it counts as
     /// another panic; its payload is leaked, because its destructor might panic as well.
     #[cold]
-    pub(crate) fn report(&self, registrant: Registrant, origin: PanicOrigin, payload: Payload) {
+    pub(crate) fn report(&self, registrant: &Registrant, origin: PanicOrigin, payload: Payload) {
         self.report_once(registrant, origin, &*payload);
         if let Some(second) = drop_payload(payload) {
             self.report_once(registrant, PanicOrigin::Destructor, &*second);
@@ -99,7 +102,12 @@ impl<T: Parent + ?Sized> Scope<T> {
         self.parent.count_panic();
     }
 
-    fn report_once(&self, registrant: Registrant, origin: PanicOrigin, payload: &(dyn Any + Send)) {
+    fn report_once(
+        &self,
+        registrant: &Registrant,
+        origin: PanicOrigin,
+        payload: &(dyn Any + Send),
+    ) {
         self.count_panic();
         let Some(_reporting) = Reporting::begin(Report::Panic) else {
             return;
@@ -155,7 +163,7 @@ impl Reporter {
     pub(crate) fn guard(&self, origin: PanicOrigin, f: impl FnOnce()) {
         let Err(payload) = catch(f) else { return };
         if let Some(scope) = self.scope() {
-            return scope.report(self.registrant, origin, payload);
+            return scope.report(&self.registrant, origin, payload);
         }
         let topics = self.topics.upgrade();
         count_and_drop([payload], || {

@@ -65,6 +65,7 @@ pub(super) struct Shared<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     pub(super) interests: Observers<Watch<K>>,
     pub(super) limits: Observers<HandlerLimit<K>>,
     pub(super) slow: Option<Slow<K>>,
+    pub(super) counts_calls: bool,
     pub(super) telemetry: Telemetry<K>,
 }
 
@@ -146,6 +147,10 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Reports for Home<F, K, E> {
             monitor, telemetry, ..
         } = &*self.shared;
         telemetry.slow(&self.key, info, time, &|| monitor.add());
+    }
+
+    fn counts_calls(&self) -> bool {
+        self.shared.counts_calls
     }
 }
 

@@ -11,11 +11,14 @@ pub(crate) mod table;
 mod turnstile;
 pub(crate) mod weak;
 
-use std::borrow::Borrow;
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::Hash;
+use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::{Arc, Weak};
+
+use equivalent::Equivalent;
 
 use self::limit::HandlerLimit;
 use self::map::{Home, Map, Shared, Slow, Topic};
@@ -23,6 +26,7 @@ use self::observers::{ObserverGuard, Observers};
 use self::table::{Key, Keyed};
 use crate::handler::flavor::{Flavor, HandlerArc};
 use crate::registry::batch::Batch;
+use crate::registry::options::RegisterOptions;
 use crate::registry::{Core, Registry};
 use crate::report::id::HandlerId;
 use crate::report::monitor::PanicMonitor;
@@ -51,8 +55,8 @@ use crate::topics::interest::Interest;
 ///
 /// Keys are hashed by `ahash` with random seeds, so they may be untrusted input. Calls by key hold
 /// the lock of the key's shard during the look-up, or announce the look-up instead, and writers
-/// wait for it: with the feature `fast-lane`, most of the time. `K`'s own `Eq` and `Borrow` run
-/// there: they must not call back into the same topics, and must not wait for a thread that does
+/// wait for it: with the feature `fast-lane`, most of the time. `K`'s own `Eq` and `Borrow`, and a key's
+/// `Equivalent`, run there: they must not call back into the same topics, and must not wait for a thread that does
 /// (both are deadlocks). All other user code runs, and all user values are dropped, with no lock
 /// held. `Hash` runs once for each call by key: a topic remembers its hash, for its removal, and
 /// for when the table of keys grows or shrinks. If one of them panics, the call has done nothing.
@@ -81,7 +85,7 @@ use crate::topics::interest::Interest;
 /// called, `tracing` and `metrics` still receive events, and the observers are gone. A handler or a
 /// callback that owns a clone of its own topics keeps them alive until it is removed; an observer
 /// whose guard was [forgotten](ObserverGuard::forget) does so forever. An `on_panic` callback, or a
-/// callback of [`on_slow`](crate::Builder::on_slow), must not own a handle either: it would outlive the
+/// callback of [`on_slow`](crate::TopicsBuilder::on_slow), must not own a handle either: it would outlive the
 /// topics, and would never be dropped.
 pub struct Topics<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     map: Arc<Map<F, K, E>>,
@@ -103,7 +107,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         Self::builder().build()
     }
 
-    fn with(telemetry: Telemetry<K>, slow: Option<Slow<K>>) -> Self {
+    fn with(telemetry: Telemetry<K>, slow: Option<Slow<K>>, counts_calls: bool) -> Self {
         let map = Arc::new_cyclic(|map| {
             Map::new(Arc::new(Shared {
                 map: Weak::clone(map),
@@ -111,6 +115,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
                 interests: Observers::new(),
                 limits: Observers::new(),
                 slow,
+                counts_calls,
                 telemetry,
             }))
         });
@@ -152,6 +157,24 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         handle
     }
 
+    /// Returns options for a registration on the key's topic, which is created if there is none:
+    /// as [`Registry::options`] does.
+    ///
+    /// ```
+    /// use topic_registry::TopicRegistry;
+    ///
+    /// let topics = TopicRegistry::<String, str>::new();
+    /// let _guard = topics.options("saved").priority(10).guard().register(|path| println!("{path}"));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the topic has 2^30 owners.
+    pub fn options(&self, key: impl Into<K>) -> RegisterOptions<'static, F, E> {
+        let Handle { registry, .. } = self.handle(key);
+        RegisterOptions::new(Cow::Owned(registry), PhantomData)
+    }
+
     /// Returns a handle to the key's topic, as [`handle`](Self::handle) does, and `held`, which the
     /// caller holds meanwhile: `Into`, `Hash` and `Eq` of the key are user code.
     pub(crate) fn handle_beside<T>(&self, key: impl Into<K>, held: T) -> (Handle<F, K, E>, T) {
@@ -168,8 +191,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     #[must_use]
     pub fn get<Q>(&self, key: &Q) -> Option<Handle<F, K, E>>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Equivalent<K> + ?Sized,
     {
         Some(self.find(key, Handle::try_of)?.expect(TOO_MANY_OWNERS))
     }
@@ -178,8 +200,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     #[must_use]
     pub fn contains_key<Q>(&self, key: &Q) -> bool
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Equivalent<K> + ?Sized,
     {
         self.find(key, |_| ()).is_some()
     }
@@ -189,8 +210,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     #[doc(alias("unsubscribe", "off", "disconnect"))]
     pub fn unregister<Q>(&self, key: &Q, id: HandlerId) -> bool
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Equivalent<K> + ?Sized,
     {
         self.get(key).is_some_and(|topic| topic.unregister(id))
     }
@@ -215,8 +235,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// The topic is removed with them, unless it has a handle.
     pub fn remove<Q>(&self, key: &Q) -> bool
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Equivalent<K> + ?Sized,
     {
         self.get(key).is_some_and(|topic| topic.remove_all() != 0)
     }
@@ -464,8 +483,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         read: impl FnOnce(&Arc<List<HandlerArc<F, E>>>) -> R,
     ) -> R
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Equivalent<K> + ?Sized,
     {
         // Step look_up of tests/protocols/topics.tla.
         let list = self.find(key, |topic| topic.core.cell.protect());
@@ -476,8 +494,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     #[inline]
     fn find<Q, R>(&self, key: &Q, found: impl FnOnce(&Topic<F, K, E>) -> R) -> Option<R>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Equivalent<K> + ?Sized,
     {
         let topics = &self.map.topics;
         // Hashed first: `Hash` may take its time.
@@ -508,7 +525,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Default for Topics<F, K, E> {
 
 impl<F: Flavor<E>, K: Key, E: ?Sized> fmt::Debug for Topics<F, K, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Topics")
+        f.debug_struct(&format!("{}TopicRegistry", F::TOPIC_PREFIX))
             .field("name", &self.map.shared.telemetry.name())
             .field("topics", &self.len())
             .field("panics", &self.panic_count())
@@ -566,7 +583,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Clone for Handle<F, K, E> {
 
 impl<F: Flavor<E>, K: Key + fmt::Debug, E: ?Sized> fmt::Debug for Handle<F, K, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle")
+        f.debug_struct(&format!("{}TopicHandle", F::TOPIC_PREFIX))
             .field("key", self.key())
             .field("registry", &self.registry)
             .finish_non_exhaustive()

@@ -12,11 +12,11 @@
     expect(clippy::disallowed_types, reason = "the only user of `dashmap`")
 )]
 
-use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::mem;
 
 use ahash::RandomState;
+use equivalent::Equivalent;
 
 use crate::primitive::{DashMap, SharedValue};
 use crate::topics::turnstile::Turnstile;
@@ -67,8 +67,7 @@ impl<T: Keyed> Table<T> {
         found: impl FnOnce(&T) -> R,
     ) -> Option<R>
     where
-        T::Key: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: Equivalent<T::Key> + ?Sized,
     {
         let shard = self.shard_of(hash);
         let lock = &self.items.shards()[shard];
@@ -197,10 +196,9 @@ impl<T: Keyed> KeyedItem<T> {
     #[inline]
     fn is<Q>(&self, key: &Q) -> bool
     where
-        T::Key: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: Equivalent<T::Key> + ?Sized,
     {
-        self.0.key().borrow() == key
+        key.equivalent(self.0.key())
     }
 }
 

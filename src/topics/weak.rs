@@ -57,6 +57,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized> Clone for WeakTopics<F, K, E> {
 
 impl<F: Flavor<E>, K: Key, E: ?Sized> fmt::Debug for WeakTopics<F, K, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WeakTopics").finish_non_exhaustive()
+        f.debug_struct(&format!("Weak{}TopicRegistry", F::TOPIC_PREFIX))
+            .finish_non_exhaustive()
     }
 }

@@ -10,7 +10,7 @@ use crate::handler::awaited::Awaited;
 use crate::handler::delivery::Outcome;
 use crate::handler::flavor::{EventRef, Flavor};
 use crate::handler::guard::HandlerGuard;
-use crate::handler::slow;
+use crate::handler::stopwatch;
 use crate::handler::wrapped::{Around, End, Wrapped};
 use crate::registry::Registry;
 use crate::report::panic::PanicOrigin;
@@ -52,7 +52,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         let outer = header.duplicate();
         let registration = self.registration(header.id());
         let receives = Arc::clone(&mailbox);
-        let handler = slow::inline::<F, E, V>(header, user, move |value| {
+        let handler = stopwatch::inline::<F, E, V>(header, user, move |value| {
             if leave(&receives, value).is_break() {
                 registration.remove();
             }

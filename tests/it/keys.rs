@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::panic::{self, AssertUnwindSafe};
 use std::thread;
 
-use topic_registry::TopicRegistry;
+use topic_registry::{Equivalent, TopicRegistry};
 
 use crate::support::within;
 
@@ -249,4 +249,49 @@ fn a_key_may_use_other_topics_while_it_is_compared() {
         });
         assert_eq!((topics.len(), others.len()), (1, 1));
     });
+}
+
+/// A key with parts, and a twin of it that owns nothing. Their hashes are equal.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Composite {
+    User(String),
+    Room(u32, String),
+}
+
+#[derive(Hash)]
+enum Twin<'a> {
+    User(&'a str),
+    Room(u32, &'a str),
+}
+
+impl Equivalent<Composite> for Twin<'_> {
+    fn equivalent(&self, key: &Composite) -> bool {
+        match (self, key) {
+            (Self::User(one), Composite::User(other)) => one == other,
+            (Self::Room(floor, one), Composite::Room(other_floor, other)) => {
+                floor == other_floor && one == other
+            }
+            _ => false,
+        }
+    }
+}
+
+#[test]
+fn a_composite_key_is_found_by_a_borrowed_twin() {
+    let topics = TopicRegistry::<Composite, u64>::new();
+    let id = topics.register(Composite::User("ann".into()), |_| {});
+    topics.register(Composite::Room(3, "ann".into()), |_| {});
+    let handle = topics.get(&Twin::User("ann")).expect("it is found");
+    assert!(handle.contains(id));
+    assert!(topics.contains_key(&Twin::Room(3, "ann")) && !topics.contains_key(&Twin::User("bob")));
+    assert_eq!(topics.notify(&Twin::Room(3, "ann"), &0).called(), 1);
+    assert_eq!(topics.notify(&Twin::Room(4, "ann"), &0).called(), 0);
+    assert_eq!(
+        topics.notify(&Composite::User("ann".into()), &0).called(),
+        1
+    );
+    assert!(topics.unregister(&Twin::User("ann"), id));
+    assert!(topics.remove(&Twin::Room(3, "ann")));
+    drop(handle);
+    assert!(topics.is_empty());
 }

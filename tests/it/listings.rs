@@ -1,9 +1,10 @@
 //! What a registry and its topics say of themselves.
 
+use std::fmt;
 use std::ops::ControlFlow::Continue;
 use std::panic::Location;
 
-use topic_registry::{HandlerInfo, TopicRegistry};
+use topic_registry::{HandlerInfo, HookTopicRegistry, Owned, TopicRegistry};
 
 use crate::support::{Intercepts, Subject, for_each_subject, owning, within};
 
@@ -79,6 +80,33 @@ fn debug_shows_counts_and_no_closures() {
         assert!(text.contains(part), "{part} is not in {text}");
     }
     assert!(!text.contains("secret"));
+}
+
+#[test]
+fn debug_shows_the_name_that_the_user_wrote() {
+    fn shown(value: &dyn fmt::Debug) -> String {
+        let text = format!("{value:?}");
+        text.split(' ').next().expect("it has a name").to_owned()
+    }
+    let topics = TopicRegistry::<u8, u32>::new();
+    let handle = topics.handle(1);
+    assert_eq!(shown(&topics), "TopicRegistry");
+    assert_eq!(shown(&handle), "TopicHandle");
+    assert_eq!(shown(&*handle), "SyncRegistry");
+    assert_eq!(shown(&handle.downgrade()), "WeakSyncRegistry");
+    assert_eq!(shown(&topics.downgrade()), "WeakTopicRegistry");
+    let hooks = HookTopicRegistry::<u8, Owned<u32>>::new();
+    assert_eq!(shown(&hooks), "HookTopicRegistry");
+    assert_eq!(shown(&hooks.handle(1)), "HookTopicHandle");
+    assert_eq!(shown(&*hooks.handle(1)), "HookRegistry");
+    #[cfg(feature = "async")]
+    {
+        let topics = topic_registry::AsyncTopicRegistry::<u8, u32>::new();
+        assert_eq!(shown(&topics), "AsyncTopicRegistry");
+        assert_eq!(shown(&topics.handle(1)), "AsyncTopicHandle");
+        assert_eq!(shown(&*topics.handle(1)), "AsyncRegistry");
+        assert_eq!(shown(&topics.downgrade()), "WeakAsyncTopicRegistry");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! as a function over `subjects::Subject`, and run over each of them.
 
 mod batch;
+mod described;
 #[cfg(feature = "async")]
 mod futures;
 mod hooks;

@@ -29,7 +29,7 @@ fn it_records_in_order_until_it_is_dropped<S: Subject>() {
         let _ = &owned;
         event.to_string()
     });
-    let listed = subject.registry().handlers()[0];
+    let listed = &subject.registry().handlers()[0];
     let place = (listed.registered_at.file(), listed.registered_at.line());
     assert_eq!(
         (listed.id, listed.priority, place),

@@ -121,11 +121,11 @@ fn every_way_to_register_keeps_the_priority_and_the_place() {
     topics.register("a", |_| panic!());
     topics.register_with_priority("a", 1, |_| panic!());
     let _kept = topics.register_guard("a", |_| panic!());
-    let _kept = topics.handle("a").options().priority(2).guard().register(|_| panic!());
+    let _kept = topics.options("a").priority(2).guard().register(|_| panic!());
     topics.register_once("a", |_| panic!());
-    let _kept = topics.handle("a").options().joinable().register(|_| panic!());
-    let _kept = topics.handle("a").options().priority(3).joinable().register(|_| panic!());
-    topics.handle("a").options().priority(-4).register_interceptor(|_| panic!());
+    let _kept = topics.options("a").joinable().register(|_| panic!());
+    let _kept = topics.options("a").priority(3).joinable().register(|_| panic!());
+    topics.options("a").priority(-4).register_interceptor(|_| panic!());
     check(line, &[0, 1, 0, 2, 0, 0, 3, -4]);
     let line = line!() + 2;
     handle.update(|batch| {

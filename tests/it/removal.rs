@@ -233,7 +233,7 @@ fn a_large_closure_is_not_moved_on_the_stack() {
     on_thread(
         512 * 1024,
         Box::new(move || {
-            let [_, second, _] = registry.handlers()[..] else {
+            let [_, ref second, _] = registry.handlers()[..] else {
                 panic!("there are three");
             };
             assert!(registry.unregister(second.id));

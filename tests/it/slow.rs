@@ -57,7 +57,7 @@ fn logged<S: Subject>() -> (S, Log<HandlerId>) {
 fn each_call_that_takes_the_limit_is_reported_with_all_that_is_known<S: Subject>() {
     let log = Log::new();
     let calls = log.clone();
-    let (subject, topics) = timed::<S>(Duration::ZERO, move |info| calls.push(*info));
+    let (subject, topics) = timed::<S>(Duration::ZERO, move |info| calls.push(info.clone()));
     let (here, low) = (Location::caller(), subject.register(-1, |_| {}));
     let high = subject.register(7, |_| {});
     assert_eq!(log.take(), [], "nothing was called");

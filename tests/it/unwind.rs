@@ -3,7 +3,6 @@
 use std::any::type_name;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use topic_registry::returns::*;
 use topic_registry::*;
 
 type Rc = std::rc::Rc<std::cell::Cell<u8>>;
@@ -19,14 +18,13 @@ fn all() -> Vec<String> {
     type Any<'a> = Batch<'a, SyncFlavor, Rc>;
     let all = [
         checked::<Any<'_>>(),
-        checked::<Builder<SyncFlavor, String, Rc>>(),
+        checked::<Calls>(),
         checked::<Delivery>(),
         checked::<Handle<SyncFlavor, String, Rc>>(),
         checked::<HandlerGuard>(),
         checked::<HandlerId>(),
         checked::<HandlerInfo>(),
         checked::<HookFlavor>(),
-        checked::<InBatch<'_, '_, SyncFlavor, Rc>>(),
         checked::<Interest>(),
         checked::<JoinError>(),
         checked::<JoinGuard>(),
@@ -38,12 +36,10 @@ fn all() -> Vec<String> {
         checked::<Recorder<std::cell::Cell<u8>>>(),
         checked::<RegisterOptions<'_, SyncFlavor, Rc>>(),
         checked::<Registry<SyncFlavor, Rc>>(),
-        checked::<ReturnGuard>(),
-        checked::<ReturnId>(),
-        checked::<ReturnJoinGuard>(),
         checked::<SyncFlavor>(),
         checked::<TopicInfo<String>>(),
         checked::<Topics<SyncFlavor, String, Rc>>(),
+        checked::<TopicsBuilder<SyncFlavor, String, Rc>>(),
         checked::<WaitError>(),
         checked::<WaitFor<std::cell::Cell<u8>>>(),
         checked::<WeakRegistry<SyncFlavor, Rc>>(),
@@ -61,8 +57,9 @@ fn all() -> Vec<String> {
 fn every_type_is_unwind_safe() {
     // The payload that it refers to is a `dyn Any`.
     const IS_NOT: &str = "PanicInfo";
-    const TRAITS: [&str; 6] = [
+    const TRAITS: [&str; 7] = [
         "BorrowingHandler",
+        "Equivalent",
         "Flavor",
         "Hook",
         "Key",

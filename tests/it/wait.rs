@@ -76,7 +76,7 @@ fn it_waits_from_the_moment_when_it_is_made<S: Subject>() {
     let subject = S::fresh();
     let line = line!() + 1;
     let mut waiting = subject.registry().wait_for(even);
-    let listed = subject.registry().handlers()[0];
+    let listed = &subject.registry().handlers()[0];
     let place = (listed.registered_at.file(), listed.registered_at.line());
     assert_eq!(
         (listed.id, listed.priority, place),

@@ -1,19 +1,25 @@
 //! [`Bridge`]: events that one process publishes reach the handlers of all processes.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, atomic::AtomicU64, mpsc};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use async_nats::{Client, ConnectError, ToServerAddrs, connection::State};
+use async_nats::connection::State;
+use async_nats::{Client, ConnectError, ToServerAddrs};
 use lru::LruCache;
+use tokio::runtime::Handle;
+use tokio::select;
 use tokio::sync::{Semaphore, mpsc as queue, oneshot};
-use tokio::{runtime::Handle, select, time::sleep, time::timeout};
+use tokio::time::{sleep, timeout};
 use topic_registry::{Key, ObserverGuard, SyncRegistry, TopicRegistry};
 
 use crate::event::{Counts, Event, Shared, lock};
 use crate::inbox::{Inbox, dispatch};
 use crate::network::{Network, Waiter, start};
-use crate::{Codec, Error, Options, number::HEADER_LEN, number::LIMIT, options::fault};
+use crate::number::{HEADER_LEN, LIMIT};
+use crate::options::fault;
+use crate::{Codec, Error, Options};
 
 /// How long a bridge that was dropped tries to send the rest.
 const GRACE: Duration = Duration::from_secs(2);

@@ -1,17 +1,20 @@
 //! [`Inbox`]: the messages that wait for the handlers, and the thread that takes them out.
 
+use std::borrow::Borrow;
+use std::future::ready;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak, mpsc};
-use std::{borrow::Borrow, future::ready, mem};
 
 use async_nats::{Message, Subscriber};
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use topic_registry::{Key, TopicRegistry};
 
+use crate::Codec;
 use crate::event::{Event, Shared, lock};
-use crate::{Codec, number::Seen, number::missed};
+use crate::number::{Seen, missed};
 
 /// What a message takes beside its bytes: estimated generously, so that the limit is one.
 const OVERHEAD: usize = 512;

@@ -7,20 +7,24 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::{io, iter, mem, thread, time::Duration};
+use std::time::Duration;
+use std::{io, iter, mem, thread};
 
-use async_nats::{Client, ConnectError, ConnectOptions, ServerAddr, Subscriber, connection::State};
+use async_nats::connection::State;
+use async_nats::{Client, ConnectError, ConnectOptions, ServerAddr, Subscriber};
 use futures_util::StreamExt;
 use lru::LruCache;
 use tokio::runtime::{Builder, Handle};
+use tokio::select;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, unconstrained, yield_now};
-use tokio::{select, time::sleep, time::timeout};
+use tokio::time::{sleep, timeout};
 use topic_registry::Key;
 
 use crate::event::{Event, NOBODY, Shared, lock};
 use crate::inbox::{Inbox, guarded};
-use crate::{number, options::fault};
+use crate::number;
+use crate::options::fault;
 
 /// How often the state of the client is looked at. It skips an event if there are very many.
 const LOOK: Duration = Duration::from_millis(20);

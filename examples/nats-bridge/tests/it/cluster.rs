@@ -1,11 +1,10 @@
 //! Clusters whose servers are killed, or whose routes break.
 
-use std::io;
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::{io, thread};
 
 use topic_registry_nats::{Bridge, Options, Text};
 

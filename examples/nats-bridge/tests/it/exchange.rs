@@ -1,9 +1,8 @@
 //! Very many messages: each is heard once and in order, or counted as lost.
 
 use std::iter;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use topic_registry_nats::async_nats::Event as ClientEvent;

@@ -1,7 +1,6 @@
 //! Handlers may do as they like, also on the thread that serves what comes in.
 
-use std::sync::Mutex;
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 
 use topic_registry_nats::Remote;
 

@@ -4,8 +4,7 @@ use std::borrow::Borrow;
 use std::fmt::{self, Display};
 use std::panic::panic_any;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc;
-use std::sync::{LazyLock, Mutex};
+use std::sync::{LazyLock, Mutex, mpsc};
 use std::time::Duration;
 
 use topic_registry::{HandlerGuard, TopicRegistry};

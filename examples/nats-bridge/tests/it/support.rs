@@ -1,14 +1,13 @@
 //! What the tests have in common: servers, waits that end, and lines that are always seen.
 
-use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind, Lines, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, LazyLock, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use serde_json::Value;
 use tempfile::TempDir;
