@@ -23,14 +23,15 @@
 //! | to | there is |
 //! |---|---|
 //! | notify one topic again and again | [`TopicHandle`], which has all that [`SyncRegistry`] has; in a loop, [`Pinned`] |
-//! | set a priority, get a guard, stop a dispatch, run once | [`RegisterOptions`], from [`options`](Registry::options) |
+//! | set a priority or a name, get a guard, stop a dispatch, run once | [`RegisterOptions`], from [`options`](Topics::options) |
 //! | remove a handler | its [`HandlerGuard`], its [`HandlerId`], or its [`JoinGuard`], which also waits for its calls |
 //! | change several handlers at once; silence one | [`Batch`], from [`update`](Registry::update); [`Paused`], from [`pause`](Registry::pause) |
 //! | know what a notification did | the [`Delivery`] that it returns; [`PanicInfo`], from [`on_panic`](Registry::on_panic) |
 //! | wait for an event; record events, for tests | [`WaitFor`], from [`wait_for`](Registry::wait_for); [`Recorder`], from [`record`](Registry::record) |
-//! | see who listens | [`HandlerInfo`], from [`handlers`](Registry::handlers); [`TopicInfo`], from [`topics`](Topics::topics); [`Interest`] |
+//! | see who listens | [`HandlerInfo`] and its [`Calls`], from [`handlers`](Registry::handlers); [`TopicInfo`], from [`topics`](Topics::topics); [`Interest`] |
 //! | own a reference that keeps nothing alive | [`WeakTopicRegistry`], [`WeakSyncRegistry`] |
-//! | name a registry, find slow handlers | [`TopicRegistry::builder`](Topics::builder) |
+//! | name a registry, count calls, find slow handlers | [`TopicsBuilder`], from [`builder`](Topics::builder) |
+//! | find a composite key by borrowed parts | [`Equivalent`] |
 //!
 //! # Sync, hooks, or async
 //!

@@ -80,6 +80,12 @@ pub type AsyncRegistry<E> = Registry<AsyncFlavor, E>;
 /// assert_eq!(users.notify(&7, "Ada").await.called(), 1);
 /// # }
 /// ```
+///
+/// All else is the same for every flavor: [`new`](Topics::new), [`handle`](Topics::handle),
+/// [`options`](Topics::options), [`get`](Topics::get), [`unregister`](Topics::unregister),
+/// [`remove`](Topics::remove), [`on_panic`](Topics::on_panic),
+/// [`observe_interest`](Topics::observe_interest), [`builder`](Topics::builder), and the rest of
+/// [`Topics`].
 pub type AsyncTopicRegistry<K, E> = Topics<AsyncFlavor, K, E>;
 
 /// A cached reference to a topic of an [`AsyncTopicRegistry`].

@@ -184,6 +184,12 @@ pub type HookRegistry<H> = Registry<HookFlavor, H>;
 /// assert_eq!(filters.notify("image", &mut bytes).called(), 1);
 /// assert_eq!(bytes.len(), 1_024);
 /// ```
+///
+/// All else is the same for every flavor: [`new`](Topics::new), [`handle`](Topics::handle),
+/// [`options`](Topics::options), [`get`](Topics::get), [`unregister`](Topics::unregister),
+/// [`remove`](Topics::remove), [`on_panic`](Topics::on_panic),
+/// [`observe_interest`](Topics::observe_interest), [`builder`](Topics::builder), and the rest of
+/// [`Topics`].
 pub type HookTopicRegistry<K, H> = Topics<HookFlavor, K, H>;
 
 /// A cached reference to a topic of a [`HookTopicRegistry`].

@@ -71,9 +71,10 @@ pub type SyncRegistry<E> = Registry<SyncFlavor, E>;
 /// ```
 ///
 /// All else is the same for every flavor: [`new`](Topics::new), [`handle`](Topics::handle),
-/// [`get`](Topics::get), [`unregister`](Topics::unregister), [`remove`](Topics::remove),
-/// [`on_panic`](Topics::on_panic), [`observe_interest`](Topics::observe_interest),
-/// [`builder`](Topics::builder), and the rest of [`Topics`].
+/// [`options`](Topics::options), [`get`](Topics::get), [`unregister`](Topics::unregister),
+/// [`remove`](Topics::remove), [`on_panic`](Topics::on_panic),
+/// [`observe_interest`](Topics::observe_interest), [`builder`](Topics::builder), and the rest of
+/// [`Topics`].
 pub type TopicRegistry<K, E> = Topics<SyncFlavor, K, E>;
 
 /// A cached reference to a topic of a [`TopicRegistry`]: to notify through it takes no hash, no
