@@ -23,9 +23,10 @@ use crate::telemetry;
 
 /// A set of handlers for one event type, with the methods to run them.
 ///
-/// Used through its aliases [`SyncRegistry`](crate::SyncRegistry) and `AsyncRegistry`; `F` is the
-/// flavor, which determines what a handler is. Clones are handles to the same registry, so there is
-/// no need to wrap one in an `Arc`.
+/// Used through its aliases [`SyncRegistry`](crate::SyncRegistry),
+/// [`HookRegistry`](crate::HookRegistry) and `AsyncRegistry`; `F` is the flavor, which determines
+/// what a handler is. Clones are handles to the same registry: no need to wrap one in an
+/// `Arc`.
 ///
 /// # Consistency
 ///

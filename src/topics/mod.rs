@@ -39,8 +39,9 @@ use crate::topics::interest::Interest;
 
 /// Topics of one event type, found by key.
 ///
-/// Used through its aliases [`TopicRegistry`](crate::TopicRegistry) and
-/// `AsyncTopicRegistry`. Clones are handles to the same topics.
+/// Used through its aliases [`TopicRegistry`](crate::TopicRegistry),
+/// [`HookTopicRegistry`](crate::HookTopicRegistry) and `AsyncTopicRegistry`. Clones are handles to
+/// the same topics.
 ///
 /// # Consistency
 ///
