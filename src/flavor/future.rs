@@ -286,6 +286,14 @@ impl<E: ?Sized> AsyncRegistry<E> {
 
     /// Registers a handler with a priority: handlers with a higher one start first, those with the
     /// same one in the order of their registration. The default priority is 0.
+    ///
+    /// ```
+    /// use topic_registry::AsyncRegistry;
+    ///
+    /// let saves = AsyncRegistry::<str>::new();
+    /// saves.register_with_priority(-1, |_| async { println!("last") });
+    /// saves.register_with_priority(10, |_| async { println!("first") });
+    /// ```
     #[track_caller]
     pub fn register_with_priority<F, Fut>(&self, priority: i32, handler: F) -> HandlerId
     where
@@ -296,6 +304,15 @@ impl<E: ?Sized> AsyncRegistry<E> {
     }
 
     /// Registers a handler, and returns a guard that removes it when it is dropped.
+    ///
+    /// ```
+    /// use topic_registry::AsyncRegistry;
+    ///
+    /// let saves = AsyncRegistry::<str>::new();
+    /// let guard = saves.register_guard(|_| async { println!("saved") });
+    /// drop(guard);
+    /// assert!(saves.is_empty());
+    /// ```
     #[track_caller]
     pub fn register_guard<F, Fut>(&self, handler: F) -> HandlerGuard
     where
@@ -630,6 +647,17 @@ where
 
     /// Registers an `async fn(&E)`, or an `async` closure, for a single call. Its future borrows
     /// the event; the handler need not be `Clone`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use topic_registry::AsyncRegistry;
+    ///
+    /// let saves = AsyncRegistry::<str>::new();
+    /// saves.options().register_async_fn_once(async |path: &str| println!("{path} was saved"));
+    /// assert_eq!(saves.notify("one.toml").await.called(), 1);
+    /// assert_eq!(saves.notify("two.toml").await.called(), 0);
+    /// # }
+    /// ```
     #[track_caller]
     pub fn register_async_fn_once<F>(self, handler: F) -> R::Registered
     where

@@ -305,6 +305,17 @@ impl<H: Hook> HookRegistry<H> {
 
     /// Registers a handler with a priority: handlers with a higher one run first, those with the
     /// same one in the order of their registration. The default priority is 0.
+    ///
+    /// ```
+    /// use topic_registry::{HookRegistry, Owned};
+    ///
+    /// let titles = HookRegistry::<Owned<String>>::new();
+    /// titles.register(|title| title.push('!'));
+    /// titles.register_with_priority(10, |title| title.push_str(" was saved"));
+    /// let mut title = String::from("app.toml");
+    /// titles.notify(&mut title);
+    /// assert_eq!(title, "app.toml was saved!");
+    /// ```
     #[track_caller]
     pub fn register_with_priority<F>(&self, priority: i32, handler: F) -> HandlerId
     where
@@ -314,6 +325,18 @@ impl<H: Hook> HookRegistry<H> {
     }
 
     /// Registers a handler, and returns a guard that removes it when it is dropped.
+    ///
+    /// ```
+    /// use topic_registry::{HookRegistry, Owned};
+    ///
+    /// let counts = HookRegistry::<Owned<u32>>::new();
+    /// let guard = counts.register_guard(|count| *count += 1);
+    /// let mut count = 0;
+    /// counts.notify(&mut count);
+    /// drop(guard);
+    /// counts.notify(&mut count);
+    /// assert_eq!(count, 1);
+    /// ```
     #[track_caller]
     pub fn register_guard<F>(&self, handler: F) -> HandlerGuard
     where

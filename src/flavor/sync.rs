@@ -200,6 +200,20 @@ impl<E: ?Sized> SyncRegistry<E> {
 
     /// Registers a handler with a priority: handlers with a higher one run first, those with the
     /// same one in the order of their registration. The default priority is 0.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let order = Arc::new(Mutex::new(String::new()));
+    /// for (priority, name) in [(0, 'b'), (10, 'a'), (-1, 'c')] {
+    ///     let order = Arc::clone(&order);
+    ///     saves.register_with_priority(priority, move |_| order.lock().unwrap().push(name));
+    /// }
+    /// saves.notify("app.toml");
+    /// assert_eq!(*order.lock().unwrap(), "abc");
+    /// ```
     #[track_caller]
     pub fn register_with_priority<F>(&self, priority: i32, handler: F) -> HandlerId
     where
@@ -209,6 +223,16 @@ impl<E: ?Sized> SyncRegistry<E> {
     }
 
     /// Registers a handler, and returns a guard that removes it when it is dropped.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let guard = saves.register_guard(|path| println!("{path} was saved"));
+    /// assert_eq!(saves.notify("app.toml").called(), 1);
+    /// drop(guard);
+    /// assert_eq!(saves.notify("app.toml").called(), 0);
+    /// ```
     #[track_caller]
     pub fn register_guard<F>(&self, handler: F) -> HandlerGuard
     where

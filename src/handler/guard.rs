@@ -48,6 +48,14 @@ impl HandlerGuard {
     }
 
     /// Returns the handler's id.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let guard = saves.register_guard(|path| println!("{path} was saved"));
+    /// assert!(saves.contains(guard.id()));
+    /// ```
     #[must_use]
     pub fn id(&self) -> HandlerId {
         self.registration.id
@@ -68,6 +76,14 @@ impl HandlerGuard {
     }
 
     /// Keeps the handler registered until it is removed in some other way, for example by its id.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let id = saves.register_guard(|path| println!("{path} was saved")).forget();
+    /// assert!(saves.unregister(id));
+    /// ```
     pub fn forget(mut self) -> HandlerId {
         self.registration.registry = None;
         self.id()

@@ -72,6 +72,15 @@ impl JoinGuard {
     }
 
     /// Removes the handler, without waiting. Returns whether this call removed it.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let joinable = saves.options().joinable().register(|path| println!("{path} was saved"));
+    /// assert!(joinable.remove() && !saves.contains(joinable.id()));
+    /// assert_eq!(joinable.join(), Ok(()), "it can still be joined");
+    /// ```
     pub fn remove(&self) -> bool {
         self.handler.remove()
     }

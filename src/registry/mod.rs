@@ -83,6 +83,16 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     ///
     /// Takes the writer lock, and copies up to 64 references to handlers, plus one reference for
     /// each further 64 handlers.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let id = saves.register(|path| println!("{path} was saved"));
+    /// assert!(saves.contains(id) && saves.handler_count() == 1);
+    /// assert!(saves.unregister(id));
+    /// assert!(saves.is_empty() && !saves.unregister(id));
+    /// ```
     #[doc(alias("unsubscribe", "off", "disconnect"))]
     pub fn unregister(&self, id: HandlerId) -> bool {
         let removed = self.change(|list| {
@@ -96,6 +106,15 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     ///
     /// Dropping the guard does nothing if the id is not registered here at that time. So create the
     /// guard after the batch, not inside it.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let id = saves.register(|path| println!("{path} was saved"));
+    /// drop(saves.guard(id));
+    /// assert!(saves.is_empty());
+    /// ```
     pub fn guard(&self, id: HandlerId) -> HandlerGuard {
         HandlerGuard::new(self.registration(id))
     }
@@ -152,6 +171,17 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// interceptors first). Some may have been removed by the time the caller looks at them.
     ///
     /// Takes the writer lock, and allocates the `Vec`.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// saves.options().priority(-5).name("indexer").register(|path| println!("{path}"));
+    /// for handler in saves.handlers() {
+    ///     let name = handler.name.as_deref().unwrap_or("unnamed");
+    ///     println!("{name}, priority {}, from {}", handler.priority, handler.registered_at);
+    /// }
+    /// ```
     #[must_use]
     pub fn handlers(&self) -> Vec<HandlerInfo> {
         let info = |handler: &HandlerArc<F, E>| handler.header().info();

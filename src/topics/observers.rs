@@ -45,6 +45,13 @@ pub(super) trait Observed: Send + Sync + RefUnwindSafe {
 
 impl ObserverGuard {
     /// Keeps the observer for as long as the topics live.
+    ///
+    /// ```
+    /// use topic_registry::TopicRegistry;
+    ///
+    /// let users = TopicRegistry::<u64, str>::new();
+    /// users.observe_handler_limit(100, |user, n| eprintln!("user {user} has {n} handlers")).forget();
+    /// ```
     pub fn forget(mut self) {
         self.observed = None;
     }

@@ -56,7 +56,9 @@ pub(crate) fn write(rows: &[Row], curves: &Curves) -> Result<(), Failed> {
     let old = fs::read_to_string(&path)?;
     // The targets are for those who work on the crate.
     let mut ratios = ratios(rows);
-    ratios.iter_mut().for_each(|line| line.truncate(COLUMNS));
+    for line in &mut ratios {
+        line.truncate(COLUMNS);
+    }
     let ratios = markdown(&ratios, "|---|---|--:|--:|--:|--:|");
     let nanoseconds = markdown(&nanoseconds(curves), "|---|--:|--:|--:|--:|");
     let new = replaced(&old, RATIOS, &format!("{}\n\n{ratios}", machine()))?;
