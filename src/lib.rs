@@ -102,6 +102,7 @@ pub mod patterns {}
 /// [protocols]: https://docs.rs/crate/topic-registry/latest/source/tests/protocols/README.md
 /// [plugins]: crate::guide#plugins
 /// [recipes]: crate::guide#recipes
+/// [soak]: data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7
 #[cfg(doc)]
 #[doc = include_str!("../docs/RELIABILITY.md")]
 pub mod reliability {}
