@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use crate::handler::guard::HandlerGuard;
+use crate::handler::guard::{HandlerGuard, Paused};
 use crate::handler::room::{self, AnyRoom, ThreadId};
 use crate::primitive::{Mutex, MutexGuard, explored_static};
 use crate::report::id::HandlerId;
@@ -83,6 +83,16 @@ impl JoinGuard {
     /// ```
     pub fn remove(&self) -> bool {
         self.handler.remove()
+    }
+
+    /// Pauses the handler: [`HandlerGuard::pause`].
+    ///
+    /// # Panics
+    ///
+    /// If the handler is already paused 32,767 times.
+    #[must_use = "dropping it resumes the handler at once: bind it, `let paused = ...`"]
+    pub fn pause(&self) -> Option<Paused> {
+        self.handler.pause()
     }
 
     /// Keeps the handler registered until it is removed in some other way, for example by its id.

@@ -148,9 +148,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// held.
     #[must_use = "dropping it resumes the handler at once: bind it, `let paused = ...`"]
     pub fn pause(&self, id: HandlerId) -> Option<Paused> {
-        let is_paused = self.with_handler(id, Header::pause)?;
-        assert!(is_paused, "a handler is paused 32,767 times");
-        Some(Paused::new(self.registration(id)))
+        Paused::new(&self.registration(id))
     }
 
     /// Removes all handlers, each as [`unregister`](Self::unregister) does.
@@ -431,6 +429,12 @@ impl<F: Flavor<E>, E: ?Sized> Drop for Core<F, E> {
 impl<F: Flavor<E>, E: ?Sized> Handlers for Core<F, E> {
     fn remove(self: Arc<Self>, id: HandlerId) -> bool {
         Registry::of(self).unregister(id)
+    }
+
+    fn pause(self: Arc<Self>, id: HandlerId) -> bool {
+        let is_paused = Registry::of(self).with_handler(id, Header::pause);
+        assert_ne!(is_paused, Some(false), "a handler is paused 32,767 times");
+        is_paused.is_some()
     }
 
     fn resume(self: Arc<Self>, id: HandlerId) {
