@@ -8,7 +8,7 @@
 //! let topics = TopicRegistry::<String, u32>::new();
 //! topics.on_panic(|topic, info| eprintln!("{topic}: {info:?}"));
 //!
-//! // A handler is a `Fn(&E) + Send + Sync + 'static`. It stays as long as its guard.
+//! // A handler is a `Fn(&E) + Send + Sync + 'static`. This one stays as long as its guard.
 //! let _guard = topics.register_guard("config.reload", |version| println!("now at {version}"));
 //!
 //! let handle = topics.handle("config.reload"); // look the key up once ...
@@ -55,8 +55,8 @@
 //!
 //! # Read on
 //!
-//! The [guide] takes ten minutes; it has the [compiler's errors](guide#compiler-errors),
-//! [recipes](guide#recipes), and [how to migrate](guide#migrating). [Patterns](patterns) are larger
+//! The [guide] goes from the first topic to what a service needs; it has [recipes](guide#recipes),
+//! the [compiler's errors](guide#compiler-errors), and [how to migrate](guide#migrating). [Patterns](patterns) are larger
 //! uses. [Reliability](reliability) lists the guarantees and what attacks each,
 //! [performance] what a call costs, [platforms] where it runs, [stability] what a later version may
 //! change, and [design] how it is built. The [examples] run.
