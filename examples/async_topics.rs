@@ -24,7 +24,7 @@ async fn push(message: &Message) {
 async fn main() {
     let rooms = AsyncTopicRegistry::<String, Message>::new();
     rooms.register_async_fn("kitchen", store);
-    let phone = rooms.handle("kitchen").options().priority(10).guard().register_async_fn(push);
+    let phone = rooms.options("kitchen").priority(10).guard().register_async_fn(push);
     let message = |text: &str| Message {
         from: "Ada".to_owned(),
         text: text.to_owned(),

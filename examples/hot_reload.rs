@@ -43,7 +43,7 @@ impl Component {
     fn new(topics: &Topics, files: &[PathBuf], priority: i32, react: fn(&Reload)) -> Self {
         let mut guards = Vec::new();
         for file in files {
-            guards.push(topics.handle(file).options().priority(priority).guard().register(react));
+            guards.push(topics.options(file).priority(priority).guard().register(react));
         }
         Self { _guards: guards }
     }

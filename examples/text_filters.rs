@@ -54,7 +54,7 @@ fn put(hooks: &Hooks, on: &'static str, document: &mut String, text: &str) {
 fn main() {
     let hooks = Hooks::new();
     let spelling = Spelling::load(&hooks);
-    hooks.handle("edit").options().priority(10).register_interceptor(|change| {
+    hooks.options("edit").priority(10).register_interceptor(|change| {
         if change.text.len() >= change.old.len() / 2 {
             return Continue(());
         }

@@ -1,42 +1,72 @@
-// Targets of the README's links in this documentation: of two definitions, the first one counts.
-//! [`TopicRegistry<K, E>`]: TopicRegistry
-//! [`TopicHandle<K, E>`]: TopicHandle
-//! [`SyncRegistry<E>`]: SyncRegistry
-//! [`HookRegistry<H>`]: HookRegistry
-//! [`HookTopicRegistry<K, H>`]: HookTopicRegistry
-//! [`Pinned`]: Pinned
-//! [`HandlerGuard`]: HandlerGuard
-//! [`JoinGuard`]: JoinGuard
-//! [`WeakRegistry`]: WeakRegistry
-//! [`WeakTopics`]: WeakTopics
-//! [`register_once`]: SyncRegistry::register_once
-//! [`register_until`]: RegisterOptions::register_until
-//! [`register_interceptor`]: RegisterOptions::register_interceptor
-//! [`update`]: Registry::update
-//! [`pause`]: Registry::pause
-//! [`wait_for`]: Registry::wait_for
-//! [`record`]: Registry::record
-//! [`notify_with`]: SyncRegistry::notify_with
-//! [`observe_interest`]: Topics::observe_interest
-//! [`observe_handler_limit`]: Topics::observe_handler_limit
-//! [`on_slow`]: TopicsBuilder::on_slow
-//! [nested]: crate::guide#re-entrancy
-//! [hooks]: crate::guide#hooks
-//! [wasm]: crate::guide#compiler-errors
-//! [plugins]: crate::guide#plugins
-//! [Guide]: crate::guide
-//! [Patterns]: crate::patterns
-//! [Reliability]: crate::reliability
-//! [Performance]: crate::performance
-//! [Design]: crate::design
-//! [Examples]: https://docs.rs/crate/topic-registry/latest/source/examples/
-//! [Security]: https://docs.rs/crate/topic-registry/latest/source/SECURITY.md
-//! [Contributing]: https://docs.rs/crate/topic-registry/latest/source/CONTRIBUTING.md
-// The pictures are not part of the documentation. This is an empty image.
-//! [inspect]: data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7
-//! [plot]: data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7
-// The README's async snippet is only tested with the feature that it needs.
-#![cfg_attr(any(not(doctest), feature = "async"), doc = include_str!("../README.md"))]
+//! An in-process event registry. Components register closures under a key; a producer notifies the
+//! key, and every closure is called, on the producer's thread, in order of priority. A closure that
+//! panics does not affect the others.
+//!
+//! ```
+//! use topic_registry::TopicRegistry;
+//!
+//! let topics = TopicRegistry::<String, u32>::new();
+//! topics.on_panic(|topic, info| eprintln!("{topic}: {info:?}"));
+//!
+//! // A handler is a `Fn(&E) + Send + Sync + 'static`. This one stays as long as its guard.
+//! let _guard = topics.register_guard("config.reload", |version| println!("now at {version}"));
+//!
+//! let handle = topics.handle("config.reload"); // look the key up once ...
+//! assert_eq!(handle.notify(&7).called(), 1); // ... then no hash, no lock, no allocation
+//! ```
+//!
+//! # The types
+//!
+//! Start with [`TopicRegistry<K, E>`](TopicRegistry): topics of one event type, found by key. For a
+//! single topic, which needs no key, that is [`SyncRegistry<E>`](SyncRegistry).
+//!
+//! | to | there is |
+//! |---|---|
+//! | notify one topic again and again | [`TopicHandle`], which has all that [`SyncRegistry`] has; in a loop, [`Pinned`] |
+//! | set a priority or a name, get a guard, stop a dispatch, run once | [`RegisterOptions`], from [`options`](Topics::options) |
+//! | remove a handler | its [`HandlerGuard`], its [`HandlerId`], or its [`JoinGuard`], which also waits for its calls |
+//! | change several handlers at once; silence one | [`Batch`], from [`update`](Registry::update); [`Paused`], from [`pause`](Registry::pause) |
+//! | know what a notification did | the [`Delivery`] that it returns; [`PanicInfo`], from [`on_panic`](Registry::on_panic) |
+//! | wait for an event; record events, for tests | [`WaitFor`], from [`wait_for`](Registry::wait_for); [`Recorder`], from [`record`](Registry::record) |
+//! | see who listens | [`HandlerInfo`] and its [`Calls`], from [`handlers`](Registry::handlers); [`TopicInfo`], from [`topics`](Topics::topics); [`Interest`] |
+//! | own a reference that keeps nothing alive | [`WeakTopicRegistry`], [`WeakSyncRegistry`] |
+//! | name a registry, count calls, find slow handlers | [`TopicsBuilder`], from [`builder`](Topics::builder) |
+//! | find a composite key by borrowed parts | [`Equivalent`] |
+//!
+//! # Sync, hooks, or async
+//!
+//! | your handlers | use | are called with |
+//! |---|---|---|
+//! | look at the event | [`TopicRegistry`], [`SyncRegistry`] | `&E` |
+//! | change it, or it borrows | [`HookTopicRegistry`], [`HookRegistry`] | `&mut H::Event<'_>` |
+//! | await something | [`AsyncTopicRegistry`], [`AsyncRegistry`] | `&E` |
+//!
+//! All of these are [`Topics`] or [`Registry`], with one flavor or another: what is documented there
+//! holds for each of them.
+//!
+//! # Features
+//!
+//! | feature | default | adds | costs |
+//! |---|---|---|---|
+//! | `fast-lane` | yes | notifications without a locked instruction, where the system has process-wide barriers; by key, without a lock | `libc` or `windows-sys`; `unsafe` code, in four files. Without it, the crate forbids `unsafe` |
+//! | `async` | | handlers that return futures, for any runtime | `futures-util` |
+//! | `tracing` | | events for panics, slow calls, topics | `tracing`; nothing per notification |
+//! | `metrics` | | gauges and counters of topics, handlers, panics, slow calls | `metrics`; nothing per notification |
+//!
+//! # Read on
+//!
+//! The [guide] goes from the first topic to what a service needs; it has [recipes](guide#recipes),
+//! the [compiler's errors](guide#compiler-errors), and [how to migrate](guide#migrating). [Patterns](patterns) are larger
+//! uses. [Reliability](reliability) lists the guarantees and what attacks each,
+//! [performance] what a call costs, [platforms] where it runs, [stability] what a later version may
+//! change, and [design] how it is built. The [examples] run.
+//!
+//! [examples]: https://docs.rs/crate/topic-registry/latest/source/examples/
+#![cfg_attr(
+    not(feature = "async"),
+    doc = "[`AsyncTopicRegistry`]: https://docs.rs/topic-registry/latest/topic_registry/type.AsyncTopicRegistry.html",
+    doc = "[`AsyncRegistry`]: https://docs.rs/topic-registry/latest/topic_registry/type.AsyncRegistry.html"
+)]
 #![cfg_attr(not(feature = "fast-lane"), forbid(unsafe_code))]
 #![deny(unsafe_code)]
 #![allow(
@@ -51,21 +81,34 @@
 #![warn(clippy::disallowed_methods)]
 #![warn(clippy::disallowed_types)]
 
+/// The guide: from the first topic to a service, compiler errors, recipes, migrating.
+///
 /// [patterns]: crate::patterns
 /// [performance]: crate::performance
+/// [platforms]: crate::platforms
 /// [reliability]: crate::reliability
 #[cfg(any(doc, all(doctest, feature = "async")))]
 #[doc = include_str!("../docs/GUIDE.md")]
 pub mod guide {}
+
+/// Seven larger uses, each complete enough to start from.
+///
 #[cfg(any(doc, all(doctest, feature = "async")))]
 #[doc = include_str!("../docs/PATTERNS.md")]
 pub mod patterns {}
+
+/// The guarantees, which tests attack each of them, and the limits that remain.
+///
 /// [protocols]: https://docs.rs/crate/topic-registry/latest/source/tests/protocols/README.md
 /// [plugins]: crate::guide#plugins
 /// [recipes]: crate::guide#recipes
+/// [soak]: data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7
 #[cfg(doc)]
 #[doc = include_str!("../docs/RELIABILITY.md")]
 pub mod reliability {}
+
+/// What a call costs, how that grows, and where others are faster.
+///
 /// [notify]: data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7
 /// [churn]: data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7
 /// [threads]: data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7
@@ -73,6 +116,28 @@ pub mod reliability {}
 #[cfg(doc)]
 #[doc = include_str!("../docs/PERFORMANCE.md")]
 pub mod performance {}
+
+/// What version 1 freezes, what it may change, and what is exempt.
+///
+/// [Reliability]: crate::reliability
+/// [Performance]: crate::performance
+/// [Platforms]: crate::platforms
+#[cfg(doc)]
+#[doc = include_str!("../docs/STABILITY.md")]
+pub mod stability {}
+
+/// Where it runs, and what was tested there: systems, `wasm`, `panic = "abort"`, `fork`, signals.
+///
+/// [Reliability]: crate::reliability
+/// [Performance]: crate::performance
+/// [wasm]: crate::guide#compiler-errors
+/// [plugins]: crate::guide#plugins
+#[cfg(doc)]
+#[doc = include_str!("../docs/PLATFORMS.md")]
+pub mod platforms {}
+
+/// How the crate is built, and which file to change for what.
+///
 /// [Reliability]: crate::reliability
 /// [Performance]: crate::performance
 /// [Contributing]: https://docs.rs/crate/topic-registry/latest/source/CONTRIBUTING.md
@@ -130,9 +195,16 @@ pub mod returns {
     pub use crate::registry::options::Returns;
 }
 
+// Documents of which only the snippets are of use here.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 #[cfg(doctest)]
 #[doc = include_str!("../tests/escapes.md")]
 mod escapes {}
+#[cfg(all(doctest, feature = "async"))]
+#[doc = include_str!("../tests/migration.md")]
+mod migration {}
 
 /// Functions that the scenarios of `loom` and `shuttle` need in addition to the API.
 #[cfg(all(any(loom, shuttle), feature = "fast-lane"))]

@@ -159,9 +159,7 @@ mod traced {
         }
     }
 
-    type AsReadable = fn(&dyn Any) -> Option<&dyn fmt::Display>;
-
-    const READABLE: [AsReadable; 14] = [
+    const READABLE: [fn(&dyn Any) -> Option<&dyn fmt::Display>; 14] = [
         readable::<String>,
         readable::<&'static str>,
         readable::<u8>,
@@ -278,7 +276,8 @@ mod measured {
         topics: DropGuarded<Gauge>,
         handlers: DropGuarded<Gauge>,
         panics: DropGuarded<Counter>,
-        slow: Option<SlowCalls>,
+        /// How many calls were slow, and how long they took.
+        slow: Option<(DropGuarded<Counter>, DropGuarded<Histogram>)>,
         untold: Untold,
         /// Whether a thread is telling the recorder, so that it is not told in what it is told.
         is_telling: AtomicBool,
@@ -293,28 +292,22 @@ mod measured {
         panics: AtomicUsize,
     }
 
-    struct SlowCalls {
-        count: DropGuarded<Counter>,
-        seconds: DropGuarded<Histogram>,
-    }
-
-    impl SlowCalls {
-        fn new(registry: &str) -> Self {
-            describe_counter!(
-                SLOW_CALLS,
-                "Calls of handlers that took as long as the limit."
-            );
-            describe_histogram!(
-                SLOW_CALL_SECONDS,
-                Unit::Seconds,
-                "How long these calls took."
-            );
-            let labels = [("registry", registry.to_owned())];
-            Self {
-                count: DropGuarded::new(counter!(SLOW_CALLS, &labels)),
-                seconds: DropGuarded::new(histogram!(SLOW_CALL_SECONDS, &labels)),
-            }
-        }
+    fn slow_calls(
+        labels: &[(&'static str, String); 1],
+    ) -> (DropGuarded<Counter>, DropGuarded<Histogram>) {
+        describe_counter!(
+            SLOW_CALLS,
+            "Calls of handlers that took as long as the limit."
+        );
+        describe_histogram!(
+            SLOW_CALL_SECONDS,
+            Unit::Seconds,
+            "How long these calls took."
+        );
+        (
+            DropGuarded::new(counter!(SLOW_CALLS, labels)),
+            DropGuarded::new(histogram!(SLOW_CALL_SECONDS, labels)),
+        )
     }
 
     impl Metrics {
@@ -329,7 +322,7 @@ mod measured {
                     topics: DropGuarded::new(gauge!(TOPICS, &labels)),
                     handlers: DropGuarded::new(gauge!(HANDLERS, &labels)),
                     panics: DropGuarded::new(counter!(PANICS, &labels)),
-                    slow: times_calls.then(|| SlowCalls::new(name)),
+                    slow: times_calls.then(|| slow_calls(&labels)),
                     untold: Untold::default(),
                     is_telling: AtomicBool::new(false),
                 }
@@ -354,9 +347,9 @@ mod measured {
         }
 
         pub(super) fn slow(&self, time: Duration, count: &dyn Fn()) {
-            if let Some(slow) = &self.slow {
-                catch_and_count(|| slow.count.increment(1), count);
-                catch_and_count(|| slow.seconds.record(time), count);
+            if let Some((calls, seconds)) = &self.slow {
+                catch_and_count(|| calls.increment(1), count);
+                catch_and_count(|| seconds.record(time), count);
             }
         }
 

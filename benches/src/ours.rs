@@ -20,9 +20,9 @@ pub struct Handle {
     _topics: TopicRegistry<String, u64>,
 }
 
-/// A handle to a topic whose calls are timed, for slow ones.
+/// A handle to a topic whose calls are timed: to count them, or for slow ones.
 #[derive(Debug)]
-pub struct Timed(Handle);
+pub struct Timed<const COUNTS: bool>(Handle);
 
 /// A pin.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl Shared for Handle {
     }
 }
 
-impl Shared for Timed {
+impl<const COUNTS: bool> Shared for Timed<COUNTS> {
     type Answer = Delivery;
 
     #[inline(always)]
@@ -145,10 +145,15 @@ impl Subject for Handle {
     }
 }
 
-impl Subject for Timed {
+impl<const COUNTS: bool> Subject for Timed<COUNTS> {
     fn with_handlers(handlers: u64) -> Self {
         const NEVER: Duration = Duration::from_secs(3600);
-        let topics = TopicRegistry::builder().on_slow(NEVER, |_, _, _| {}).build();
+        let builder = TopicRegistry::builder();
+        let topics = if COUNTS {
+            builder.count_calls().build()
+        } else {
+            builder.on_slow(NEVER, |_, _, _| {}).build()
+        };
         Self(Handle::of(topics, Mix::OneType, handlers))
     }
 }

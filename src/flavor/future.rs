@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use equivalent::Equivalent;
 
-use super::poll::{AsyncHandler, Handlers, MakeFuture, Source, concurrently, in_sequence};
+use super::poll::{AsyncArc, AsyncHandler, MakeFuture, Source, concurrently, in_sequence};
 use crate::handler;
 use crate::handler::counted::counted;
 use crate::handler::delivery::{Delivery, Outcome};
@@ -26,13 +26,20 @@ use crate::registry::options::{RegisterOptions, Returns};
 use crate::registry::weak::WeakRegistry;
 use crate::report::id::HandlerId;
 use crate::snapshot::cell::HasCell;
+use crate::snapshot::list::List;
 use crate::topics::table::Key;
 use crate::topics::weak::WeakTopics;
 use crate::topics::{Handle, Topics};
 
 /// One topic without a key: handlers that return futures, run by `notify(..).await`.
 ///
-/// It needs no particular runtime: the futures are polled by the task that notifies.
+/// Which changes a dispatch sees: [Consistency](Registry#consistency). What keeps it alive:
+/// [Leaks](Registry#leaks). Before you use it in a service: [Async](crate::guide#async). Clones are
+/// handles to the same registry.
+///
+/// It needs no particular runtime: the futures are polled by the task that notifies. A handler is a
+/// closure that returns a future, or an `async` closure
+/// ([`register_async_fn`](AsyncRegistry::register_async_fn)), whose future borrows the event.
 ///
 /// ```
 /// use topic_registry::AsyncRegistry;
@@ -46,9 +53,19 @@ use crate::topics::{Handle, Topics};
 /// assert_eq!(saves.notify("app.toml").await.called(), 1);
 /// # }
 /// ```
+///
+/// All else is the same for every flavor: [`new`](Registry::new), [`options`](Registry::options),
+/// [`unregister`](Registry::unregister), [`update`](Registry::update), [`pause`](Registry::pause),
+/// [`on_panic`](Registry::on_panic), [`wait_for`](Registry::wait_for),
+/// [`handlers`](Registry::handlers), and the rest of
+/// [`Registry`].
 pub type AsyncRegistry<E> = Registry<AsyncFlavor, E>;
 
 /// Topics found by key, each of which is an [`AsyncRegistry`].
+///
+/// When a topic exists: [Consistency](Topics#consistency). What a look-up takes, and what a key may
+/// do: [Cost](Topics#cost). Who is called where: [Callbacks](Topics#callbacks). What ends when:
+/// [Lifetime](Topics#lifetime). Clones are handles to the same topics.
 ///
 /// ```
 /// use topic_registry::AsyncTopicRegistry;
@@ -63,9 +80,18 @@ pub type AsyncRegistry<E> = Registry<AsyncFlavor, E>;
 /// assert_eq!(users.notify(&7, "Ada").await.called(), 1);
 /// # }
 /// ```
+///
+/// All else is the same for every flavor: [`new`](Topics::new), [`handle`](Topics::handle),
+/// [`options`](Topics::options), [`get`](Topics::get), [`unregister`](Topics::unregister),
+/// [`remove`](Topics::remove), [`on_panic`](Topics::on_panic),
+/// [`observe_interest`](Topics::observe_interest), [`builder`](Topics::builder), and the rest of
+/// [`Topics`].
 pub type AsyncTopicRegistry<K, E> = Topics<AsyncFlavor, K, E>;
 
 /// A cached reference to a topic of an [`AsyncTopicRegistry`].
+///
+/// It derefs to [`AsyncRegistry`], and has all that this has. The topic exists as long as
+/// the handle.
 ///
 /// ```
 /// use topic_registry::{AsyncTopicHandle, AsyncTopicRegistry};
@@ -83,10 +109,10 @@ pub type AsyncTopicRegistry<K, E> = Topics<AsyncFlavor, K, E>;
 /// ```
 pub type AsyncTopicHandle<K, E> = Handle<AsyncFlavor, K, E>;
 
-/// A weak reference to an [`AsyncRegistry`].
+/// A weak reference to an [`AsyncRegistry`], for what the registry owns: see [`WeakRegistry`].
 pub type WeakAsyncRegistry<E> = WeakRegistry<AsyncFlavor, E>;
 
-/// A weak reference to an [`AsyncTopicRegistry`].
+/// A weak reference to an [`AsyncTopicRegistry`], for what the topics own: see [`WeakTopics`].
 pub type WeakAsyncTopicRegistry<K, E> = WeakTopics<AsyncFlavor, K, E>;
 
 /// The flavor whose handlers return futures, polled by the task that notifies.
@@ -155,42 +181,6 @@ impl<E: ?Sized> AsyncRegistry<E> {
         Fut: Future<Output = ()> + Send + 'static,
     {
         self.options().register(handler)
-    }
-
-    /// Registers a handler with a priority: handlers with a higher one start first, those with the
-    /// same one in the order of their registration. The default priority is 0.
-    #[track_caller]
-    pub fn register_with_priority<F, Fut>(&self, priority: i32, handler: F) -> HandlerId
-    where
-        F: Fn(&E) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        self.options().priority(priority).register(handler)
-    }
-
-    /// Registers a handler, and returns a guard that removes it when it is dropped.
-    #[track_caller]
-    pub fn register_guard<F, Fut>(&self, handler: F) -> HandlerGuard
-    where
-        F: Fn(&E) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        self.options().guard().register(handler)
-    }
-
-    /// Registers a handler for a single call.
-    ///
-    /// It is called at most once, however many tasks notify at the same time: by the dispatch that
-    /// removes it. If that dispatch is dropped before the handler's future has ended, the handler
-    /// is not registered again. As with [`register`](Self::register), the future owns what it
-    /// needs.
-    #[track_caller]
-    pub fn register_once<F, Fut>(&self, handler: F) -> HandlerId
-    where
-        F: FnOnce(&E) -> Fut + Send + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        self.options().register_once(handler)
     }
 
     /// Registers an `async fn(&E)`, or an `async` closure, whose futures borrow the event.
@@ -263,17 +253,6 @@ impl<E: ?Sized> AsyncRegistry<E> {
         concurrently(self, || event).await
     }
 
-    /// Runs all handlers concurrently, as [`notify`](Self::notify) does, with an event that is
-    /// created only if there are handlers when this is first polled. The event lives as long as the
-    /// dispatch.
-    ///
-    /// If `event` panics, the panic unwinds out of the poll, and no handler is called. A panic of
-    /// the created event's destructor unwinds out of the last poll, or out of the drop of this
-    /// future.
-    pub async fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
-        concurrently(self, event).await
-    }
-
     /// Runs the handlers one after the other: each starts when the previous one has ended.
     ///
     /// A handler that is removed before its turn is skipped. Otherwise, this is like
@@ -285,6 +264,17 @@ impl<E: ?Sized> AsyncRegistry<E> {
         in_sequence(self, || event).await
     }
 
+    /// Runs all handlers concurrently, as [`notify`](Self::notify) does, with an event that is
+    /// created only if there are handlers when this is first polled. The event lives as long as the
+    /// dispatch.
+    ///
+    /// If `event` panics, the panic unwinds out of the poll, and no handler is called. A panic of
+    /// the created event's destructor unwinds out of the last poll, or out of the drop of this
+    /// future.
+    pub async fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
+        concurrently(self, event).await
+    }
+
     /// Runs the handlers one after the other, as [`notify_sequential`](Self::notify_sequential)
     /// does, with an event as in [`notify_with`](Self::notify_with).
     pub async fn notify_sequential_with<T: Borrow<E>>(
@@ -293,10 +283,63 @@ impl<E: ?Sized> AsyncRegistry<E> {
     ) -> Delivery {
         in_sequence(self, event).await
     }
+
+    /// Registers a handler with a priority: handlers with a higher one start first, those with the
+    /// same one in the order of their registration. The default priority is 0.
+    ///
+    /// ```
+    /// use topic_registry::AsyncRegistry;
+    ///
+    /// let saves = AsyncRegistry::<str>::new();
+    /// saves.register_with_priority(-1, |_| async { println!("last") });
+    /// saves.register_with_priority(10, |_| async { println!("first") });
+    /// ```
+    #[track_caller]
+    pub fn register_with_priority<F, Fut>(&self, priority: i32, handler: F) -> HandlerId
+    where
+        F: Fn(&E) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.options().priority(priority).register(handler)
+    }
+
+    /// Registers a handler, and returns a guard that removes it when it is dropped.
+    ///
+    /// ```
+    /// use topic_registry::AsyncRegistry;
+    ///
+    /// let saves = AsyncRegistry::<str>::new();
+    /// let guard = saves.register_guard(|_| async { println!("saved") });
+    /// drop(guard);
+    /// assert!(saves.is_empty());
+    /// ```
+    #[track_caller]
+    pub fn register_guard<F, Fut>(&self, handler: F) -> HandlerGuard
+    where
+        F: Fn(&E) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.options().guard().register(handler)
+    }
+
+    /// Registers a handler for a single call.
+    ///
+    /// It is called at most once, however many tasks notify at the same time: by the dispatch that
+    /// removes it. If that dispatch is dropped before the handler's future has ended, the handler
+    /// is not registered again. As with [`register`](Self::register), the future owns what it
+    /// needs.
+    #[track_caller]
+    pub fn register_once<F, Fut>(&self, handler: F) -> HandlerId
+    where
+        F: FnOnce(&E) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.options().register_once(handler)
+    }
 }
 
 impl<E: ?Sized + 'static> Source<E> for AsyncRegistry<E> {
-    fn read<R: Default>(&self, read: impl FnOnce(&Handlers<E>) -> R) -> R {
+    fn read<R: Default>(&self, read: impl FnOnce(&Arc<List<AsyncArc<E>>>) -> R) -> R {
         self.cell().read(read)
     }
 }
@@ -310,7 +353,7 @@ where
     Q: Hash + Equivalent<K> + ?Sized,
     E: ?Sized + 'static,
 {
-    fn read<R: Default>(&self, read: impl FnOnce(&Handlers<E>) -> R) -> R {
+    fn read<R: Default>(&self, read: impl FnOnce(&Arc<List<AsyncArc<E>>>) -> R) -> R {
         self.0.read(self.1, read)
     }
 }
@@ -604,6 +647,17 @@ where
 
     /// Registers an `async fn(&E)`, or an `async` closure, for a single call. Its future borrows
     /// the event; the handler need not be `Clone`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use topic_registry::AsyncRegistry;
+    ///
+    /// let saves = AsyncRegistry::<str>::new();
+    /// saves.options().register_async_fn_once(async |path: &str| println!("{path} was saved"));
+    /// assert_eq!(saves.notify("one.toml").await.called(), 1);
+    /// assert_eq!(saves.notify("two.toml").await.called(), 0);
+    /// # }
+    /// ```
     #[track_caller]
     pub fn register_async_fn_once<F>(self, handler: F) -> R::Registered
     where
@@ -674,46 +728,6 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         topic.register(handler)
     }
 
-    /// Registers a handler on the key's topic, with a priority:
-    /// [`AsyncRegistry::register_with_priority`].
-    #[track_caller]
-    pub fn register_with_priority<F, Fut>(
-        &self,
-        key: impl Into<K>,
-        priority: i32,
-        handler: F,
-    ) -> HandlerId
-    where
-        F: Fn(&E) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        let (topic, handler) = self.handle_beside(key, handler);
-        topic.register_with_priority(priority, handler)
-    }
-
-    /// Registers a handler on the key's topic, and returns a guard:
-    /// [`AsyncRegistry::register_guard`].
-    #[track_caller]
-    pub fn register_guard<F, Fut>(&self, key: impl Into<K>, handler: F) -> HandlerGuard
-    where
-        F: Fn(&E) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        let (topic, handler) = self.handle_beside(key, handler);
-        topic.register_guard(handler)
-    }
-
-    /// Registers a handler on the key's topic for a single call: [`AsyncRegistry::register_once`].
-    #[track_caller]
-    pub fn register_once<F, Fut>(&self, key: impl Into<K>, handler: F) -> HandlerId
-    where
-        F: FnOnce(&E) -> Fut + Send + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        let (topic, handler) = self.handle_beside(key, handler);
-        topic.register_once(handler)
-    }
-
     /// Registers an `async fn(&E)` on the key's topic: [`AsyncRegistry::register_async_fn`].
     #[track_caller]
     pub fn register_async_fn<F>(&self, key: impl Into<K>, handler: F) -> HandlerId
@@ -764,5 +778,45 @@ impl<K: Key, E: ?Sized> AsyncTopicRegistry<K, E> {
         T: Borrow<E>,
     {
         in_sequence(&ByKey(self, key), event).await
+    }
+
+    /// Registers a handler on the key's topic, with a priority:
+    /// [`AsyncRegistry::register_with_priority`].
+    #[track_caller]
+    pub fn register_with_priority<F, Fut>(
+        &self,
+        key: impl Into<K>,
+        priority: i32,
+        handler: F,
+    ) -> HandlerId
+    where
+        F: Fn(&E) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let (topic, handler) = self.handle_beside(key, handler);
+        topic.register_with_priority(priority, handler)
+    }
+
+    /// Registers a handler on the key's topic, and returns a guard:
+    /// [`AsyncRegistry::register_guard`].
+    #[track_caller]
+    pub fn register_guard<F, Fut>(&self, key: impl Into<K>, handler: F) -> HandlerGuard
+    where
+        F: Fn(&E) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let (topic, handler) = self.handle_beside(key, handler);
+        topic.register_guard(handler)
+    }
+
+    /// Registers a handler on the key's topic for a single call: [`AsyncRegistry::register_once`].
+    #[track_caller]
+    pub fn register_once<F, Fut>(&self, key: impl Into<K>, handler: F) -> HandlerId
+    where
+        F: FnOnce(&E) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let (topic, handler) = self.handle_beside(key, handler);
+        topic.register_once(handler)
     }
 }

@@ -123,7 +123,13 @@ impl<T: ?Sized> fmt::Debug for Owned<T> {
 }
 
 /// One topic without a key: handlers that are closures, called inline by `notify` with a `&mut` to
-/// the event, one after the other. See [`Hook`], and [Hooks](crate::guide#hooks) in the guide.
+/// the event, one after the other.
+///
+/// Which changes a dispatch sees: [Consistency](Registry#consistency). What keeps it alive:
+/// [Leaks](Registry#leaks). Clones are handles to the same registry.
+///
+/// A handler is a `Fn(&mut H::Event<'_>) + Send + Sync + 'static`. `H` names the event: see
+/// [`Hook`], and [Hooks](crate::guide#hooks) in the guide.
 ///
 /// ```
 /// use std::ops::ControlFlow::{Break, Continue};
@@ -155,9 +161,18 @@ impl<T: ?Sized> fmt::Debug for Owned<T> {
 /// assert!(hooks.notify(&mut save).stopped());
 /// assert_eq!(save.refused, Some("there is no text"));
 /// ```
+///
+/// All else is the same for every flavor: [`new`](Registry::new), [`options`](Registry::options),
+/// [`unregister`](Registry::unregister), [`update`](Registry::update), [`pause`](Registry::pause),
+/// [`on_panic`](Registry::on_panic), [`handlers`](Registry::handlers), and the rest of
+/// [`Registry`].
 pub type HookRegistry<H> = Registry<HookFlavor, H>;
 
 /// Topics found by key, each of which is a [`HookRegistry`].
+///
+/// When a topic exists: [Consistency](Topics#consistency). What a look-up takes, and what a key may
+/// do: [Cost](Topics#cost). Who is called where: [Callbacks](Topics#callbacks). What ends when:
+/// [Lifetime](Topics#lifetime). Clones are handles to the same topics.
 ///
 /// ```
 /// use topic_registry::{HookTopicRegistry, Owned};
@@ -169,9 +184,18 @@ pub type HookRegistry<H> = Registry<HookFlavor, H>;
 /// assert_eq!(filters.notify("image", &mut bytes).called(), 1);
 /// assert_eq!(bytes.len(), 1_024);
 /// ```
+///
+/// All else is the same for every flavor: [`new`](Topics::new), [`handle`](Topics::handle),
+/// [`options`](Topics::options), [`get`](Topics::get), [`unregister`](Topics::unregister),
+/// [`remove`](Topics::remove), [`on_panic`](Topics::on_panic),
+/// [`observe_interest`](Topics::observe_interest), [`builder`](Topics::builder), and the rest of
+/// [`Topics`].
 pub type HookTopicRegistry<K, H> = Topics<HookFlavor, K, H>;
 
 /// A cached reference to a topic of a [`HookTopicRegistry`].
+///
+/// It derefs to [`HookRegistry`], and has all that this has. The topic exists as long as
+/// the handle.
 ///
 /// ```
 /// use topic_registry::{HookTopicHandle, HookTopicRegistry, Owned};
@@ -186,10 +210,10 @@ pub type HookTopicRegistry<K, H> = Topics<HookFlavor, K, H>;
 /// ```
 pub type HookTopicHandle<K, H> = Handle<HookFlavor, K, H>;
 
-/// A weak reference to a [`HookRegistry`].
+/// A weak reference to a [`HookRegistry`], for what the registry owns: see [`WeakRegistry`].
 pub type WeakHookRegistry<H> = WeakRegistry<HookFlavor, H>;
 
-/// A weak reference to a [`HookTopicRegistry`].
+/// A weak reference to a [`HookTopicRegistry`], for what the topics own: see [`WeakTopics`].
 pub type WeakHookTopicRegistry<K, H> = WeakTopics<HookFlavor, K, H>;
 
 /// The flavor whose handlers are closures that may change the event.
@@ -239,8 +263,59 @@ impl<H: Hook> HookRegistry<H> {
         self.options().register(handler)
     }
 
+    /// Calls every handler with the event, in order, on this thread. Each sees what those before it
+    /// have changed.
+    ///
+    /// A handler that panics does not keep the others from running: they see the event as it left
+    /// it, perhaps half changed. If that must not be, make the change at the end of the handler, or
+    /// register it as an interceptor, whose panic stops the dispatch.
+    ///
+    /// Takes locks and allocates where
+    /// [`SyncRegistry::notify`](crate::SyncRegistry::notify) does, and costs what that costs.
+    #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
+    #[inline(always)]
+    pub fn notify(&self, event: &mut H::Event<'_>) -> Delivery {
+        self.cell().read(|list| dispatch::<HookFlavor, H>(list, event))
+    }
+
+    /// Notifies, as [`notify`](Self::notify) does, with an event that is created only if there are
+    /// handlers. It is dropped at the end; what they have changed in values that it borrows stays.
+    ///
+    /// ```
+    /// use topic_registry::{HookRegistry, Owned};
+    ///
+    /// let traces = HookRegistry::<Owned<str>>::new();
+    /// traces.notify_with(|| -> String { unreachable!("nobody listens") });
+    /// traces.register(|line| println!("{line}"));
+    /// traces.notify_with(|| format!("{:?}", [1, 2, 3]));
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If `event` panics; then no handler is called. Or if the destructor of the created event
+    /// panics.
+    #[inline]
+    pub fn notify_with<'e, T>(&self, event: impl FnOnce() -> T) -> Delivery
+    where
+        T: BorrowMut<H::Event<'e>>,
+    {
+        self.cell()
+            .read(|list| dispatch_created::<HookFlavor, H, T>(list, event(), T::borrow_mut))
+    }
+
     /// Registers a handler with a priority: handlers with a higher one run first, those with the
     /// same one in the order of their registration. The default priority is 0.
+    ///
+    /// ```
+    /// use topic_registry::{HookRegistry, Owned};
+    ///
+    /// let titles = HookRegistry::<Owned<String>>::new();
+    /// titles.register(|title| title.push('!'));
+    /// titles.register_with_priority(10, |title| title.push_str(" was saved"));
+    /// let mut title = String::from("app.toml");
+    /// titles.notify(&mut title);
+    /// assert_eq!(title, "app.toml was saved!");
+    /// ```
     #[track_caller]
     pub fn register_with_priority<F>(&self, priority: i32, handler: F) -> HandlerId
     where
@@ -250,6 +325,18 @@ impl<H: Hook> HookRegistry<H> {
     }
 
     /// Registers a handler, and returns a guard that removes it when it is dropped.
+    ///
+    /// ```
+    /// use topic_registry::{HookRegistry, Owned};
+    ///
+    /// let counts = HookRegistry::<Owned<u32>>::new();
+    /// let guard = counts.register_guard(|count| *count += 1);
+    /// let mut count = 0;
+    /// counts.notify(&mut count);
+    /// drop(guard);
+    /// counts.notify(&mut count);
+    /// assert_eq!(count, 1);
+    /// ```
     #[track_caller]
     pub fn register_guard<F>(&self, handler: F) -> HandlerGuard
     where
@@ -311,46 +398,6 @@ impl<H: Hook> HookRegistry<H> {
         P: Fn(&H::Event<'_>) -> T + Send + Sync + 'static,
     {
         Recorder::new(self, move |event| f(event))
-    }
-
-    /// Calls every handler with the event, in order, on this thread. Each sees what those before it
-    /// have changed.
-    ///
-    /// A handler that panics does not keep the others from running: they see the event as it left
-    /// it, perhaps half changed. If that must not be, make the change at the end of the handler, or
-    /// register it as an interceptor, whose panic stops the dispatch.
-    ///
-    /// Takes locks and allocates where
-    /// [`SyncRegistry::notify`](crate::SyncRegistry::notify) does, and costs what that costs.
-    #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
-    #[inline(always)]
-    pub fn notify(&self, event: &mut H::Event<'_>) -> Delivery {
-        self.cell().read(|list| dispatch::<HookFlavor, H>(list, event))
-    }
-
-    /// Notifies, as [`notify`](Self::notify) does, with an event that is created only if there are
-    /// handlers. It is dropped at the end; what they have changed in values that it borrows stays.
-    ///
-    /// ```
-    /// use topic_registry::{HookRegistry, Owned};
-    ///
-    /// let traces = HookRegistry::<Owned<str>>::new();
-    /// traces.notify_with(|| -> String { unreachable!("nobody listens") });
-    /// traces.register(|line| println!("{line}"));
-    /// traces.notify_with(|| format!("{:?}", [1, 2, 3]));
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// If `event` panics; then no handler is called. Or if the destructor of the created event
-    /// panics.
-    #[inline]
-    pub fn notify_with<'e, T>(&self, event: impl FnOnce() -> T) -> Delivery
-    where
-        T: BorrowMut<H::Event<'e>>,
-    {
-        self.cell()
-            .read(|list| dispatch_created::<HookFlavor, H, T>(list, event(), T::borrow_mut))
     }
 }
 
@@ -470,6 +517,36 @@ impl<K: Key, H: Hook> HookTopicRegistry<K, H> {
         topic.register(handler)
     }
 
+    /// Notifies the key's topic: [`HookRegistry::notify`]. If there is no topic, nothing happens,
+    /// and none is created. Costs what [`TopicRegistry::notify`](crate::TopicRegistry::notify)
+    /// costs.
+    #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
+    pub fn notify<Q>(&self, key: &Q, event: &mut H::Event<'_>) -> Delivery
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.read(key, |list| dispatch::<HookFlavor, H>(list, event))
+    }
+
+    /// Notifies the key's topic, with an event that is created only if it has handlers:
+    /// [`HookRegistry::notify_with`].
+    ///
+    /// # Panics
+    ///
+    /// If `event` panics; then no handler is called. Or if the destructor of the created event
+    /// panics.
+    pub fn notify_with<'e, Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+        T: BorrowMut<H::Event<'e>>,
+    {
+        // While the key is looked up, which runs its `Hash`, `Eq` and `Borrow`.
+        let event = Held::new(event);
+        self.read(key, |list| {
+            dispatch_created::<HookFlavor, H, T>(list, event.into_inner()(), T::borrow_mut)
+        })
+    }
+
     /// Registers a handler on the key's topic, with a priority:
     /// [`HookRegistry::register_with_priority`].
     #[track_caller]
@@ -505,35 +582,5 @@ impl<K: Key, H: Hook> HookTopicRegistry<K, H> {
     {
         let (topic, handler) = self.handle_beside(key, handler);
         topic.register_once(handler)
-    }
-
-    /// Notifies the key's topic: [`HookRegistry::notify`]. If there is no topic, nothing happens,
-    /// and none is created. Costs what [`TopicRegistry::notify`](crate::TopicRegistry::notify)
-    /// costs.
-    #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
-    pub fn notify<Q>(&self, key: &Q, event: &mut H::Event<'_>) -> Delivery
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
-        self.read(key, |list| dispatch::<HookFlavor, H>(list, event))
-    }
-
-    /// Notifies the key's topic, with an event that is created only if it has handlers:
-    /// [`HookRegistry::notify_with`].
-    ///
-    /// # Panics
-    ///
-    /// If `event` panics; then no handler is called. Or if the destructor of the created event
-    /// panics.
-    pub fn notify_with<'e, Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-        T: BorrowMut<H::Event<'e>>,
-    {
-        // While the key is looked up, which runs its `Hash`, `Eq` and `Borrow`.
-        let event = Held::new(event);
-        self.read(key, |list| {
-            dispatch_created::<HookFlavor, H, T>(list, event.into_inner()(), T::borrow_mut)
-        })
     }
 }

@@ -92,6 +92,21 @@ impl<E: ?Sized> Pinned<E> {
     }
 
     /// Releases closures that were removed since the last call.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let (ticks, owned) = (SyncRegistry::<u64>::new(), Arc::new(()));
+    /// let mut pinned = ticks.pin();
+    /// let in_closure = Arc::clone(&owned);
+    /// let guard = ticks.register_guard(move |_| _ = &in_closure);
+    /// pinned.notify(&1);
+    /// drop(guard);
+    /// assert_eq!(Arc::strong_count(&owned), 2, "the pin still holds the closure");
+    /// pinned.refresh();
+    /// assert_eq!(Arc::strong_count(&owned), 1);
+    /// ```
     pub fn refresh(&mut self) {
         self.list.load();
     }

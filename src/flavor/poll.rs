@@ -31,21 +31,20 @@ pub trait AsyncHandler<E: ?Sized + 'static>: Handler {
     fn start<'e>(&self, event: &'e E, context: &mut Context<'_>) -> Result<Outcome, Pending<'e>>;
 
     /// Starts all handlers of a run, of which this is the first, in order. Returns the sum with
-    /// their outcomes added, and passes on the futures that are pending.
+    /// their outcomes added, and passes on the futures that are pending
+    /// to `keep`.
     fn start_run<'e>(
         &self,
-        run: AsyncRun<'_, E>,
+        run: Run<'_, AsyncArc<E>>,
         event: &'e E,
         context: &mut Context<'_>,
         sum: Sum,
-        keep: Keep<'_, 'e, E>,
+        keep: &mut dyn FnMut(&AsyncArc<E>, Pending<'e>),
     ) -> Sum;
 }
 
-type AsyncRun<'l, E> = Run<'l, Counted<dyn AsyncHandler<E>>>;
-
-/// Receives a future that is pending, with its handler.
-type Keep<'k, 'e, E> = &'k mut dyn FnMut(&Counted<dyn AsyncHandler<E>>, Pending<'e>);
+/// A handler, shared by the lists that contain it.
+pub(super) type AsyncArc<E> = Counted<dyn AsyncHandler<E>>;
 
 /// A future that has not ended yet.
 type Pending<'e> = Pin<Box<dyn Future<Output = ()> + Send + 'e>>;
@@ -66,10 +65,7 @@ pub(super) trait MakeFuture<E: ?Sized>: Send + Sync {
     ) -> Result<R, Outcome>;
 }
 
-/// A future, the outcome of a call that needs none, or what the closure threw.
-type Made<Fut> = Result<Result<Pin<Box<Fut>>, Outcome>, Payload>;
-
-/// Makes a future in a box; catches a panic.
+/// Makes a future in a box, unless the outcome is known without one; catches a panic.
 ///
 /// A large future is boxed where it is made, because it may be too large to be moved on the stack.
 /// A small one is boxed after that, so that the compiler sees the whole life of the box.
@@ -78,7 +74,7 @@ fn make_boxed<'e, E: ?Sized, M: MakeFuture<E>, const TIMED: bool>(
     closure: &M,
     event: &'e E,
     stopwatch: &mut Stopwatch<'_, TIMED>,
-) -> Made<M::Future<'e>> {
+) -> Result<Result<Pin<Box<M::Future<'e>>>, Outcome>, Payload> {
     if handler::is_large::<M::Future<'e>>() {
         catch(|| closure.make_future(event, stopwatch, Box::pin))
     } else {
@@ -92,7 +88,7 @@ fn make_small<'e, E: ?Sized, M: MakeFuture<E>, const TIMED: bool>(
     closure: &M,
     event: &'e E,
     stopwatch: &mut Stopwatch<'_, TIMED>,
-) -> Made<M::Future<'e>> {
+) -> Result<Result<Pin<Box<M::Future<'e>>>, Outcome>, Payload> {
     let made = catch(|| closure.make_future(event, stopwatch, |future| future))?;
     Ok(made.map(Box::pin))
 }
@@ -116,11 +112,11 @@ where
 
     fn start_run<'e>(
         &self,
-        run: AsyncRun<'_, E>,
+        run: Run<'_, AsyncArc<E>>,
         event: &'e E,
         context: &mut Context<'_>,
         sum: Sum,
-        keep: Keep<'_, 'e, E>,
+        keep: &mut dyn FnMut(&AsyncArc<E>, Pending<'e>),
     ) -> Sum {
         start_run(self, run, event, context, sum, keep)
     }
@@ -159,11 +155,11 @@ impl<E: ?Sized + 'static> AsyncHandler<E> for Wrapped<dyn AsyncHandler<E>> {
 
     fn start_run<'e>(
         &self,
-        run: AsyncRun<'_, E>,
+        run: Run<'_, AsyncArc<E>>,
         event: &'e E,
         context: &mut Context<'_>,
         sum: Sum,
-        keep: Keep<'_, 'e, E>,
+        keep: &mut dyn FnMut(&AsyncArc<E>, Pending<'e>),
     ) -> Sum {
         start_run(self, run, event, context, sum, keep)
     }
@@ -172,11 +168,11 @@ impl<E: ?Sized + 'static> AsyncHandler<E> for Wrapped<dyn AsyncHandler<E>> {
 #[inline(always)]
 fn start_run<'e, S: AsyncHandler<E>, E: ?Sized + 'static>(
     first: &S,
-    run: AsyncRun<'_, E>,
+    run: Run<'_, AsyncArc<E>>,
     event: &'e E,
     context: &mut Context<'_>,
     sum: Sum,
-    keep: Keep<'_, 'e, E>,
+    keep: &mut dyn FnMut(&AsyncArc<E>, Pending<'e>),
 ) -> Sum {
     in_run(first, run).zip(run.items()).fold(sum, |sum, (handler, counted)| {
         start_one(handler, counted, event, context, sum, keep)
@@ -187,11 +183,11 @@ fn start_run<'e, S: AsyncHandler<E>, E: ?Sized + 'static>(
 #[inline(always)]
 fn start_one<'e, H: AsyncHandler<E> + ?Sized, E: ?Sized + 'static>(
     handler: &H,
-    counted: &Counted<dyn AsyncHandler<E>>,
+    counted: &AsyncArc<E>,
     event: &'e E,
     context: &mut Context<'_>,
     sum: Sum,
-    keep: Keep<'_, 'e, E>,
+    keep: &mut dyn FnMut(&AsyncArc<E>, Pending<'e>),
 ) -> Sum {
     match handler.start(event, context) {
         Ok(outcome) => sum.and(outcome),
@@ -248,13 +244,13 @@ fn poll<F: Future<Output = ()> + ?Sized, const TIMED: bool>(
 
 /// A future that was pending, with its handler. It does not keep other handlers alive.
 struct Running<'e, E: ?Sized + 'static> {
-    handler: Counted<dyn AsyncHandler<E>>,
+    handler: AsyncArc<E>,
     // `None` once it has ended.
     future: Option<Pending<'e>>,
 }
 
 impl<'e, E: ?Sized> Running<'e, E> {
-    fn new(handler: &Counted<dyn AsyncHandler<E>>, future: Pending<'e>) -> Self {
+    fn new(handler: &AsyncArc<E>, future: Pending<'e>) -> Self {
         Self {
             handler: Counted::clone(handler),
             future: Some(future),
@@ -291,12 +287,10 @@ impl<E: ?Sized> Drop for Running<'_, E> {
     }
 }
 
-pub(super) type Handlers<E> = Arc<List<Counted<dyn AsyncHandler<E>>>>;
-
 /// The source of a dispatch's handlers.
 pub(super) trait Source<E: ?Sized + 'static> {
     /// Calls `read` with the current handlers, unless there are none.
-    fn read<R: Default>(&self, read: impl FnOnce(&Handlers<E>) -> R) -> R;
+    fn read<R: Default>(&self, read: impl FnOnce(&Arc<List<AsyncArc<E>>>) -> R) -> R;
 }
 
 /// Starts all handlers, interceptors first, otherwise in order, and waits for the futures that are
@@ -396,7 +390,7 @@ impl<E: ?Sized> Future for InTurn<'_, E> {
 
 /// Calls every handler, and polls its future once. Returns the futures that are pending then.
 fn start_all<'e, E: ?Sized + 'static>(
-    list: &List<Counted<dyn AsyncHandler<E>>>,
+    list: &List<AsyncArc<E>>,
     event: &'e E,
     context: &mut Context<'_>,
     turn: &'e Turn,
@@ -437,7 +431,7 @@ fn start_all<'e, E: ?Sized + 'static>(
 struct Suspended<'e, E: ?Sized + 'static> {
     event: &'e E,
     running: Running<'e, E>,
-    list: Handlers<E>,
+    list: Arc<List<AsyncArc<E>>>,
     /// The position from which to continue.
     at: Position,
 }
@@ -491,7 +485,7 @@ pub(super) async fn in_sequence<E: ?Sized + 'static, T: Borrow<E>>(
 /// Runs the handlers from a position on, one after the other, until one is pending or stops the
 /// dispatch.
 fn go_on<'e, E: ?Sized + 'static>(
-    list: &List<Counted<dyn AsyncHandler<E>>>,
+    list: &List<AsyncArc<E>>,
     at: &mut Position,
     event: &'e E,
     context: &mut Context<'_>,
@@ -505,7 +499,7 @@ fn go_on<'e, E: ?Sized + 'static>(
 /// pending one.
 #[inline]
 fn run_until_pending<'h, 'e, E: ?Sized + 'static>(
-    handlers: &mut impl Iterator<Item = &'h Counted<dyn AsyncHandler<E>>>,
+    handlers: &mut impl Iterator<Item = &'h AsyncArc<E>>,
     event: &'e E,
     context: &mut Context<'_>,
     sum: &mut Sum,

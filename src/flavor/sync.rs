@@ -27,7 +27,11 @@ use crate::topics::{Handle, Topics};
 
 /// One topic without a key: handlers that are closures, called inline by `notify`.
 ///
-/// The event may be unsized (`str`, `[u8]`) and need not be `Send`.
+/// Which changes a dispatch sees: [Consistency](Registry#consistency). What keeps it alive:
+/// [Leaks](Registry#leaks). Clones are handles to the same registry.
+///
+/// A handler is a `Fn(&E) + Send + Sync + 'static`. The event may be unsized (`str`, `[u8]`) and
+/// need not be `Send`.
 ///
 /// ```
 /// use topic_registry::SyncRegistry;
@@ -40,9 +44,21 @@ use crate::topics::{Handle, Topics};
 /// drop(guard);
 /// assert_eq!(changes.notify("app.toml").called(), 1);
 /// ```
+///
+/// All else is the same for every flavor: [`new`](Registry::new), [`options`](Registry::options),
+/// [`unregister`](Registry::unregister), [`update`](Registry::update), [`pause`](Registry::pause),
+/// [`on_panic`](Registry::on_panic), [`wait_for`](Registry::wait_for),
+/// [`handlers`](Registry::handlers), and the rest of
+/// [`Registry`].
 pub type SyncRegistry<E> = Registry<SyncFlavor, E>;
 
 /// Topics found by key, each of which is a [`SyncRegistry`].
+///
+/// When a topic exists: [Consistency](Topics#consistency). What a look-up takes, and what a key may
+/// do: [Cost](Topics#cost). Who is called where: [Callbacks](Topics#callbacks). What ends when:
+/// [Lifetime](Topics#lifetime). Clones are handles to the same topics.
+///
+/// A handler is a `Fn(&E) + Send + Sync + 'static`.
 ///
 /// ```
 /// use topic_registry::TopicRegistry;
@@ -53,9 +69,19 @@ pub type SyncRegistry<E> = Registry<SyncFlavor, E>;
 /// let handle = topics.handle("metrics.flush");
 /// assert_eq!(handle.notify(&12).called(), 1);
 /// ```
+///
+/// All else is the same for every flavor: [`new`](Topics::new), [`handle`](Topics::handle),
+/// [`options`](Topics::options), [`get`](Topics::get), [`unregister`](Topics::unregister),
+/// [`remove`](Topics::remove), [`on_panic`](Topics::on_panic),
+/// [`observe_interest`](Topics::observe_interest), [`builder`](Topics::builder), and the rest of
+/// [`Topics`].
 pub type TopicRegistry<K, E> = Topics<SyncFlavor, K, E>;
 
-/// A cached reference to a topic of a [`TopicRegistry`].
+/// A cached reference to a topic of a [`TopicRegistry`]: to notify through it takes no hash, no
+/// look-up and no lock.
+///
+/// It derefs to [`SyncRegistry`], and has all that this has. The topic exists as long as
+/// the handle.
 ///
 /// ```
 /// use topic_registry::{TopicHandle, TopicRegistry};
@@ -70,10 +96,10 @@ pub type TopicRegistry<K, E> = Topics<SyncFlavor, K, E>;
 /// ```
 pub type TopicHandle<K, E> = Handle<SyncFlavor, K, E>;
 
-/// A weak reference to a [`SyncRegistry`].
+/// A weak reference to a [`SyncRegistry`], for what the registry owns: see [`WeakRegistry`].
 pub type WeakSyncRegistry<E> = WeakRegistry<SyncFlavor, E>;
 
-/// A weak reference to a [`TopicRegistry`].
+/// A weak reference to a [`TopicRegistry`], for what the topics own: see [`WeakTopics`].
 pub type WeakTopicRegistry<K, E> = WeakTopics<SyncFlavor, K, E>;
 
 /// The flavor whose handlers are closures, called one after the other on the notifying thread.
@@ -128,52 +154,6 @@ impl<E: ?Sized> SyncRegistry<E> {
         self.options().register(handler)
     }
 
-    /// Registers a handler with a priority: handlers with a higher one run first, those with the
-    /// same one in the order of their registration. The default priority is 0.
-    #[track_caller]
-    pub fn register_with_priority<F>(&self, priority: i32, handler: F) -> HandlerId
-    where
-        F: Fn(&E) + Send + Sync + 'static,
-    {
-        self.options().priority(priority).register(handler)
-    }
-
-    /// Registers a handler, and returns a guard that removes it when it is dropped.
-    #[track_caller]
-    pub fn register_guard<F>(&self, handler: F) -> HandlerGuard
-    where
-        F: Fn(&E) + Send + Sync + 'static,
-    {
-        self.options().guard().register(handler)
-    }
-
-    /// Registers a handler for a single call.
-    ///
-    /// It is called at most once, however many threads notify at the same time, and however deeply
-    /// calls nest: the dispatch that removes it calls it. So it is no longer registered when it
-    /// runs, and if it is removed by its id first, it never runs. Its call has begun when the
-    /// dispatch has removed it: from then on, another removal returns `false`, and the call still
-    /// happens.
-    ///
-    /// ```
-    /// use topic_registry::SyncRegistry;
-    ///
-    /// let started = SyncRegistry::<str>::new();
-    /// let (sender, receiver) = std::sync::mpsc::channel();
-    /// started.register_once(move |name| sender.send(name.to_owned()).unwrap());
-    ///
-    /// assert_eq!(started.notify("first").called(), 1);
-    /// assert_eq!(started.notify("second").called(), 0);
-    /// assert_eq!(receiver.iter().collect::<Vec<_>>(), ["first"]);
-    /// ```
-    #[track_caller]
-    pub fn register_once<F>(&self, handler: F) -> HandlerId
-    where
-        F: FnOnce(&E) + Send + 'static,
-    {
-        self.options().register_once(handler)
-    }
-
     /// Calls every handler with the event, in order, on this thread.
     ///
     /// A handler that panics does not keep the others from running; see
@@ -216,6 +196,76 @@ impl<E: ?Sized> SyncRegistry<E> {
     pub fn notify_with<T: Borrow<E>>(&self, event: impl FnOnce() -> T) -> Delivery {
         self.cell()
             .read(|list| dispatch_created::<SyncFlavor, E, T>(list, event(), share))
+    }
+
+    /// Registers a handler with a priority: handlers with a higher one run first, those with the
+    /// same one in the order of their registration. The default priority is 0.
+    ///
+    /// ```
+    /// use std::sync::{Arc, Mutex};
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let order = Arc::new(Mutex::new(String::new()));
+    /// for (priority, name) in [(0, 'b'), (10, 'a'), (-1, 'c')] {
+    ///     let order = Arc::clone(&order);
+    ///     saves.register_with_priority(priority, move |_| order.lock().unwrap().push(name));
+    /// }
+    /// saves.notify("app.toml");
+    /// assert_eq!(*order.lock().unwrap(), "abc");
+    /// ```
+    #[track_caller]
+    pub fn register_with_priority<F>(&self, priority: i32, handler: F) -> HandlerId
+    where
+        F: Fn(&E) + Send + Sync + 'static,
+    {
+        self.options().priority(priority).register(handler)
+    }
+
+    /// Registers a handler, and returns a guard that removes it when it is dropped.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let guard = saves.register_guard(|path| println!("{path} was saved"));
+    /// assert_eq!(saves.notify("app.toml").called(), 1);
+    /// drop(guard);
+    /// assert_eq!(saves.notify("app.toml").called(), 0);
+    /// ```
+    #[track_caller]
+    pub fn register_guard<F>(&self, handler: F) -> HandlerGuard
+    where
+        F: Fn(&E) + Send + Sync + 'static,
+    {
+        self.options().guard().register(handler)
+    }
+
+    /// Registers a handler for a single call.
+    ///
+    /// It is called at most once, however many threads notify at the same time, and however deeply
+    /// calls nest: the dispatch that removes it calls it. So it is no longer registered when it
+    /// runs, and if it is removed by its id first, it never runs. Its call has begun when the
+    /// dispatch has removed it: from then on, another removal returns `false`, and the call still
+    /// happens.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let started = SyncRegistry::<str>::new();
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// started.register_once(move |name| sender.send(name.to_owned()).unwrap());
+    ///
+    /// assert_eq!(started.notify("first").called(), 1);
+    /// assert_eq!(started.notify("second").called(), 0);
+    /// assert_eq!(receiver.iter().collect::<Vec<_>>(), ["first"]);
+    /// ```
+    #[track_caller]
+    pub fn register_once<F>(&self, handler: F) -> HandlerId
+    where
+        F: FnOnce(&E) + Send + 'static,
+    {
+        self.options().register_once(handler)
     }
 }
 
@@ -352,6 +402,39 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
         topic.register(handler)
     }
 
+    /// Notifies the key's topic: [`SyncRegistry::notify`]. If there is no topic, nothing happens,
+    /// and none is created.
+    ///
+    /// Hashes the key, and holds the read lock of its shard during the look-up, but not while
+    /// handlers run: a [`handle`](Self::handle) saves both. Allocates nothing, except for the
+    /// lock's queue when a thread first has to wait for it.
+    #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
+    pub fn notify<Q>(&self, key: &Q, event: &E) -> Delivery
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+    {
+        self.read(key, |list| dispatch::<SyncFlavor, E>(list, event))
+    }
+
+    /// Notifies the key's topic, with an event that is created only if it has handlers:
+    /// [`SyncRegistry::notify_with`].
+    ///
+    /// # Panics
+    ///
+    /// If `event` panics; then no handler is called. Or if the destructor of the created event
+    /// panics.
+    pub fn notify_with<Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
+    where
+        Q: Hash + Equivalent<K> + ?Sized,
+        T: Borrow<E>,
+    {
+        // While the key is looked up, which runs its `Hash`, `Eq` and `Borrow`.
+        let event = Held::new(event);
+        self.read(key, |list| {
+            dispatch_created::<SyncFlavor, E, T>(list, event.into_inner()(), share)
+        })
+    }
+
     /// Registers a handler on the key's topic, with a priority:
     /// [`SyncRegistry::register_with_priority`].
     #[track_caller]
@@ -387,38 +470,5 @@ impl<K: Key, E: ?Sized> TopicRegistry<K, E> {
     {
         let (topic, handler) = self.handle_beside(key, handler);
         topic.register_once(handler)
-    }
-
-    /// Notifies the key's topic: [`SyncRegistry::notify`]. If there is no topic, nothing happens,
-    /// and none is created.
-    ///
-    /// Hashes the key, and holds the read lock of its shard during the look-up, but not while
-    /// handlers run: a [`handle`](Self::handle) saves both. Allocates nothing, except for the
-    /// lock's queue when a thread first has to wait for it.
-    #[doc(alias("emit", "publish", "dispatch", "fire", "trigger"))]
-    pub fn notify<Q>(&self, key: &Q, event: &E) -> Delivery
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-    {
-        self.read(key, |list| dispatch::<SyncFlavor, E>(list, event))
-    }
-
-    /// Notifies the key's topic, with an event that is created only if it has handlers:
-    /// [`SyncRegistry::notify_with`].
-    ///
-    /// # Panics
-    ///
-    /// If `event` panics; then no handler is called. Or if the destructor of the created event
-    /// panics.
-    pub fn notify_with<Q, T>(&self, key: &Q, event: impl FnOnce() -> T) -> Delivery
-    where
-        Q: Hash + Equivalent<K> + ?Sized,
-        T: Borrow<E>,
-    {
-        // While the key is looked up, which runs its `Hash`, `Eq` and `Borrow`.
-        let event = Held::new(event);
-        self.read(key, |list| {
-            dispatch_created::<SyncFlavor, E, T>(list, event.into_inner()(), share)
-        })
     }
 }

@@ -48,6 +48,14 @@ impl HandlerGuard {
     }
 
     /// Returns the handler's id.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let guard = saves.register_guard(|path| println!("{path} was saved"));
+    /// assert!(saves.contains(guard.id()));
+    /// ```
     #[must_use]
     pub fn id(&self) -> HandlerId {
         self.registration.id
@@ -67,7 +75,37 @@ impl HandlerGuard {
         self.registration.remove()
     }
 
+    /// Pauses the handler, as [`Registry::pause`](crate::Registry::pause) does. Returns `None` if it
+    /// is not registered any more.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let guard = saves.register_guard(|path| println!("{path} was saved"));
+    /// let paused = guard.pause();
+    /// assert_eq!(saves.notify("one.toml").called(), 0);
+    /// drop(paused);
+    /// assert_eq!(saves.notify("two.toml").called(), 1);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the handler is already paused 32,767 times.
+    #[must_use = "dropping it resumes the handler at once: bind it, `let paused = ...`"]
+    pub fn pause(&self) -> Option<Paused> {
+        Paused::new(&self.registration)
+    }
+
     /// Keeps the handler registered until it is removed in some other way, for example by its id.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let id = saves.register_guard(|path| println!("{path} was saved")).forget();
+    /// assert!(saves.unregister(id));
+    /// ```
     pub fn forget(mut self) -> HandlerId {
         self.registration.registry = None;
         self.id()
@@ -97,14 +135,32 @@ pub struct Paused {
 }
 
 impl Paused {
-    pub(crate) fn new(registration: Registration) -> Self {
-        Self { registration }
+    /// Pauses a handler, if it is registered.
+    pub(crate) fn new(registration: &Registration) -> Option<Self> {
+        let registration = Registration::clone(registration);
+        registration.pause().then_some(Self { registration })
     }
 
     /// Returns the handler's id.
     #[must_use]
     pub fn id(&self) -> HandlerId {
         self.registration.id
+    }
+
+    /// Keeps the handler paused for as long as it is registered.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let id = saves.register(|path| println!("{path} was saved"));
+    /// saves.pause(id).expect("it is registered").forget();
+    /// assert_eq!(saves.notify("app.toml").called(), 0);
+    /// assert!(saves.handlers()[0].paused);
+    /// ```
+    pub fn forget(mut self) -> HandlerId {
+        self.registration.registry = None;
+        self.id()
     }
 }
 

@@ -5,10 +5,10 @@ pub(crate) mod awaited;
 pub(crate) mod counted;
 pub(crate) mod delivery;
 pub(crate) mod flavor;
-pub(crate) mod gate;
 pub(crate) mod guard;
 mod origin;
 pub(crate) mod registration;
+pub(crate) mod room;
 pub(crate) mod stopwatch;
 pub(crate) mod wrapped;
 

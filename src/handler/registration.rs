@@ -19,6 +19,9 @@ pub(crate) trait Handlers: Send + Sync + RefUnwindSafe {
     /// Removes the handler, and the topic if that handler was the last one.
     fn remove(self: Arc<Self>, id: HandlerId) -> bool;
 
+    /// Pauses the handler. Returns whether it is registered.
+    fn pause(self: Arc<Self>, id: HandlerId) -> bool;
+
     /// Takes back one pause of the handler.
     fn resume(self: Arc<Self>, id: HandlerId);
 }
@@ -27,6 +30,11 @@ impl Registration {
     /// Removes the handler. Returns whether this call removed it.
     pub(crate) fn remove(&self) -> bool {
         self.registry().is_some_and(|registry| registry.remove(self.id))
+    }
+
+    /// Pauses the handler. Returns whether it is registered.
+    pub(crate) fn pause(&self) -> bool {
+        self.registry().is_some_and(|registry| registry.pause(self.id))
     }
 
     /// Takes back one pause of the handler, if it is still registered.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use crate::handler::counted::Counted;
-use crate::handler::gate::{Gate, Gated, Visit};
+use crate::handler::room::{AnyRoom, Room, Visit};
 use crate::handler::{Handler, Header};
 
 /// A handler that takes the place of another one in lists, with the same id and priority.
@@ -19,8 +19,8 @@ pub(crate) struct Wrapped<H: Handler + ?Sized + 'static> {
 
 /// What is around the calls of a handler.
 pub(crate) enum Around<H: Handler + ?Sized + 'static> {
-    /// They enter and leave through a gate, which owns the handler.
-    Gate(Arc<Gate<H>>),
+    /// They enter and leave a room, which owns the handler.
+    Room(Arc<Room<H>>),
     /// They leave values for someone who waits, until the handler is removed.
     Waited(Counted<H>, Arc<dyn End>),
 }
@@ -51,7 +51,7 @@ impl<H: Handler + ?Sized + 'static> Wrapped<H> {
             return None;
         }
         match &self.around {
-            Around::Gate(gate) => gate.enter().map(Call::Inside),
+            Around::Room(room) => room.enter().map(Call::Inside),
             Around::Waited(handler, _) => Some(Call::Plain(Counted::clone(handler))),
         }
     }
@@ -73,7 +73,7 @@ impl<H: Handler + ?Sized + 'static> Handler for Wrapped<H> {
 impl<H: Handler + ?Sized + 'static> Drop for Wrapped<H> {
     fn drop(&mut self) {
         match &self.around {
-            Around::Gate(gate) => Arc::clone(gate).close(),
+            Around::Room(room) => Arc::clone(room).close(),
             Around::Waited(_, waited) => waited.end(),
         }
     }

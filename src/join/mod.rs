@@ -7,8 +7,8 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use crate::handler::gate::{self, Gated, ThreadId};
-use crate::handler::guard::HandlerGuard;
+use crate::handler::guard::{HandlerGuard, Paused};
+use crate::handler::room::{self, AnyRoom, ThreadId};
 use crate::primitive::{Mutex, MutexGuard, explored_static};
 use crate::report::id::HandlerId;
 
@@ -41,9 +41,9 @@ use crate::report::id::HandlerId;
 #[must_use = "dropping it removes the handler at once, without waiting: bind it, `let guard = ...`"]
 pub struct JoinGuard {
     handler: HandlerGuard,
-    // Weak, because a gate keeps the `on_panic` callback alive, which may own this guard. The gate
+    // Weak, because a room keeps the `on_panic` callback alive, which may own this guard. The room
     // is dropped with the handler, and the handler's closure before it.
-    gate: Weak<dyn Gated>,
+    room: Weak<dyn AnyRoom>,
 }
 
 /// The reason why a join did not wait, or gave up. The handler is removed all the same.
@@ -61,8 +61,8 @@ pub enum JoinError {
 }
 
 impl JoinGuard {
-    pub(crate) fn new(handler: HandlerGuard, gate: Weak<dyn Gated>) -> Self {
-        Self { handler, gate }
+    pub(crate) fn new(handler: HandlerGuard, room: Weak<dyn AnyRoom>) -> Self {
+        Self { handler, room }
     }
 
     /// Returns the handler's id.
@@ -72,8 +72,27 @@ impl JoinGuard {
     }
 
     /// Removes the handler, without waiting. Returns whether this call removed it.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let joinable = saves.options().joinable().register(|path| println!("{path} was saved"));
+    /// assert!(joinable.remove() && !saves.contains(joinable.id()));
+    /// assert_eq!(joinable.join(), Ok(()), "it can still be joined");
+    /// ```
     pub fn remove(&self) -> bool {
         self.handler.remove()
+    }
+
+    /// Pauses the handler: [`HandlerGuard::pause`].
+    ///
+    /// # Panics
+    ///
+    /// If the handler is already paused 32,767 times.
+    #[must_use = "dropping it resumes the handler at once: bind it, `let paused = ...`"]
+    pub fn pause(&self) -> Option<Paused> {
+        self.handler.pause()
     }
 
     /// Keeps the handler registered until it is removed in some other way, for example by its id.
@@ -181,16 +200,16 @@ impl JoinGuard {
     /// ```
     pub fn join_async(self) -> impl Future<Output = ()> + Send + Sync + 'static {
         self.remove();
-        let gate = gate::close(&self.gate).map(ForgetWaker);
-        future::poll_fn(move |context| match &gate {
-            Some(ForgetWaker(gate)) => gate.poll_until_empty(context.waker()),
+        let room = room::close(&self.room).map(ForgetWaker);
+        future::poll_fn(move |context| match &room {
+            Some(ForgetWaker(room)) => room.poll_until_empty(context.waker()),
             None => Poll::Ready(()),
         })
     }
 
     fn wait(&self, deadline: Option<Instant>) -> Result<(), JoinError> {
         self.remove();
-        gate::close(&self.gate).map_or(Ok(()), |gate| wait(&gate, deadline))
+        room::close(&self.room).map_or(Ok(()), |room| wait(&room, deadline))
     }
 }
 
@@ -212,9 +231,9 @@ impl fmt::Display for JoinError {
 
 impl Error for JoinError {}
 
-/// Makes a gate forget the task that waits, when it waits no longer: a handler whose future lives
+/// Makes a room forget the task that waits, when it waits no longer: a handler whose future lives
 /// on must neither wake nor keep that task.
-struct ForgetWaker(Arc<dyn Gated>);
+struct ForgetWaker(Arc<dyn AnyRoom>);
 
 impl Drop for ForgetWaker {
     fn drop(&mut self) {
@@ -222,22 +241,19 @@ impl Drop for ForgetWaker {
     }
 }
 
-/// A thread, and the gate that it waits for without a time limit.
-type Wait = (ThreadId, Arc<dyn Gated>);
+// The threads that wait without a time limit, each with the room that it waits for: one at a time.
+explored_static!(WAITS: Mutex<Vec<(ThreadId, Arc<dyn AnyRoom>)>> = Mutex::new(Vec::new()));
 
-// All waits. A thread waits for one gate at a time.
-explored_static!(WAITS: Mutex<Vec<Wait>> = Mutex::new(Vec::new()));
-
-/// Waits until nothing is inside a closed gate, unless that would be a deadlock.
+/// Waits until nothing is inside a closed room, unless that would be a deadlock.
 ///
 /// A cycle of waits is detected by the wait that would close it: each wait checks for a cycle
 /// before it is added to the list of all waits, under that list's lock. This is sufficient. The
-/// other half of a cycle, which threads are inside which gates, cannot grow after the check: all
-/// gates that are waited for are closed. (A future that is inside may be polled by another thread
+/// other half of a cycle, which threads are inside which rooms, cannot grow after the check: all
+/// rooms that are waited for are closed. (A future that is inside may be polled by another thread
 /// then. That thread does not wait, and checks before it does.) A wait with a time limit breaks the
 /// cycle by itself, and is not in the list.
-fn wait(gate: &Arc<dyn Gated>, deadline: Option<Instant>) -> Result<(), JoinError> {
-    let (this, inside) = (ThreadId::current(), gate.inside());
+fn wait(room: &Arc<dyn AnyRoom>, deadline: Option<Instant>) -> Result<(), JoinError> {
+    let (this, inside) = (ThreadId::current(), room.inside());
     if inside.is_empty() {
         return Ok(());
     }
@@ -246,14 +262,14 @@ fn wait(gate: &Arc<dyn Gated>, deadline: Option<Instant>) -> Result<(), JoinErro
     }
     {
         let mut waiting = all_waits();
-        if waits_for(&waiting, gate, this) {
+        if waits_for(&waiting, room, this) {
             return Err(JoinError::Deadlock);
         }
         if deadline.is_none() {
-            waiting.push((this, Arc::clone(gate)));
+            waiting.push((this, Arc::clone(room)));
         }
     }
-    let is_empty = gate.wait_until_empty(deadline);
+    let is_empty = room.wait_until_empty(deadline);
     let gone = {
         let mut waiting = all_waits();
         let at = waiting.iter().position(|(thread, _)| *thread == this);
@@ -263,21 +279,25 @@ fn wait(gate: &Arc<dyn Gated>, deadline: Option<Instant>) -> Result<(), JoinErro
     is_empty.then_some(()).ok_or(JoinError::TimedOut)
 }
 
-fn all_waits() -> MutexGuard<'static, Vec<Wait>> {
+fn all_waits() -> MutexGuard<'static, Vec<(ThreadId, Arc<dyn AnyRoom>)>> {
     WAITS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns whether a thread that is inside the gate waits for `this`, directly or through others.
-fn waits_for(waiting: &[Wait], gate: &Arc<dyn Gated>, this: ThreadId) -> bool {
-    let (mut seen, mut next) = (Vec::new(), gate.inside());
+/// Returns whether a thread that is inside the room waits for `this`, directly or through others.
+fn waits_for(
+    waiting: &[(ThreadId, Arc<dyn AnyRoom>)],
+    room: &Arc<dyn AnyRoom>,
+    this: ThreadId,
+) -> bool {
+    let (mut seen, mut next) = (Vec::new(), room.inside());
     while let Some(thread) = next.pop() {
         if thread == this {
             return true;
         }
         if !seen.contains(&thread) {
             seen.push(thread);
-            let gates = waiting.iter().filter(|(waits, _)| *waits == thread);
-            next.extend(gates.flat_map(|(_, gate)| gate.inside()));
+            let rooms = waiting.iter().filter(|(waits, _)| *waits == thread);
+            next.extend(rooms.flat_map(|(_, room)| room.inside()));
         }
     }
     false

@@ -6,6 +6,10 @@
 //! the last.
 
 #![expect(clippy::ref_option, reason = "as the originals have it")]
+#![cfg_attr(
+    loom,
+    expect(clippy::disallowed_types, reason = "a lock that is never waited for")
+)]
 
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
@@ -13,9 +17,9 @@ use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 use std::sync::{Arc, PoisonError};
 
-use self::accesses::{Accesses, Reading, Writing};
+use self::accesses::Accesses;
 use crate::primitive::source::atomic::{AtomicUsize, Ordering};
-use crate::primitive::source::{Mutex, RwLock, RwLockWriteGuard};
+use crate::primitive::source::{Mutex, RwLock};
 
 /// A stand-in that swaps and loads under a lock, so all steps are in a single order, as with
 /// `arc_swap`.
@@ -102,11 +106,8 @@ pub(crate) struct DashMap<K, V, S> {
 pub(crate) struct Shard<T> {
     lock: RwLock<()>,
     accesses: Accesses,
-    contents: Contents<T>,
+    contents: std::sync::RwLock<T>,
 }
-
-#[cfg_attr(loom, expect(clippy::disallowed_types, reason = "never waited for"))]
-type Contents<T> = std::sync::RwLock<T>;
 
 /// Access to what a shard contains. The fields end in this order.
 pub(crate) struct Access<C, A, L> {
@@ -114,10 +115,6 @@ pub(crate) struct Access<C, A, L> {
     _access: A,
     _lock: L,
 }
-
-type Locked<'s> = RwLockWriteGuard<'s, ()>;
-type Reader<'s, T, L> = Access<std::sync::RwLockReadGuard<'s, T>, Reading, L>;
-type Writer<'s, T> = Access<std::sync::RwLockWriteGuard<'s, T>, Writing, Locked<'s>>;
 
 /// A stand-in for the type in which `dashmap` wraps values.
 pub(crate) struct SharedValue<V>(V);
@@ -164,7 +161,7 @@ impl<K, V, S> DashMap<K, V, S> {
         hash % self.shards.len()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Item<'_, K, V>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Item<impl Deref<Target = Items<K, V>>>> {
         self.shards.iter().flat_map(|shard| {
             let items = Rc::new(shard.read());
             (0..items.0.len()).map(move |at| {
@@ -205,13 +202,13 @@ impl<T> Shard<T> {
         Self {
             lock: RwLock::new(()),
             accesses: Accesses::default(),
-            contents: Contents::new(contents),
+            contents: std::sync::RwLock::new(contents),
         }
     }
 
     /// Locks like a writer: there is less to explore, and a thread that would wait for itself is
     /// found more often.
-    pub(crate) fn read(&self) -> Reader<'_, T, Locked<'_>> {
+    pub(crate) fn read(&self) -> impl Deref<Target = T> {
         self.reader(self.locked())
     }
 
@@ -220,7 +217,7 @@ impl<T> Shard<T> {
         read(&self.reader(()))
     }
 
-    pub(crate) fn write(&self) -> Writer<'_, T> {
+    pub(crate) fn write(&self) -> impl DerefMut<Target = T> {
         let lock = self.locked();
         Access {
             contents: self.contents.try_write().expect("nobody is beside a writer"),
@@ -230,15 +227,15 @@ impl<T> Shard<T> {
     }
 
     /// Locks like a writer, and does not write.
-    pub(crate) fn try_write(&self) -> Option<Locked<'_>> {
+    pub(crate) fn try_write(&self) -> Option<impl Sized> {
         self.lock.try_write().ok()
     }
 
-    fn locked(&self) -> Locked<'_> {
+    fn locked(&self) -> impl Sized {
         self.lock.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reader<L>(&self, lock: L) -> Reader<'_, T, L> {
+    fn reader(&self, lock: impl Sized) -> impl Deref<Target = T> {
         Access {
             contents: self.contents.try_read().expect("no writer is beside a reader"),
             _access: self.accesses.read(),
@@ -268,10 +265,7 @@ impl<C: DerefMut, A, L> DerefMut for Access<C, A, L> {
     reason = "nothing is accessed; `loom` checks that it could be"
 )]
 mod accesses {
-    use loom::cell::{ConstPtr, MutPtr, UnsafeCell};
-
-    pub(crate) type Reading = ConstPtr<()>;
-    pub(crate) type Writing = MutPtr<()>;
+    use loom::cell::UnsafeCell;
 
     #[derive(Default)]
     pub(super) struct Accesses(UnsafeCell<()>);
@@ -280,11 +274,11 @@ mod accesses {
     unsafe impl Sync for Accesses {}
 
     impl Accesses {
-        pub(super) fn read(&self) -> Reading {
+        pub(super) fn read(&self) -> impl Sized {
             self.0.get()
         }
 
-        pub(super) fn write(&self) -> Writing {
+        pub(super) fn write(&self) -> impl Sized {
             self.0.get_mut()
         }
     }
@@ -295,21 +289,16 @@ mod accesses {
 mod accesses {
     use crate::primitive::source::atomic::{AtomicUsize, Ordering};
 
-    pub(crate) struct Reading;
-    pub(crate) struct Writing;
-
     #[derive(Default)]
     pub(super) struct Accesses(AtomicUsize);
 
     impl Accesses {
-        pub(super) fn read(&self) -> Reading {
+        pub(super) fn read(&self) -> impl Sized {
             self.0.load(Ordering::Relaxed);
-            Reading
         }
 
-        pub(super) fn write(&self) -> Writing {
+        pub(super) fn write(&self) -> impl Sized {
             self.0.load(Ordering::Relaxed);
-            Writing
         }
     }
 }
@@ -358,13 +347,16 @@ impl<K, V> Items<K, V> {
 }
 
 /// An item of the map, and the lock on all of them.
-pub(crate) struct Item<'m, K, V> {
-    items: Rc<Reader<'m, Items<K, V>, Locked<'m>>>,
+pub(crate) struct Item<I> {
+    items: Rc<I>,
     at: usize,
 }
 
-impl<K, V> Item<'_, K, V> {
-    pub(crate) fn key(&self) -> &K {
+impl<K, V, I: Deref<Target = Items<K, V>>> Item<I> {
+    pub(crate) fn key<'i>(&'i self) -> &'i K
+    where
+        V: 'i,
+    {
         &self.items.0[self.at].0
     }
 }

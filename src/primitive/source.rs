@@ -17,7 +17,7 @@ mod chosen {
 
 #[cfg(loom)]
 mod chosen {
-    pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard, atomic};
+    pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, RwLock, atomic};
     #[cfg(feature = "fast-lane")]
     pub(crate) use loom::thread::yield_now;
     pub(crate) use loom::{lazy_static, thread_local};
@@ -25,7 +25,7 @@ mod chosen {
 
 #[cfg(all(shuttle, not(loom)))]
 mod chosen {
-    pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock, RwLockWriteGuard, atomic};
+    pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, RwLock, atomic};
     #[cfg(feature = "fast-lane")]
     pub(crate) use shuttle::thread::yield_now;
     pub(crate) use shuttle::{lazy_static, thread_local};

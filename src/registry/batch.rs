@@ -39,6 +39,18 @@ impl<'r, F: Flavor<E>, E: ?Sized + 'static> Batch<'r, F, E> {
 
     /// Removes all handlers: those that this batch has added so far, and those that the registry
     /// has when the batch is published.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// saves.register(|path| println!("old: {path}"));
+    /// saves.update(|batch| {
+    ///     batch.clear();
+    ///     batch.register(|path| println!("new: {path}"));
+    /// });
+    /// assert_eq!(saves.handler_count(), 1);
+    /// ```
     pub fn clear(&mut self) {
         self.added.clear();
         self.cleared = true;

@@ -23,9 +23,10 @@ use crate::telemetry;
 
 /// A set of handlers for one event type, with the methods to run them.
 ///
-/// Used through its aliases [`SyncRegistry`](crate::SyncRegistry) and `AsyncRegistry`; `F` is the
-/// flavor, which determines what a handler is. Clones are handles to the same registry, so there is
-/// no need to wrap one in an `Arc`.
+/// Used through its aliases [`SyncRegistry`](crate::SyncRegistry),
+/// [`HookRegistry`](crate::HookRegistry) and `AsyncRegistry`; `F` is the flavor, which determines
+/// what a handler is. Clones are handles to the same registry: no need to wrap one in an
+/// `Arc`.
 ///
 /// # Consistency
 ///
@@ -82,6 +83,16 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     ///
     /// Takes the writer lock, and copies up to 64 references to handlers, plus one reference for
     /// each further 64 handlers.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let id = saves.register(|path| println!("{path} was saved"));
+    /// assert!(saves.contains(id) && saves.handler_count() == 1);
+    /// assert!(saves.unregister(id));
+    /// assert!(saves.is_empty() && !saves.unregister(id));
+    /// ```
     #[doc(alias("unsubscribe", "off", "disconnect"))]
     pub fn unregister(&self, id: HandlerId) -> bool {
         let removed = self.change(|list| {
@@ -95,6 +106,15 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     ///
     /// Dropping the guard does nothing if the id is not registered here at that time. So create the
     /// guard after the batch, not inside it.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let id = saves.register(|path| println!("{path} was saved"));
+    /// drop(saves.guard(id));
+    /// assert!(saves.is_empty());
+    /// ```
     pub fn guard(&self, id: HandlerId) -> HandlerGuard {
         HandlerGuard::new(self.registration(id))
     }
@@ -128,9 +148,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// held.
     #[must_use = "dropping it resumes the handler at once: bind it, `let paused = ...`"]
     pub fn pause(&self, id: HandlerId) -> Option<Paused> {
-        let is_paused = self.with_handler(id, Header::pause)?;
-        assert!(is_paused, "a handler is paused 32,767 times");
-        Some(Paused::new(self.registration(id)))
+        Paused::new(&self.registration(id))
     }
 
     /// Removes all handlers, each as [`unregister`](Self::unregister) does.
@@ -151,6 +169,17 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// interceptors first). Some may have been removed by the time the caller looks at them.
     ///
     /// Takes the writer lock, and allocates the `Vec`.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// saves.options().priority(-5).name("indexer").register(|path| println!("{path}"));
+    /// for handler in saves.handlers() {
+    ///     let name = handler.name.as_deref().unwrap_or("unnamed");
+    ///     println!("{name}, priority {}, from {}", handler.priority, handler.registered_at);
+    /// }
+    /// ```
     #[must_use]
     pub fn handlers(&self) -> Vec<HandlerInfo> {
         let info = |handler: &HandlerArc<F, E>| handler.header().info();
@@ -400,6 +429,12 @@ impl<F: Flavor<E>, E: ?Sized> Drop for Core<F, E> {
 impl<F: Flavor<E>, E: ?Sized> Handlers for Core<F, E> {
     fn remove(self: Arc<Self>, id: HandlerId) -> bool {
         Registry::of(self).unregister(id)
+    }
+
+    fn pause(self: Arc<Self>, id: HandlerId) -> bool {
+        let is_paused = Registry::of(self).with_handler(id, Header::pause);
+        assert_ne!(is_paused, Some(false), "a handler is paused 32,767 times");
+        is_paused.is_some()
     }
 
     fn resume(self: Arc<Self>, id: HandlerId) {

@@ -9,8 +9,8 @@ use std::sync::{Arc, Weak};
 
 use crate::handler::delivery::Outcome;
 use crate::handler::flavor::{EventRef, Flavor, HandlerArc, SharedFlavor};
-use crate::handler::gate::Gate;
 use crate::handler::guard::HandlerGuard;
+use crate::handler::room::Room;
 use crate::handler::wrapped::{Around, Wrapped};
 use crate::handler::{Handler, Header, stopwatch};
 use crate::join::JoinGuard;
@@ -271,9 +271,9 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Returns<F, E> for PhantomData<JoinGuard>
 
     fn add(self, registry: &Registry<F, E>, handler: HandlerArc<F, E>) -> JoinGuard {
         let header = handler.header().duplicate();
-        let gate = Arc::new(Gate::new(handler));
-        let weak: Weak<Gate<F::Handler>> = Arc::downgrade(&gate);
-        let id = registry.add(F::wrap(Wrapped::new(header, Around::Gate(gate))));
+        let room = Arc::new(Room::new(handler));
+        let weak: Weak<Room<F::Handler>> = Arc::downgrade(&room);
+        let id = registry.add(F::wrap(Wrapped::new(header, Around::Room(room))));
         JoinGuard::new(registry.guard(id), weak)
     }
 }

@@ -10,7 +10,8 @@ use crate::registry::{Core, Registry};
 ///
 /// For a handler that needs its own registry: if the handler owned a clone, the two would keep each
 /// other alive. See the [guide](crate::guide#re-entrancy). Used through its aliases
-/// [`WeakSyncRegistry`](crate::WeakSyncRegistry) and `WeakAsyncRegistry`.
+/// [`WeakSyncRegistry`](crate::WeakSyncRegistry),
+/// [`WeakHookRegistry`](crate::WeakHookRegistry) and `WeakAsyncRegistry`.
 ///
 /// It never revives a topic that was removed: the registry that [`upgrade`](Self::upgrade) returns
 /// is the one that the topic's key leads to, for as long as that registry is kept. A topic that is

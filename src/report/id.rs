@@ -58,6 +58,15 @@ pub struct Calls {
 
 impl HandlerId {
     /// Returns the id as a number that is unique in the process.
+    ///
+    /// ```
+    /// use topic_registry::SyncRegistry;
+    ///
+    /// let saves = SyncRegistry::<str>::new();
+    /// let id = saves.register_with_priority(5, |path| println!("{path} was saved"));
+    /// assert_eq!(id.as_u64().to_string(), id.to_string());
+    /// assert_eq!(id.priority(), 5);
+    /// ```
     #[must_use]
     pub fn as_u64(self) -> u64 {
         self.serial

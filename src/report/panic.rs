@@ -17,6 +17,26 @@ use crate::report::id::HandlerId;
 pub(crate) type Payload = Box<dyn Any + Send>;
 
 /// A caught panic, as passed to an `on_panic` callback.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use topic_registry::{PanicOrigin, SyncRegistry};
+///
+/// let (saves, log) = (SyncRegistry::<str>::new(), Arc::new(Mutex::new(Vec::new())));
+/// let lines = Arc::clone(&log);
+/// saves.on_panic(move |info| {
+///     // A `panic!` with text has a message, `panic_any` a payload of any type.
+///     let code = info.payload().downcast_ref::<i32>().copied();
+///     let text = info.message().map(str::to_owned);
+///     lines.lock().unwrap().push((text, code, info.origin()));
+/// });
+/// saves.register(|path| panic!("{path} is full"));
+/// saves.register(|_| std::panic::panic_any(28));
+/// saves.notify("/tmp");
+/// let expected = [(Some("/tmp is full".to_owned()), None), (None, Some(28))];
+/// let expected = expected.map(|(text, code)| (text, code, PanicOrigin::Call));
+/// assert_eq!(*log.lock().unwrap(), expected);
+/// ```
 pub struct PanicInfo<'a> {
     registrant: &'a Registrant,
     origin: PanicOrigin,

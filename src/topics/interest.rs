@@ -17,7 +17,8 @@ use std::sync::{Arc, PoisonError};
 use ahash::RandomState;
 
 use crate::primitive::{Mutex, MutexGuard};
-use crate::topics::observers::{Observer, Observers, Thrown};
+use crate::report::panic::Payload;
+use crate::topics::observers::{Observer, Observers};
 
 /// A change in whether a topic has handlers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,7 +75,7 @@ impl<K> Observers<Watch<K>> {
     }
 
     /// Reports a topic's state to each observer.
-    pub(super) fn tell(&self, topic: usize, key: &K, thrown: Thrown<'_>) {
+    pub(super) fn tell(&self, topic: usize, key: &K, thrown: &dyn Fn(Payload)) {
         if self.is_watched() {
             self.for_each(|observer| observer.tell(topic, key, thrown), thrown);
         }
@@ -95,7 +96,7 @@ impl<K> Observer<Watch<K>> {
 
     /// Calls the callback until a topic's current state has been reported, unless another thread is
     /// doing so.
-    pub(super) fn tell(&self, topic: usize, key: &K, thrown: Thrown<'_>) {
+    pub(super) fn tell(&self, topic: usize, key: &K, thrown: &dyn Fn(Payload)) {
         let mut is_calling = false;
         while let Some(interest) = self.kind.next(topic, is_calling) {
             is_calling = true;

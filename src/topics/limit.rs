@@ -1,6 +1,7 @@
 //! Reports topics that have more handlers than they should.
 
-use crate::topics::observers::{Observers, Thrown};
+use crate::report::panic::Payload;
+use crate::topics::observers::Observers;
 
 /// A limit, and the callback for topics that grow past a multiple of it.
 pub(super) struct HandlerLimit<K> {
@@ -11,7 +12,7 @@ pub(super) struct HandlerLimit<K> {
 impl<K> Observers<HandlerLimit<K>> {
     /// Calls the observers for which a topic that grew `from` one number of handlers `to` another
     /// has passed a multiple of their limit.
-    pub(super) fn tell(&self, key: &K, from: usize, to: usize, thrown: Thrown<'_>) {
+    pub(super) fn tell(&self, key: &K, from: usize, to: usize, thrown: &dyn Fn(Payload)) {
         if to <= from || !self.are_concerned(to) {
             return;
         }

@@ -39,8 +39,9 @@ use crate::topics::interest::Interest;
 
 /// Topics of one event type, found by key.
 ///
-/// Used through its aliases [`TopicRegistry`](crate::TopicRegistry) and
-/// `AsyncTopicRegistry`. Clones are handles to the same topics.
+/// Used through its aliases [`TopicRegistry`](crate::TopicRegistry),
+/// [`HookTopicRegistry`](crate::HookTopicRegistry) and `AsyncTopicRegistry`. Clones are handles to
+/// the same topics.
 ///
 /// # Consistency
 ///
@@ -125,6 +126,17 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     ///
     /// `impl Into<K>` takes `"name"` for a `String`, but leaves the type of a bare number
     /// open: write `handle(7u64)`.
+    ///
+    /// ```
+    /// use topic_registry::TopicRegistry;
+    ///
+    /// let topics = TopicRegistry::<String, u32>::new();
+    /// let handle = topics.handle("disk.full");
+    /// assert_eq!(handle.key(), "disk.full");
+    /// assert!(topics.contains_key("disk.full") && topics.get("disk.slow").is_none());
+    /// drop(handle);
+    /// assert!(topics.is_empty(), "a topic goes with its last handle and its last handler");
+    /// ```
     ///
     /// # Panics
     ///
@@ -271,6 +283,13 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     }
 
     /// Returns whether these are the same topics.
+    ///
+    /// ```
+    /// use topic_registry::TopicRegistry;
+    ///
+    /// let topics = TopicRegistry::<String, str>::new();
+    /// assert!(topics.ptr_eq(&topics.clone()) && !topics.ptr_eq(&TopicRegistry::new()));
+    /// ```
     #[must_use]
     pub fn ptr_eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.map, &other.map)
@@ -302,6 +321,17 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// Returns all topics, in no particular order. Topics that are created or removed meanwhile may
     /// be left out. No lock is held after this returns.
     ///
+    /// ```
+    /// use topic_registry::TopicRegistry;
+    ///
+    /// let users = TopicRegistry::<u64, str>::new();
+    /// users.register(7u64, |text| println!("{text}"));
+    /// assert_eq!(users.keys(), [7]);
+    /// for topic in users.topics() {
+    ///     println!("{}: {} handlers, {} handles", topic.key, topic.handlers, topic.handles);
+    /// }
+    /// ```
+    ///
     /// # Panics
     ///
     /// If a key's own `Clone` panics.
@@ -330,6 +360,15 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     ///
     /// Topics themselves are freed when they are removed. The table also shrinks by itself: every
     /// 1,024 removed topics, if three quarters of it are not needed.
+    ///
+    /// ```
+    /// use topic_registry::TopicRegistry;
+    ///
+    /// let users = TopicRegistry::<u64, str>::new();
+    /// let guards: Vec<_> = (0..10_000u64).map(|user| users.register_guard(user, |_| {})).collect();
+    /// drop(guards);
+    /// users.shrink_to_fit();
+    /// ```
     pub fn shrink_to_fit(&self) {
         self.map.topics.shrink_to_fit();
     }

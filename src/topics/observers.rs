@@ -45,6 +45,13 @@ pub(super) trait Observed: Send + Sync + RefUnwindSafe {
 
 impl ObserverGuard {
     /// Keeps the observer for as long as the topics live.
+    ///
+    /// ```
+    /// use topic_registry::TopicRegistry;
+    ///
+    /// let users = TopicRegistry::<u64, str>::new();
+    /// users.observe_handler_limit(100, |user, n| eprintln!("user {user} has {n} handlers")).forget();
+    /// ```
     pub fn forget(mut self) {
         self.observed = None;
     }
@@ -64,10 +71,8 @@ impl fmt::Debug for ObserverGuard {
     }
 }
 
-/// A function that receives each payload that an observer throws, as soon as it is thrown.
-pub(super) type Thrown<'a> = &'a dyn Fn(Payload);
-
-/// All observers of one kind, in the order in which they were added.
+/// All observers of one kind, in the order in which they were added. Their functions pass on each
+/// payload that an observer throws, to `thrown`, as soon as it is thrown.
 pub(super) struct Observers<T> {
     // The smallest number of handlers that concerns any observer, so that topics with fewer take no
     // shared lock; `usize::MAX` if there is no observer. Changed under the lock.
@@ -120,7 +125,7 @@ impl<T> Observers<T> {
     }
 
     /// Ends an observer. Returns whether it was one of these.
-    pub(super) fn end(&self, serial: u64, thrown: Thrown<'_>) -> bool {
+    pub(super) fn end(&self, serial: u64, thrown: &dyn Fn(Payload)) -> bool {
         let mut all = self.lock();
         let Some(ended) = all.observers.remove(&serial) else {
             return false;
@@ -142,7 +147,7 @@ impl<T> Observers<T> {
         true
     }
 
-    pub(super) fn end_all(&self, thrown: Thrown<'_>) {
+    pub(super) fn end_all(&self, thrown: &dyn Fn(Payload)) {
         self.for_each(|observer| _ = self.end(observer.serial, thrown), thrown);
     }
 
@@ -159,7 +164,7 @@ impl<T> Observers<T> {
     }
 
     /// Calls `f` with each observer that exists now, with no lock held.
-    pub(super) fn for_each(&self, f: impl Fn(&Observer<T>), thrown: Thrown<'_>) {
+    pub(super) fn for_each(&self, f: impl Fn(&Observer<T>), thrown: &dyn Fn(Payload)) {
         let newest = self.lock().observers.last_key_value().map(|(serial, _)| *serial);
         let Some(newest) = newest else {
             return;
@@ -188,7 +193,7 @@ impl<T> Observer<T> {
     ///
     /// The load is an acquire, for the release in `end`. A thread that knows that the guard's drop
     /// has returned knows it through some happens-before edge of its own; coherence does the rest.
-    pub(super) fn call(&self, call: impl FnOnce(&T), thrown: Thrown<'_>) {
+    pub(super) fn call(&self, call: impl FnOnce(&T), thrown: &dyn Fn(Payload)) {
         if self.has_ended.load(Ordering::Acquire) {
             return;
         }
@@ -199,7 +204,7 @@ impl<T> Observer<T> {
 }
 
 /// Drops a reference to an observer, which may be the last.
-fn drop_share<T>(observer: Arc<Observer<T>>, thrown: Thrown<'_>) {
+fn drop_share<T>(observer: Arc<Observer<T>>, thrown: &dyn Fn(Payload)) {
     if let Err(payload) = catch(|| drop(observer)) {
         thrown(payload);
     }

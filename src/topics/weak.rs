@@ -10,7 +10,8 @@ use crate::topics::{Key, Topics};
 /// A weak reference to topics, which does not keep them alive.
 ///
 /// For a handler or a callback that needs the topics it belongs to. Used through its aliases
-/// [`WeakTopicRegistry`](crate::WeakTopicRegistry) and `WeakAsyncTopicRegistry`.
+/// [`WeakTopicRegistry`](crate::WeakTopicRegistry),
+/// [`WeakHookTopicRegistry`](crate::WeakHookTopicRegistry) and `WeakAsyncTopicRegistry`.
 ///
 /// ```
 /// use topic_registry::TopicRegistry;

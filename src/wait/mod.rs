@@ -83,6 +83,16 @@ impl<T> WaitFor<T> {
     }
 
     /// Returns the id of the handler that waits.
+    ///
+    /// ```
+    /// use topic_registry::{SyncRegistry, WaitError};
+    ///
+    /// let jobs = SyncRegistry::<str>::new();
+    /// let done = jobs.wait_for(|line| line.strip_prefix("done: ").map(str::to_owned));
+    /// // A removal ends the wait.
+    /// jobs.unregister(done.id());
+    /// assert_eq!(done.wait(), Err(WaitError::Removed));
+    /// ```
     #[must_use]
     pub fn id(&self) -> HandlerId {
         self.receiver.guard.id()

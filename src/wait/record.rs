@@ -11,6 +11,20 @@ use crate::wait::mailbox::{Receiver, WaitError};
 
 /// A recorder of what a closure makes of each event, until dropped; returned by
 /// [`Registry::record`].
+///
+/// ```
+/// use std::thread;
+/// use std::time::Duration;
+/// use topic_registry::SyncRegistry;
+///
+/// let saves = SyncRegistry::<str>::new();
+/// let recorder = saves.record(str::len);
+/// assert!(recorder.is_empty() && saves.contains(recorder.id()));
+/// let sender = saves.clone();
+/// thread::spawn(move || ["a", "bcd"].map(|path| sender.notify(path)));
+/// recorder.wait_for_count(2, Duration::from_secs(10)).expect("they come");
+/// assert_eq!((recorder.len(), recorder.take()), (2, vec![1, 3]));
+/// ```
 #[must_use = "dropping it ends the recording at once: bind it, `let recorder = ...`"]
 pub struct Recorder<T> {
     receiver: Receiver<T>,

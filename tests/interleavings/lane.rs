@@ -1,23 +1,13 @@
 //! The fast lane: that a list outlives the dispatches that are inside, and no share of it is left
 //! behind when they have ended.
 
-#[cfg(loom)]
-use loom::{
-    sync::atomic::{AtomicBool, fence},
-    thread,
-};
-#[cfg(shuttle)]
-use shuttle::{
-    sync::atomic::{AtomicBool, fence},
-    thread,
-};
-
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use topic_registry::{HandlerGuard, SyncRegistry, TopicHandle};
 
-use super::{Count, Reenters, Topics, together};
+use super::sync::atomic::{AtomicBool, fence};
+use super::{Count, Reenters, Topics, thread, together};
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -256,6 +246,7 @@ pub(crate) fn remove_beside_threads_that_end(before: Before) {
 
 /// Handlers are removed where the system refuses barriers: from the start, or from between two
 /// changes on. Without a barrier nobody knows who is inside, so that what was hot may be kept.
+#[cfg(any(loom, shuttle))]
 pub(crate) fn remove_without_barriers(from_the_start: bool) {
     if from_the_start {
         topic_registry::explored::refuse_barriers();
@@ -283,6 +274,7 @@ pub(crate) fn remove_without_barriers(from_the_start: bool) {
 }
 
 /// Barriers are refused from some moment of a change on, which is beside a dispatch.
+#[cfg(any(loom, shuttle))]
 pub(crate) fn remove_while_barriers_are_refused(before: Before) {
     let (registry, life) = (SyncRegistry::new(), Life::new());
     let guard = registry.register_guard(life.handler(|_| {}));

@@ -4,14 +4,9 @@
 
 use std::hash::{Hash, Hasher};
 
-#[cfg(loom)]
-use loom::thread;
-#[cfg(shuttle)]
-use shuttle::thread;
-
 use topic_registry::TopicRegistry;
 
-use super::{Count, Topics, together};
+use super::{Count, Topics, thread, together};
 
 type Work = Box<dyn FnOnce() + Send>;
 

@@ -1,5 +1,5 @@
-//! What threads may do to each other, in scenarios that `loom` explores wholly and `shuttle` at
-//! random. A thread that waits for a lock that it holds itself is found by both.
+//! What threads may do to each other, in scenarios that `loom` explores wholly, and `shuttle` and
+//! miri at random. A thread that waits for a lock that it holds itself is found by all of them.
 
 pub(crate) mod lane;
 pub(crate) mod look_ups;
@@ -8,15 +8,11 @@ pub(crate) mod waits;
 pub(crate) mod weak;
 
 #[cfg(loom)]
-use loom::{
-    sync::atomic::AtomicBool,
-    thread::{self, ThreadId},
-};
+use loom::{sync, thread};
 #[cfg(shuttle)]
-use shuttle::{
-    sync::atomic::AtomicBool,
-    thread::{self, ThreadId},
-};
+use shuttle::{sync, thread};
+#[cfg(not(any(loom, shuttle)))]
+use std::{sync, thread};
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,6 +20,9 @@ use std::sync::{Arc, Mutex};
 use topic_registry::{
     HandlerId, Interest, JoinError, ObserverGuard, SyncRegistry, TopicHandle, TopicRegistry,
 };
+
+use self::sync::atomic::AtomicBool;
+use self::thread::ThreadId;
 
 type Topics = TopicRegistry<u8, u32>;
 

@@ -1,11 +1,6 @@
 //! Handlers that end themselves, and pauses: once one or the other has returned, no dispatch starts
 //! the handler; and its closure is dropped once.
 
-#[cfg(loom)]
-use loom::sync::atomic::AtomicBool;
-#[cfg(shuttle)]
-use shuttle::sync::atomic::AtomicBool;
-
 use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
@@ -14,6 +9,7 @@ use std::time::Duration;
 
 use topic_registry::{HandlerId, Paused, RegisterOptions, SyncFlavor, SyncRegistry};
 
+use super::sync::atomic::AtomicBool;
 use super::{Count, Topics, together};
 
 type Work = Box<dyn FnOnce() + Send>;

@@ -1,11 +1,6 @@
 //! Waits for events, recorders, and joins of async handlers: a thread or a task that waits is woken
 //! by the first event, and no value is returned twice.
 
-#[cfg(loom)]
-use loom::sync::{Condvar, Mutex};
-#[cfg(shuttle)]
-use shuttle::sync::{Condvar, Mutex};
-
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,6 +9,7 @@ use std::time::Duration;
 
 use topic_registry::{HandlerId, SyncRegistry, TopicHandle, TopicRegistry, WaitError, WaitFor};
 
+use super::sync::{Condvar, Mutex};
 use super::{Count, Topics, together};
 
 type Work = Box<dyn FnOnce() + Send>;

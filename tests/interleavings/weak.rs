@@ -1,16 +1,12 @@
 //! Weak registries: what one gives out is the key's one live topic, whatever ends the topic
 //! meanwhile.
 
-#[cfg(loom)]
-use loom::sync::atomic::AtomicBool;
-#[cfg(shuttle)]
-use shuttle::sync::atomic::AtomicBool;
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use topic_registry::{SyncRegistry, TopicHandle};
 
+use super::sync::atomic::AtomicBool;
 use super::{Count, Topics, together};
 
 type Work = Box<dyn FnOnce() + Send>;

@@ -2,9 +2,13 @@
 //! as a function over `subjects::Subject`, and run over each of them.
 
 mod batch;
+mod deadlocks;
 mod described;
 #[cfg(feature = "async")]
+mod doors;
+#[cfg(feature = "async")]
 mod futures;
+mod held;
 mod hooks;
 mod interceptors;
 mod interest;
@@ -37,4 +41,6 @@ mod traced;
 mod until;
 mod unwind;
 mod wait;
+#[cfg(feature = "async")]
+mod wakes;
 mod weak;

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::mem;
-use std::ops::ControlFlow::Break;
+use std::ops::ControlFlow::{Break, Continue};
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,6 +23,8 @@ for_each_subject! {
     a_dispatch_that_runs_follows_pauses_and_their_ends
     a_pause_that_outlives_the_registry_does_nothing
     a_recorder_is_paused_as_any
+    guards_pause_their_handlers
+    a_forgotten_pause_lasts
 }
 
 /// Whether each handler is paused, in order.
@@ -64,6 +66,42 @@ fn a_paused_handler_is_not_called_and_keeps_its_place<S: Subject>() {
     );
     let listed: Vec<_> = registry.handlers().iter().map(|handler| handler.id).collect();
     assert_eq!(listed, ids);
+}
+
+fn guards_pause_their_handlers<S: Subject>() {
+    let subject = S::fresh();
+    let guard = subject.guard(|_| {});
+    let registry = subject.registry();
+    let joinable = registry.options().joinable().register_interceptor(|_| Continue(()));
+    let pauses = [guard.pause(), joinable.pause(), registry.pause(guard.id())];
+    let ids = pauses.each_ref().map(|pause| pause.as_ref().expect("it is registered").id());
+    assert_eq!(ids, [guard.id(), joinable.id(), guard.id()]);
+    assert_eq!(subject.notify(&0).called(), 0);
+    let [first, second, third] = pauses;
+    drop((first, second));
+    assert_eq!(
+        (subject.notify(&0).called(), paused(&subject)),
+        (1, vec![true, false])
+    );
+    drop(third);
+    assert_eq!(subject.notify(&0).called(), 2);
+    assert!(guard.remove() && joinable.remove());
+    assert!(guard.pause().is_none() && joinable.pause().is_none());
+    drop((registry, subject));
+    assert!(guard.pause().is_none(), "the registry is gone");
+}
+
+fn a_forgotten_pause_lasts<S: Subject>() {
+    let subject = S::fresh();
+    let id = subject.register(0, |_| {});
+    let forgotten = subject.registry().pause(id).map(Paused::forget);
+    assert_eq!(forgotten, Some(id));
+    drop(subject.registry().pause(id));
+    assert_eq!(
+        (subject.notify(&0).called(), paused(&subject)),
+        (0, vec![true])
+    );
+    assert!(subject.unregister(id));
 }
 
 fn it_is_called_again_when_the_last_of_its_pauses_is_dropped<S: Subject>() {

@@ -1,6 +1,7 @@
 //! Everything that the crate can do, at random and all at once, for as long as you like; and
 //! whether all of it adds up in the end.
 
+mod bursts;
 mod gauges;
 mod handler;
 mod ledger;

@@ -6,17 +6,19 @@ use topic_registry::{Pinned, TopicHandle};
 
 use crate::ledger::expect;
 use crate::world::{FIXED, MEETING, PRIORITIES, WILD, World};
-use crate::{mailboxes, tasks, timed};
+use crate::{bursts, mailboxes, tasks, timed};
 
 type Work = fn(&Arc<World>);
 
-pub(crate) const WORKERS: [(&str, Work); 9] = [
+pub(crate) const WORKERS: [(&str, Work); 11] = [
     ("the notifier by handle", notify_by_handle),
     ("the notifier by pin", notify_by_pin),
     ("the notifier by key", notify_by_key),
     ("the first disturber", disturb),
     ("the second disturber", disturb),
     ("the visitor", visit),
+    ("the first with bursts", bursts::run),
+    ("the second with bursts", bursts::run),
     ("the tasks", tasks::run),
     ("who waits and records", mailboxes::run),
     ("who is timed", timed::run),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use topic_registry::{AsyncTopicRegistry, Delivery, HandlerGuard, PanicInfo, TopicRegistry};
 
+use crate::bursts::{self, Bursts};
 use crate::gauges::Gauges;
 use crate::handler::Handler;
 use crate::ledger::{Count, Ledger, expect};
@@ -41,6 +42,7 @@ pub(crate) struct World {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) fixed: [Fixed; FIXED],
     pub(crate) async_fixed: [Fixed; FIXED],
+    pub(crate) bursts: Bursts,
     is_over: AtomicBool,
     /// Keys that one worker uses, once, begin here.
     own_keys: AtomicUsize,
@@ -69,6 +71,7 @@ impl World {
             ledger,
             fixed: Default::default(),
             async_fixed: Default::default(),
+            bursts: Bursts::default(),
             is_over: AtomicBool::new(false),
             own_keys: AtomicUsize::new(0),
             left: Mutex::default(),
@@ -105,6 +108,7 @@ impl World {
                 );
             }
         }
+        self.bursts.settle();
         drop(guards);
         for registered in mem::take(&mut *self.left()) {
             self.end(registered);
@@ -187,7 +191,7 @@ impl World {
                 handler.call();
             })
         };
-        fixed_handlers().map(register).collect()
+        fixed_handlers().map(register).chain([bursts::register(self)]).collect()
     }
 
     /// Registrations that whoever comes by ends.

@@ -19,6 +19,9 @@ const NANOSECONDS: &str = "nanoseconds";
 /// The numbers of handlers in the table of nanoseconds.
 const HANDLERS: [u32; 4] = [0, 1, 4, 16];
 
+/// How many columns of the ratios are for the document, which has no targets.
+const COLUMNS: usize = 6;
+
 /// Lines of cells, the first of which is the head.
 type Cells = Vec<Vec<String>>;
 
@@ -51,7 +54,12 @@ pub(crate) fn check() -> Result<(), Failed> {
 pub(crate) fn write(rows: &[Row], curves: &Curves) -> Result<(), Failed> {
     let path = document(DOCUMENT);
     let old = fs::read_to_string(&path)?;
-    let ratios = markdown(&ratios(rows), "|---|---|--:|--:|--:|--:|--:|---|");
+    // The targets are for those who work on the crate.
+    let mut ratios = ratios(rows);
+    for line in &mut ratios {
+        line.truncate(COLUMNS);
+    }
+    let ratios = markdown(&ratios, "|---|---|--:|--:|--:|--:|");
     let nanoseconds = markdown(&nanoseconds(curves), "|---|--:|--:|--:|--:|");
     let new = replaced(&old, RATIOS, &format!("{}\n\n{ratios}", machine()))?;
     let new = replaced(&new, NANOSECONDS, &nanoseconds)?;
@@ -154,7 +162,17 @@ fn ranged(spread: &Spread, decimals: usize) -> String {
     }
 }
 
+/// With three digits or four, in a unit that allows for it.
 fn quantity(value: f64, unit: &str) -> String {
+    let larger = match unit {
+        "ns" => ["\u{b5}s", "ms"],
+        _ => ["kB", "MB"],
+    };
+    let (value, unit) = match value {
+        10_000.0..10_000_000.0 => (value / 1e3, larger[0]),
+        10_000_000.0.. => (value / 1e6, larger[1]),
+        _ => (value, unit),
+    };
     let decimals = usize::from(value < 100.0);
     format!("{value:.decimals$} {unit}")
 }

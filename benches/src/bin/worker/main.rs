@@ -91,7 +91,8 @@ fn notifications(cases: &mut Cases) {
         cases.notify::<instrumented::Handle, Handle>("handle, tracing and metrics", 4, without);
     case.at_most(1.05);
     for handlers in [1, 4] {
-        cases.notify::<ours::Timed, Handle>("handle, calls timed", handlers, without);
+        cases.notify::<ours::Timed<false>, Handle>("handle, calls timed", handlers, without);
+        cases.notify::<ours::Timed<true>, Handle>("handle, calls counted", handlers, without);
     }
 }
 

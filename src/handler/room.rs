@@ -1,9 +1,9 @@
-//! The gate through which the calls of a joinable handler enter and leave.
+//! [`Room`]: where the calls of a joinable handler are while they run.
 //!
-//! The handler is owned by its gate and by the calls that are inside. A call drops its reference
-//! before it leaves, and the thread that closes the gate counts as inside until it has dropped the
-//! gate's reference. So when the gate is closed and nothing is inside, the closure has been
-//! dropped. Once the gate is closed, no call enters any more.
+//! The handler is owned by its room and by the calls that are inside. A call drops its reference
+//! before it leaves, and the thread that closes the room counts as inside until it has dropped the
+//! room's reference. Once it is closed, no call enters any more. So when it is closed and empty, the
+//! closure has been dropped.
 
 use std::cell::Cell;
 #[cfg(feature = "async")]
@@ -19,21 +19,21 @@ use crate::handler::counted::Counted;
 use crate::primitive::atomic::{Ordering, fence};
 use crate::primitive::{Serials, thread_local_const};
 
-pub(crate) struct Gate<H: ?Sized> {
+pub(crate) struct Room<H: ?Sized> {
     state: Awaited<State<H>>,
 }
 
 struct State<H: ?Sized> {
-    /// `None` once the gate is closed.
+    /// `None` once the room is closed.
     handler: Option<Counted<H>>,
-    /// For each call that is inside, the thread that runs it; and the thread that closes the gate,
+    /// For each call that is inside, the thread that runs it; and the thread that closes the room,
     /// while it drops the handler.
     inside: Vec<ThreadId>,
 }
 
-/// A [`Gate`] of any handler.
-pub(crate) trait Gated: Send + Sync + RefUnwindSafe {
-    /// Closes the gate: no call enters any more.
+/// A [`Room`] of any handler.
+pub(crate) trait AnyRoom: Send + Sync + RefUnwindSafe {
+    /// Closes the room: no call enters any more.
     fn close(self: Arc<Self>);
 
     /// Returns the threads that are inside. No thread runs a future that waits for its next poll.
@@ -49,19 +49,19 @@ pub(crate) trait Gated: Send + Sync + RefUnwindSafe {
     fn forget_waker(&self);
 }
 
-/// Closes a gate, and returns it; `None` if it is gone, and with it the handler.
-pub(crate) fn close(gate: &Weak<dyn Gated>) -> Option<Arc<dyn Gated>> {
-    let gate = gate.upgrade();
-    match &gate {
-        Some(gate) => Arc::clone(gate).close(),
+/// Closes a room, and returns it; `None` if it is gone, and with it the handler.
+pub(crate) fn close(room: &Weak<dyn AnyRoom>) -> Option<Arc<dyn AnyRoom>> {
+    let room = room.upgrade();
+    match &room {
+        Some(room) => Arc::clone(room).close(),
         // Pairs with the releases of the former owners, one of whom dropped the handler: `upgrade`
         // finds by a relaxed load that no owner is left.
         None => fence(Ordering::Acquire),
     }
-    gate
+    room
 }
 
-impl<H: Handler + ?Sized> Gate<H> {
+impl<H: Handler + ?Sized> Room<H> {
     pub(crate) fn new(handler: Counted<H>) -> Self {
         let reporter = handler.header().reporter();
         let state = State {
@@ -74,7 +74,7 @@ impl<H: Handler + ?Sized> Gate<H> {
         }
     }
 
-    /// Lets a call in, unless the gate is closed.
+    /// Lets a call in, unless the room is closed.
     pub(crate) fn enter(self: &Arc<Self>) -> Option<Visit<H>> {
         self.let_in(|handler| handler.clone())
     }
@@ -90,14 +90,14 @@ impl<H: Handler + ?Sized> Gate<H> {
             Some(handler)
         })?;
         Some(Visit {
-            gate: Arc::clone(self),
+            room: Arc::clone(self),
             handler: Some(handler),
             visitor,
         })
     }
 }
 
-impl<H: Handler + ?Sized + 'static> Gated for Gate<H> {
+impl<H: Handler + ?Sized + 'static> AnyRoom for Room<H> {
     fn close(self: Arc<Self>) {
         drop(self.let_in(Option::take));
     }
@@ -127,7 +127,7 @@ impl<H: ?Sized> State<H> {
 
 /// A call that is inside, with its reference to the handler.
 pub(crate) struct Visit<H: Handler + ?Sized> {
-    gate: Arc<Gate<H>>,
+    room: Arc<Room<H>>,
     // `None` only while it is dropped.
     handler: Option<Counted<H>>,
     visitor: ThreadId,
@@ -157,7 +157,7 @@ impl<H: Handler + ?Sized> Visit<H> {
         if from == visitor {
             return;
         }
-        self.gate.state.with(|state| {
+        self.room.state.with(|state| {
             // Calls of one thread stand for each other.
             if let Some(inside) = state.inside.iter_mut().rfind(|inside| **inside == from) {
                 *inside = visitor;
@@ -172,7 +172,7 @@ impl<H: Handler + ?Sized> Drop for Visit<H> {
     fn drop(&mut self) {
         // A handler reports a panic of its closure's destructor; nothing unwinds out of it.
         drop(self.handler.take());
-        self.gate.state.change(|state| {
+        self.room.state.change(|state| {
             let at = state.inside.iter().rposition(|other| *other == self.visitor);
             if let Some(at) = at {
                 state.inside.swap_remove(at);
