@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+#[cfg(unix)]
+use std::os::{fd::OwnedFd, unix::net::UnixStream};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::{env, thread};
@@ -150,12 +152,17 @@ fn a_document_of_another_version_is_told_from_none() {
 }
 
 #[test]
+#[cfg(unix)]
 fn a_stdout_that_is_closed_ends_it_without_a_word() {
     let guard = serve(&Topics::new());
-    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let (reader, writer) = UnixStream::pair().expect("two sockets");
     drop(reader);
     let mut command = Command::new(PROGRAM);
-    let output = command.arg(guard.url()).stdout(writer).stderr(Stdio::piped()).output();
+    let output = command
+        .arg(guard.url())
+        .stdout(OwnedFd::from(writer))
+        .stderr(Stdio::piped())
+        .output();
     let output = output.expect("it runs");
     assert_eq!(
         (output.status.code(), output.stderr.len()),
