@@ -5,7 +5,7 @@
 //! cargo run --example hot_reload -- PATH    # watches a file or a directory until Ctrl-C
 //!
 //! # The same, with a page that shows the topics meanwhile:
-//! cargo run -p topic-registry-inspect --example hot_reload -- --inspect PATH
+//! cargo run -p topic-registry-inspect --example hot_reload_live -- --inspect PATH
 //! ```
 
 use std::borrow::Cow;

@@ -1,7 +1,7 @@
 //! Short-lived topics: one for each connected user, and none for other users.
 //!
 //! With a page that shows them:
-//! `cargo run -p topic-registry-inspect --example per_user_topics -- --inspect`.
+//! `cargo run -p topic-registry-inspect --example per_user_topics_live -- --inspect`.
 
 use topic_registry::{HandlerGuard, TopicRegistry};
 

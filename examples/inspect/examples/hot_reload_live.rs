@@ -1,12 +1,12 @@
 //! The example `hot_reload` of the library, with a page that shows its topics.
 //!
 //! ```text
-//! cargo run -p topic-registry-inspect --example hot_reload -- --inspect PATH
-//! cargo run -p topic-registry-inspect --example hot_reload -- --inspect=127.0.0.1:7000 PATH
+//! cargo run -p topic-registry-inspect --example hot_reload_live -- --inspect PATH
+//! cargo run -p topic-registry-inspect --example hot_reload_live -- --inspect=127.0.0.1:7000 PATH
 //! ```
 //!
-//! It is here and not there because the library would have to depend on this crate, which depends on
-//! the library: what is packaged of the two would not fit together.
+//! It is not an option of the library's example: the library would have to depend on this crate,
+//! which depends on the library, and what is packaged of the two would not fit together.
 
 mod arguments;
 #[path = "../../hot_reload.rs"]

@@ -2,8 +2,8 @@
 //! go until Ctrl-C, one of them leaks, and one panics.
 //!
 //! ```text
-//! cargo run -p topic-registry-inspect --example per_user_topics -- --inspect
-//! cargo run -p topic-registry-inspect --example per_user_topics -- --inspect=127.0.0.1:7000
+//! cargo run -p topic-registry-inspect --example per_user_topics_live -- --inspect
+//! cargo run -p topic-registry-inspect --example per_user_topics_live -- --inspect=127.0.0.1:7000
 //! ```
 
 mod arguments;
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         Err(status) => return status,
     };
     if let Some(arg) = args.first() {
-        eprintln!("{arg:?} is no argument; usage: per_user_topics [--inspect[=ADDRESS:PORT]]");
+        eprintln!("{arg:?} is no argument; usage: per_user_topics_live [--inspect[=ADDRESS:PORT]]");
         return ExitCode::from(2);
     }
     per_user_topics::demonstrate(&topics);

@@ -2,8 +2,8 @@
 //!
 //! A page of another site can send requests to this machine. By itself it cannot read the answers.
 //! But if its name is bound to this address again, after it was loaded, the browser takes both for
-//! the same site. Such a request carries that name as its host. An address as a host cannot be bound
-//! to anything.
+//! the same site. Such a request carries that name as its host. An address as a host cannot be
+//! bound to anything.
 
 use std::net::{IpAddr, Ipv6Addr};
 

@@ -87,16 +87,16 @@ impl Inspector {
         Self::default()
     }
 
-    /// Watches topics, or a single registry, under a name. Keys are shown by their `Debug`, but text
-    /// as it is.
+    /// Watches topics, or a single registry, under a name. Keys are shown by their `Debug`, but
+    /// text as it is.
     pub fn watch(mut self, name: impl Into<String>, watched: &impl Watched) -> Self {
         self.watch.names.push(name.into());
         self.watch.sources.push(watched.source());
         self
     }
 
-    /// Watches topics under a name, with a function that turns keys into text. Keys of the same text
-    /// are shown as one topic.
+    /// Watches topics under a name, with a function that turns keys into text. Keys of the same
+    /// text are shown as one topic.
     ///
     /// ```
     /// use std::path::PathBuf;
@@ -131,9 +131,9 @@ impl Inspector {
         self
     }
 
-    /// Lets it serve at addresses that other machines can reach. Everybody who can reach it can read
-    /// keys, names and messages: there is no password and no encryption. To look at another machine,
-    /// rather forward a port: `ssh -L 6670:127.0.0.1:6670 machine`.
+    /// Lets it serve at addresses that other machines can reach. Everybody who can reach it can
+    /// read keys, names and messages: there is no password and no encryption. To look at another
+    /// machine, rather forward a port: `ssh -L 6670:127.0.0.1:6670 machine`.
     pub fn expose_to_network(mut self) -> Self {
         self.is_exposed = true;
         self.hosts.any_address = true;
@@ -149,8 +149,8 @@ impl Inspector {
 
     /// Serves the page and the JSON until the guard is dropped.
     ///
-    /// Starts two threads: one serves the connections, and one looks at the topics, when it is asked
-    /// to.
+    /// Starts two threads: one serves the connections, and one looks at the topics, when it is
+    /// asked to.
     ///
     /// # Errors
     ///

@@ -67,8 +67,8 @@ impl Reports {
         move |key, info| reports.add_panic(&text_of(key), info)
     }
 
-    /// Returns a callback for [`TopicsBuilder::on_slow`](topic_registry::TopicsBuilder::on_slow), which shows
-    /// keys by their `Debug`, and text as it is.
+    /// Returns a callback for [`TopicsBuilder::on_slow`](topic_registry::TopicsBuilder::on_slow),
+    /// which shows keys by their `Debug`, and text as it is.
     #[must_use = "it is a callback: pass it to `on_slow`"]
     pub fn on_slow<K: Debug + 'static>(
         &self,

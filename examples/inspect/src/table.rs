@@ -37,7 +37,12 @@ pub(crate) fn safe(text: &str) -> String {
 
 /// Whether it changes the direction of text, or hides.
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    let ranges = [
+        '\u{200b}'..='\u{200f}',
+        '\u{2028}'..='\u{202e}',
+        '\u{2060}'..='\u{206f}',
+    ];
+    c == '\u{feff}' || ranges.iter().any(|range| range.contains(&c))
 }
 
 fn registries(document: &Document) -> String {

@@ -20,7 +20,15 @@ const html = (name, props = {}, ...children) => {
 
 // ---- What is asked for: kept in the page's address, and so in bookmarks and reloads.
 
-const DEFAULTS = { registry: "", filter: "", place: "", show: "all", sort: "handlers", order: "", by: "place" };
+const DEFAULTS = {
+  registry: "",
+  filter: "",
+  place: "",
+  show: "all",
+  sort: "handlers",
+  order: "",
+  by: "place",
+};
 const asked = { ...DEFAULTS };
 for (const [name, value] of new URLSearchParams(location.search)) {
   if (name in DEFAULTS) asked[name] = value;
@@ -50,13 +58,17 @@ function ask(changes) {
 
 const count = (number) => number.toLocaleString("en");
 const whole = (number) => count(number < 100 ? number : Math.round(number));
-const rate = (calls) => calls?.per_second == null ? "–" : whole(calls.per_second);
+const rate = (calls) => (calls?.per_second == null ? "–" : whole(calls.per_second));
 const clock = (millis) => new Date(millis).toLocaleTimeString("en-GB");
-const calls = (calls) => calls ? count(calls.count) : "–";
+const calls = (calls) => (calls ? count(calls.count) : "–");
 
 function time(nanos) {
   if (nanos == null) return "–";
-  const units = [[1e9, "s"], [1e6, "ms"], [1e3, "µs"]];
+  const units = [
+    [1e9, "s"],
+    [1e6, "ms"],
+    [1e3, "µs"],
+  ];
   const [unit, name] = units.find(([unit]) => nanos >= unit) ?? [1, "ns"];
   const value = nanos / unit;
   return (value < 10 && unit > 1 ? value.toFixed(1) : count(Math.round(value))) + " " + name;
@@ -65,7 +77,9 @@ function time(nanos) {
 function ago(millis) {
   const seconds = Math.max(0, Math.round(millis / 1000));
   if (seconds < 60) return seconds + " s ago";
-  return seconds < 3600 ? Math.floor(seconds / 60) + " min ago" : Math.floor(seconds / 3600) + " h ago";
+  return seconds < 3600
+    ? Math.floor(seconds / 60) + " min ago"
+    : Math.floor(seconds / 3600) + " h ago";
 }
 
 function growth(grown) {
@@ -106,25 +120,50 @@ function sync(parent, items, keyOf, make, update) {
   }
   rowsOf.set(parent, now);
   // A node that is moved loses the focus.
-  if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
+  if (focused !== document.activeElement && focused?.isConnected)
+    focused.focus({ preventScroll: true });
 }
 
 // ---- Tables.
 
 // The name of a column, what it is sorted by, its class, its text, whether there is nothing to say.
 const NUMBERS = [
-  ["Handlers", "handlers", "", (it) => count(it.handlers) + (it.paused ? ` (${count(it.paused)} paused)` : "")],
+  [
+    "Handlers",
+    "handlers",
+    "",
+    (it) => count(it.handlers) + (it.paused ? ` (${count(it.paused)} paused)` : ""),
+  ],
   ["Grown", "grown", "grown", (it) => growth(it.grown), (it) => !it.grown],
   ["Calls/s", "per_second", "calls", (it) => rate(it.calls), (it) => !it.calls?.per_second],
   ["Calls", "calls", "calls", (it) => calls(it.calls), (it) => !it.calls?.count],
-  ["Mean", "mean", "calls", (it) => time(it.calls?.mean_nanos), (it) => it.calls?.mean_nanos == null],
-  ["Longest", "longest", "calls", (it) => it.calls?.count ? time(it.calls.longest_nanos) : "–", (it) => !it.calls?.count],
+  [
+    "Mean",
+    "mean",
+    "calls",
+    (it) => time(it.calls?.mean_nanos),
+    (it) => it.calls?.mean_nanos == null,
+  ],
+  [
+    "Longest",
+    "longest",
+    "calls",
+    (it) => (it.calls?.count ? time(it.calls.longest_nanos) : "–"),
+    (it) => !it.calls?.count,
+  ],
 ];
 const HANDLES = ["Handles", "handles", "", (it) => count(it.handles), (it) => !it.handles];
 const PANICS = ["Panics", "panics", "", (it) => count(it.panics), (it) => !it.panics];
 const TOPICS = ["Topics", "", "", (it) => count(it.topics)];
-const PRIORITY = ["Priority", "", "", (it) => it.lowest_priority === it.highest_priority
-  ? String(it.lowest_priority) : it.lowest_priority + " to " + it.highest_priority];
+const PRIORITY = [
+  "Priority",
+  "",
+  "",
+  (it) =>
+    it.lowest_priority === it.highest_priority
+      ? String(it.lowest_priority)
+      : it.lowest_priority + " to " + it.highest_priority,
+];
 const [SIZE, GROWN, ...CALLS] = NUMBERS;
 
 const TOPIC_COLUMNS = [SIZE, GROWN, HANDLES, ...CALLS, PANICS];
@@ -199,7 +238,7 @@ function putKey(node, key) {
 const groupKey = (group) => JSON.stringify([group.place, group.name]);
 
 /** The text by which a group is selected. */
-const selector = (group) => asked.by === "name" && group.name != null ? group.name : group.place;
+const selector = (group) => (asked.by === "name" && group.name != null ? group.name : group.place);
 
 function groupTitle(group) {
   if (group.name == null) return group.place ?? "several places";
@@ -207,7 +246,11 @@ function groupTitle(group) {
 }
 
 function makePlace() {
-  const button = html("button", { type: "button", className: "pick place", title: "Show the topics with these handlers" });
+  const button = html("button", {
+    type: "button",
+    className: "pick place",
+    title: "Show the topics with these handlers",
+  });
   const meter = html("div", { className: "meter" });
   return numbersRow(PLACE_COLUMNS, button, html("span", { className: "tag" }), meter);
 }
@@ -221,7 +264,7 @@ function showPlaces(answer) {
     const text = selector(place);
     button.setAttribute("aria-pressed", String(text === asked.place));
     button.onclick = () => ask({ place: text === asked.place ? "" : text });
-    const from = asked.by === "name" && place.name != null ? place.place ?? "several places" : "";
+    const from = asked.by === "name" && place.name != null ? (place.place ?? "several places") : "";
     put(tag, from);
     tag.hidden = !from;
     meter.style.width = Math.max(0.5, (place.handlers / most) * 100) + "%";
@@ -240,7 +283,11 @@ function showPlaces(answer) {
 let isSeveral = false;
 
 function makeTopic(id) {
-  const button = html("button", { type: "button", className: "open" }, html("bdi", { className: "key" }));
+  const button = html(
+    "button",
+    { type: "button", className: "open" },
+    html("bdi", { className: "key" }),
+  );
   button.setAttribute("aria-expanded", "false");
   button.onclick = () => {
     if (!open.delete(id)) open.add(id);
@@ -274,18 +321,27 @@ function showOpen(body, id, answer) {
     const table = html("table", {}, html("thead", {}, html("tr")), html("tbody"));
     table.setAttribute("aria-label", "Handlers");
     head(table.tHead.rows[0], "Registered at", GROUP_COLUMNS, false);
-    row = html("tr", { className: "details" }, html("td", { colSpan: TOPIC_COLUMNS.length + 1 }, table));
+    row = html(
+      "tr",
+      { className: "details" },
+      html("td", { colSpan: TOPIC_COLUMNS.length + 1 }, table),
+    );
     body.append(row);
   }
   if (!answer) return;
   const table = row.querySelector("table");
   const make = () => numbersRow(GROUP_COLUMNS, html("span", { className: "place" }));
   sync(table.tBodies[0], answer.groups, groupKey, make, (group, item) => {
-    put(group.firstChild.firstChild, groupTitle(item) + (asked.by === "name" && item.name != null && item.place ? ` – ${item.place}` : ""));
+    put(
+      group.firstChild.firstChild,
+      groupTitle(item) +
+        (asked.by === "name" && item.name != null && item.place ? ` – ${item.place}` : ""),
+    );
     putNumbers(group, GROUP_COLUMNS, item);
   });
   const more = answer.groups_found - answer.groups.length;
-  const text = more > 0 ? `and ${count(more)} more groups` : answer.groups.length ? "" : "no handlers";
+  const text =
+    more > 0 ? `and ${count(more)} more groups` : answer.groups.length ? "" : "no handlers";
   const caption = table.caption ?? table.createCaption();
   put(caption, text);
   caption.hidden = !text;
@@ -294,14 +350,23 @@ function showOpen(body, id, answer) {
 function showTopics(answer) {
   isSeveral = answer.registries.length > 1 && !asked.registry;
   const details = new Map(answer.open.map((topic) => [topic.id, topic]));
-  sync($("topics"), answer.topics, (topic) => topic.id, makeTopic, (body, topic) => {
-    updateTopic(body, topic);
-    showOpen(body, topic.id, details.get(topic.id));
-  });
+  sync(
+    $("topics"),
+    answer.topics,
+    (topic) => topic.id,
+    makeTopic,
+    (body, topic) => {
+      updateTopic(body, topic);
+      showOpen(body, topic.id, details.get(topic.id));
+    },
+  );
   for (const topic of answer.open) if (!topic.exists) open.delete(topic.id);
   const none = answer.found === 0;
   $("none").hidden = !none;
-  put($("none"), answer.counts.all ? "No topic is found: change the filter." : "There are no topics.");
+  put(
+    $("none"),
+    answer.counts.all ? "No topic is found: change the filter." : "There are no topics.",
+  );
   const more = answer.found - answer.topics.length;
   $("more-topics").hidden = more <= 0 || limit >= MOST;
   put($("more-topics"), `Show more (${count(more)} are not shown)`);
@@ -322,20 +387,28 @@ function showRegistries(answer) {
   const items = several ? [all, ...answer.registries] : answer.registries;
   const isAnyGone = answer.registries.some((registry) => registry.state !== "live");
   $("registries").hidden = !several && !isAnyGone;
-  const make = () => html("button", { type: "button" }, html("bdi"), html("span", { className: "note fault" }));
+  const make = () =>
+    html("button", { type: "button" }, html("bdi"), html("span", { className: "note fault" }));
   // Names need not be different.
   const numbered = items.map((item, at) => ({ ...item, at }));
-  sync($("registries"), numbered, (item) => item.at, make, (button, item) => {
-    put(button.firstChild, item.title ?? item.name);
-    const state = { dropped: "dropped", unreadable: "unreadable: a key's Clone panics" }[item.state] ?? "";
-    put(button.lastChild, state);
-    button.lastChild.hidden = !state;
-    button.setAttribute("aria-pressed", String(asked.registry === item.name));
-    button.onclick = () => ask({ registry: asked.registry === item.name ? "" : item.name });
-  });
+  sync(
+    $("registries"),
+    numbered,
+    (item) => item.at,
+    make,
+    (button, item) => {
+      put(button.firstChild, item.title ?? item.name);
+      const state =
+        { dropped: "dropped", unreadable: "unreadable: a key's Clone panics" }[item.state] ?? "";
+      put(button.lastChild, state);
+      button.lastChild.hidden = !state;
+      button.setAttribute("aria-pressed", String(asked.registry === item.name));
+      button.onclick = () => ask({ registry: asked.registry === item.name ? "" : item.name });
+    },
+  );
 }
 
-const past = []; // of the last minutes: when, and of each registry its handlers and calls per second
+const past = []; // of the last minutes: when, and what was said of the registries
 
 const isAsked = (registry) => !asked.registry || registry.name === asked.registry;
 
@@ -365,8 +438,11 @@ function showTotals(answer) {
 }
 
 function chart(id, number) {
-  const isKnown = (point) => point.registries.some((registry) => isAsked(registry) && number(registry) != null);
-  const points = past.filter(isKnown).map((point) => [point.taken, total(point.registries, number)]);
+  const isKnown = (point) =>
+    point.registries.some((registry) => isAsked(registry) && number(registry) != null);
+  const points = past
+    .filter(isKnown)
+    .map((point) => [point.taken, total(point.registries, number)]);
   if (!points.length) return;
   const end = points.at(-1)[0];
   const span = Math.max(60_000, end - points[0][0]);
@@ -410,12 +486,16 @@ function makeReport() {
 }
 
 function showReports(answer) {
-  const keyOf = (report) => JSON.stringify([report.kind, report.registry, report.key, report.place, report.name]);
+  const keyOf = (report) =>
+    JSON.stringify([report.kind, report.registry, report.key, report.place, report.name]);
   const shown = allReports ? answer.reports : answer.reports.slice(0, FEW_REPORTS);
   sync($("reports"), shown, keyOf, makeReport, (row, report) => {
     const [kind, key, message, from] = row.children;
     const isPanic = report.kind === "panic";
-    put(kind, (isPanic ? "panic" : "slow call") + (report.times > 1 ? ` × ${count(report.times)}` : ""));
+    put(
+      kind,
+      (isPanic ? "panic" : "slow call") + (report.times > 1 ? ` × ${count(report.times)}` : ""),
+    );
     mark(kind, "fault", isPanic);
     mark(kind, "warn", !isPanic);
     putKey(key, report.key);
@@ -464,7 +544,9 @@ async function load(signal) {
   const response = await fetch("topics.json?" + query, { signal, cache: "no-store" });
   const answer = await response.json();
   if (answer.version !== VERSION) {
-    throw new Error(`This page is of version ${VERSION}, the program of ${answer.version}: reload the page.`);
+    throw new Error(
+      `This page is of version ${VERSION}, the program of ${answer.version}: reload the page.`,
+    );
   }
   if (answer.error) throw new Error(answer.error);
   return answer;
@@ -487,9 +569,11 @@ async function refresh() {
     if (current !== request) return;
     const when = lastAnswer ? ` since ${clock(lastAnswer.taken)}, and the numbers are of then` : "";
     const isNetwork = why instanceof TypeError || why === "late";
-    problem(isNetwork
-      ? `No answer${when}: the program has ended, its inspector was dropped, or it hangs.`
-      : String(why.message ?? why));
+    problem(
+      isNetwork
+        ? `No answer${when}: the program has ended, its inspector was dropped, or it hangs.`
+        : String(why.message ?? why),
+    );
   } finally {
     clearTimeout(late);
     if (current === request) {

@@ -186,7 +186,7 @@ fn an_example_whose_port_is_taken_says_so_in_one_line() {
         ("nowhere".into(), "no address"),
         ("0.0.0.0:0".into(), "other machines"),
     ] {
-        for name in ["per_user_topics", "hot_reload"] {
+        for name in ["per_user_topics_live", "hot_reload_live"] {
             let line = refusal(
                 run_program(example(name), &[&format!("--inspect={address}")]),
                 2,
