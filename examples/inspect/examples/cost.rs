@@ -6,6 +6,7 @@
 //!
 //! Needs Linux, whose kernel says how long a thread has run.
 
+use std::hint::black_box;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +28,13 @@ fn main() {
             topics.register(format!("topic.{topic:05}"), |_| {});
         }
     }
+    let plain = Topics::new();
+    println!("not watched:                        {}", tight(&plain));
+    let plain_guard = Inspector::new().watch("plain", &plain).serve("127.0.0.1:0");
+    let plain_guard = plain_guard.expect("a port is free");
+    println!("watched, and not looked at:         {}", tight(&plain));
+    drop(plain_guard);
+
     let nobody = notify_while(&topics, || thread::sleep(EVERY * LOOKS / 4));
     println!("notified by key, nothing watches:   {nobody}");
 
@@ -61,6 +69,29 @@ fn main() {
         "its threads took {:?} for each look of {bytes} bytes: {share:.2} % of a core",
         used / LOOKS
     );
+}
+
+/// Returns how long a notification by handle and a change take, of calls that are not counted.
+fn tight(topics: &Topics) -> String {
+    let handle = topics.handle("tight");
+    let _guards: Vec<_> = (0..4).map(|_| handle.options().guard().register(|_| {})).collect();
+    let notify = median(1_000_000, || {
+        handle.notify(black_box(&1));
+    });
+    let change = median(100_000, || drop(topics.register_guard("other", |_| {})));
+    format!("ten of a handle's `notify` {notify:?}, ten topics that come and go {change:?}")
+}
+
+/// Returns the time for ten of many calls, in the middle of several rounds.
+fn median(calls: u32, f: impl Fn()) -> Duration {
+    let round = || {
+        let start = Instant::now();
+        (0..calls).for_each(|_| f());
+        start.elapsed()
+    };
+    let mut rounds: Vec<_> = (0..15).map(|_| round()).collect();
+    rounds.sort_unstable();
+    rounds[rounds.len() / 2] * 10 / calls
 }
 
 /// Notifies topics by key while `f` runs, now and then. Returns how long the calls took.
