@@ -3,6 +3,9 @@
 //! ```text
 //! cargo run --example hot_reload            # edits two temporary files, then ends
 //! cargo run --example hot_reload -- PATH    # watches a file or a directory until Ctrl-C
+//!
+//! # The same, with a page that shows the topics meanwhile:
+//! cargo run -p topic-registry-inspect --example hot_reload -- --inspect PATH
 //! ```
 
 use std::borrow::Cow;
@@ -18,14 +21,14 @@ use std::time::Duration;
 use std::{env, fs, iter, thread};
 
 use notify::{RecursiveMode, Watcher};
-use topic_registry::{Delivery, HandlerGuard, TopicRegistry};
+use topic_registry::{Delivery, HandlerGuard, PanicInfo, TopicRegistry};
 
-type Topics = TopicRegistry<PathBuf, Reload>;
+pub(crate) type Topics = TopicRegistry<PathBuf, Reload>;
 
 /// What the watching thread is told: an event, or that it is over.
 type News = Option<notify::Result<notify::Event>>;
 
-struct Reload {
+pub(crate) struct Reload {
     content: String,
 }
 
@@ -66,16 +69,23 @@ fn components(topics: &Topics, files: &[PathBuf]) -> [Component; 3] {
     ]
 }
 
-/// Notifies the components of edits to `files`, until the sender is told `None`.
-fn start(files: &[PathBuf]) -> notify::Result<(Sender<News>, Receiver<Delivery>)> {
+fn new_topics() -> Topics {
     let topics = Topics::new();
-    topics.on_panic(|path, info| {
-        let (file, location) = (name(path), info.registered_at());
-        let message = info.message().unwrap_or("no message");
-        say(&format!(
-            "  panic: {file}: {message} (registered at {location})"
-        ));
-    });
+    topics.on_panic(print_panic);
+    topics
+}
+
+#[expect(clippy::ptr_arg, reason = "it is a callback")]
+pub(crate) fn print_panic(path: &PathBuf, info: &PanicInfo<'_>) {
+    let (file, location) = (name(path), info.registered_at());
+    let message = info.message().unwrap_or("no message");
+    say(&format!(
+        "  panic: {file}: {message} (registered at {location})"
+    ));
+}
+
+/// Notifies the components of edits to `files`, until the sender is told `None`.
+fn start(topics: Topics, files: &[PathBuf]) -> notify::Result<(Sender<News>, Receiver<Delivery>)> {
     let components = components(&topics, files);
 
     let (sender, news) = mpsc::channel();
@@ -177,7 +187,7 @@ fn read(file: &Path) -> Result<String, String> {
 }
 
 /// Edits two files as a user would, and checks the deliveries.
-fn demonstrate() -> Result<(), Box<dyn Error>> {
+fn demonstrate(topics: Topics) -> Result<(), Box<dyn Error>> {
     const PATIENCE: Duration = Duration::from_secs(4);
     let temp = tempfile::tempdir()?;
     let dir = temp.path();
@@ -185,7 +195,7 @@ fn demonstrate() -> Result<(), Box<dyn Error>> {
     for file in &files {
         fs::write(file, "")?;
     }
-    let (news, deliveries) = start(&files)?;
+    let (news, deliveries) = start(topics, &files)?;
     for (file, content, panicked) in [
         (&files[0], "theme = dark", 0),
         (&files[1], "connections = 200", 0),
@@ -216,7 +226,7 @@ fn demonstrate() -> Result<(), Box<dyn Error>> {
 }
 
 /// Lets the user edit a file, or the files that are in a directory now. Links are followed.
-fn watch(path: &Path) -> Result<(), Box<dyn Error>> {
+fn watch(topics: Topics, path: &Path) -> Result<(), Box<dyn Error>> {
     let path = path::absolute(path)?;
     let mut files = Vec::new();
     if fs::metadata(&path)?.is_dir() {
@@ -230,7 +240,7 @@ fn watch(path: &Path) -> Result<(), Box<dyn Error>> {
     if files.is_empty() {
         return Err("no file to watch".into());
     }
-    let (news, deliveries) = start(&files)?;
+    let (news, deliveries) = start(topics, &files)?;
     let mut is_second = false;
     ctrlc::set_handler(move || {
         // The second one does not wait for what may be hung.
@@ -249,14 +259,18 @@ fn watch(path: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> ExitCode {
+    let args: Vec<_> = env::args_os().skip(1).map(PathBuf::from).collect();
+    run(new_topics(), &args)
+}
+
+pub(crate) fn run(topics: Topics, args: &[PathBuf]) -> ExitCode {
     // `on_panic` prints one line instead.
     std::panic::set_hook(Box::new(|_| {}));
-    let args: Vec<_> = env::args_os().skip(1).map(PathBuf::from).collect();
-    let (outcome, status) = match args.as_slice() {
-        [] => (demonstrate(), 1),
+    let (outcome, status) = match args {
+        [] => (demonstrate(topics), 1),
         [path] => {
             let at = |why| format!("cannot watch \"{}\": {why}", path.display()).into();
-            (watch(path).map_err(at), 2)
+            (watch(topics, path).map_err(at), 2)
         }
         _ => (Err("usage: hot_reload [FILE | DIRECTORY]".into()), 2),
     };

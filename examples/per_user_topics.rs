@@ -1,14 +1,17 @@
 //! Short-lived topics: one for each connected user, and none for other users.
+//!
+//! With a page that shows them:
+//! `cargo run -p topic-registry-inspect --example per_user_topics -- --inspect`.
 
 use topic_registry::{HandlerGuard, TopicRegistry};
 
-type UserId = u64;
+pub(crate) type UserId = u64;
 
 const USERS: UserId = 100_000;
 
-struct Message {
-    from: UserId,
-    text: &'static str,
+pub(crate) struct Message {
+    pub(crate) from: UserId,
+    pub(crate) text: &'static str,
 }
 
 /// One connection of a user; there may be several.
@@ -29,14 +32,17 @@ impl Session {
 }
 
 fn main() {
-    let messages = TopicRegistry::<UserId, Message>::new();
+    demonstrate(&TopicRegistry::new());
+}
+
+pub(crate) fn demonstrate(messages: &TopicRegistry<UserId, Message>) {
     let send = |to: UserId, from, text| {
         let delivery = messages.notify(&to, &Message { from, text });
         println!("  heard by {} of {to}'s devices", delivery.called());
     };
 
-    let phone = Session::open(&messages, 7, "phone");
-    let laptop = Session::open(&messages, 7, "laptop");
+    let phone = Session::open(messages, 7, "phone");
+    let laptop = Session::open(messages, 7, "laptop");
     println!("7 has two devices:");
     send(7, 8, "tea?");
     drop(phone);
@@ -47,7 +53,7 @@ fn main() {
     println!("  topics: {:?}", messages.keys());
     drop(laptop);
 
-    let open = |user| Session::open(&messages, user, "phone");
+    let open = |user| Session::open(messages, user, "phone");
     let sessions: Vec<_> = (0..USERS).map(open).collect();
     println!("{USERS} users connected: {} topics", messages.len());
     drop(sessions);

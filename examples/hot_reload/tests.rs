@@ -19,7 +19,7 @@ impl Watched {
     fn start(prepare: impl FnOnce(&Path) -> Vec<PathBuf>) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let files = prepare(dir.path());
-        let (news, deliveries) = start(&files).expect("they can be watched");
+        let (news, deliveries) = start(new_topics(), &files).expect("they can be watched");
         Self {
             dir,
             news,
