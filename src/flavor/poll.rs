@@ -136,7 +136,10 @@ fn start<'e, E: ?Sized, M: MakeFuture<E>, const TIMED: bool>(
             poll(future, context, stopwatch).map_err(|pending| pending as Pending<'e>)
         }
         Ok(Err(outcome)) => Ok(outcome),
-        Err(payload) => Ok(header.panicked(payload)),
+        Err(payload) => {
+            drop(stopwatch);
+            Ok(header.panicked(payload))
+        }
     }
 }
 
@@ -233,7 +236,10 @@ fn poll<F: Future<Output = ()> + ?Sized, const TIMED: bool>(
     mut stopwatch: Stopwatch<'_, TIMED>,
 ) -> Result<Outcome, Pin<Box<F>>> {
     let header = stopwatch.header();
-    let outcome = match catch(|| stopwatch.run(|| future.as_mut().poll(context))) {
+    let polled = catch(|| stopwatch.run(|| future.as_mut().poll(context)));
+    // Before the destructor of the future, and a report of its panic.
+    drop(stopwatch);
+    let outcome = match polled {
         Ok(Poll::Pending) => return Err(future),
         Ok(Poll::Ready(())) => Outcome::Called,
         Err(payload) => header.panicked(payload),

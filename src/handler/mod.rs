@@ -239,7 +239,7 @@ impl Header {
             priority: self.id.priority(),
             registered_at: self.location,
             paused: self.is_paused(),
-            name: self.origin.name(),
+            name: self.origin.name().cloned(),
             calls: self.origin.counts().map(Counts::get),
         }
     }
@@ -279,7 +279,8 @@ impl Header {
 
     #[cold]
     pub(crate) fn report(&self, origin: PanicOrigin, payload: Payload) {
-        self.scope().report(&self.registrant(), origin, payload);
+        let name = self.origin.name().map(|name| &**name);
+        self.scope().report(self.registrant(), name, origin, payload);
     }
 
     /// Returns what a part of the handler that may outlive it reports to.
@@ -294,7 +295,6 @@ impl Header {
     fn registrant(&self) -> Registrant {
         Registrant {
             id: Some(self.id),
-            name: self.origin.name(),
             location: self.location,
         }
     }

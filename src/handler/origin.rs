@@ -23,7 +23,8 @@ pub(crate) struct Described {
     counts: Option<Counts>,
 }
 
-/// Relaxed: these are numbers for people, and publish nothing.
+/// They are read in the opposite order of that in which they are written, each write a release for
+/// the acquire of the read: so what was read last includes what was read before.
 #[derive(Default)]
 pub(crate) struct Counts {
     calls: AtomicU64,
@@ -52,10 +53,10 @@ impl Origin {
         }
     }
 
-    pub(crate) fn name(&self) -> Option<Arc<str>> {
+    pub(crate) fn name(&self) -> Option<&Arc<str>> {
         match self {
             Self::Scope(_) => None,
-            Self::Described(described) => described.name.clone(),
+            Self::Described(described) => described.name.as_ref(),
         }
     }
 
@@ -72,16 +73,18 @@ impl Counts {
     pub(crate) fn add(&self, time: Duration, is_new: bool) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.calls.fetch_add(is_new.into(), Ordering::Relaxed);
-        self.total_nanos.fetch_add(nanos, Ordering::Relaxed);
-        self.longest_nanos.fetch_max(nanos, Ordering::Relaxed);
+        self.total_nanos.fetch_add(nanos, Ordering::Release);
+        self.longest_nanos.fetch_max(nanos, Ordering::Release);
     }
 
     pub(crate) fn get(&self) -> Calls {
-        let nanos = |number: &AtomicU64| Duration::from_nanos(number.load(Ordering::Relaxed));
+        let nanos = |number: &AtomicU64| Duration::from_nanos(number.load(Ordering::Acquire));
+        let longest = nanos(&self.longest_nanos);
+        let total = nanos(&self.total_nanos);
         Calls {
             count: self.calls.load(Ordering::Relaxed),
-            total: nanos(&self.total_nanos),
-            longest: nanos(&self.longest_nanos),
+            total,
+            longest,
         }
     }
 }

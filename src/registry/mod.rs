@@ -261,10 +261,9 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
         if let Err(payload) = scope.monitor.set(callback) {
             let registrant = Registrant {
                 id: None,
-                name: None,
                 location: Location::caller(),
             };
-            scope.report(&registrant, PanicOrigin::Callback, payload);
+            scope.report(registrant, None, PanicOrigin::Callback, payload);
         }
     }
 
@@ -433,7 +432,7 @@ impl<F: Flavor<E>, E: ?Sized> Handlers for Core<F, E> {
 
     fn pause(self: Arc<Self>, id: HandlerId) -> bool {
         let is_paused = Registry::of(self).with_handler(id, Header::pause);
-        assert_ne!(is_paused, Some(false), "a handler is paused 32,767 times");
+        assert!(is_paused != Some(false), "a handler is paused 32,767 times");
         is_paused.is_some()
     }
 

@@ -34,7 +34,7 @@ pub struct HandlerInfo {
     pub priority: i32,
     /// The caller of the `register` method.
     pub registered_at: &'static Location<'static>,
-    /// Whether it is [paused](crate::Registry::pause). In a report of a slow call, it never is.
+    /// Whether it is [paused](crate::Registry::pause).
     pub paused: bool,
     /// The [name](crate::RegisterOptions::name) that it was given.
     pub name: Option<Arc<str>>,
@@ -44,6 +44,8 @@ pub struct HandlerInfo {
 
 /// The calls of a handler since it was registered, as
 /// [`count_calls`](crate::TopicsBuilder::count_calls) counts them.
+///
+/// Beside calls that end meanwhile, `total` includes `longest`, and `count` the calls of both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Calls {

@@ -8,7 +8,6 @@
 use std::any::Any;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, Location, RefUnwindSafe, UnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::{fmt, mem, thread};
 
 use crate::report::id::HandlerId;
@@ -38,7 +37,8 @@ pub(crate) type Payload = Box<dyn Any + Send>;
 /// assert_eq!(*log.lock().unwrap(), expected);
 /// ```
 pub struct PanicInfo<'a> {
-    registrant: &'a Registrant,
+    registrant: Registrant,
+    name: Option<&'a str>,
     origin: PanicOrigin,
     payload: &'a (dyn Any + Send),
 }
@@ -61,12 +61,14 @@ pub enum PanicOrigin {
 
 impl<'a> PanicInfo<'a> {
     pub(crate) fn new(
-        registrant: &'a Registrant,
+        registrant: Registrant,
+        name: Option<&'a str>,
         origin: PanicOrigin,
         payload: &'a (dyn Any + Send),
     ) -> Self {
         Self {
             registrant,
+            name,
             origin,
             payload,
         }
@@ -79,10 +81,11 @@ impl<'a> PanicInfo<'a> {
         self.registrant.id
     }
 
-    /// Returns the [name](crate::RegisterOptions::name) that the handler was given.
+    /// Returns the [name](crate::RegisterOptions::name) that the handler was given; `None` if what
+    /// panicked is the executor's [waker](PanicOrigin::Waker).
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        self.registrant.name.as_deref()
+        self.name
     }
 
     /// Returns where the handler was registered: the caller of the `register` method.
@@ -242,10 +245,10 @@ impl<T> Drop for Held<T> {
     }
 }
 
-/// The handler that panicked, its name, and where it was registered.
+/// The handler that panicked, and where it was registered.
+#[derive(Clone, Copy)]
 pub(crate) struct Registrant {
     // `None` for a callback.
     pub(crate) id: Option<HandlerId>,
-    pub(crate) name: Option<Arc<str>>,
     pub(crate) location: &'static Location<'static>,
 }

@@ -89,10 +89,16 @@ impl<T: Parent + ?Sized> Scope<T> {
     /// Counts and reports a panic, then drops its payload. If that drop panics too, it counts as
     /// another panic; its payload is leaked, because its destructor might panic as well.
     #[cold]
-    pub(crate) fn report(&self, registrant: &Registrant, origin: PanicOrigin, payload: Payload) {
-        self.report_once(registrant, origin, &*payload);
+    pub(crate) fn report(
+        &self,
+        registrant: Registrant,
+        name: Option<&str>,
+        origin: PanicOrigin,
+        payload: Payload,
+    ) {
+        self.report_once(registrant, name, origin, &*payload);
         if let Some(second) = drop_payload(payload) {
-            self.report_once(registrant, PanicOrigin::Destructor, &*second);
+            self.report_once(registrant, name, PanicOrigin::Destructor, &*second);
             mem::forget(second);
         }
     }
@@ -104,7 +110,8 @@ impl<T: Parent + ?Sized> Scope<T> {
 
     fn report_once(
         &self,
-        registrant: &Registrant,
+        registrant: Registrant,
+        name: Option<&str>,
         origin: PanicOrigin,
         payload: &(dyn Any + Send),
     ) {
@@ -112,7 +119,7 @@ impl<T: Parent + ?Sized> Scope<T> {
         let Some(_reporting) = Reporting::begin(Report::Panic) else {
             return;
         };
-        let info = PanicInfo::new(registrant, origin, payload);
+        let info = PanicInfo::new(registrant, name, origin, payload);
         let thrown = self.monitor.call(|callback| callback(&info));
         count_and_drop(thrown, || self.count_panic());
         self.parent.report_panic(&info, &|| self.monitor.add());
@@ -163,7 +170,7 @@ impl Reporter {
     pub(crate) fn guard(&self, origin: PanicOrigin, f: impl FnOnce()) {
         let Err(payload) = catch(f) else { return };
         if let Some(scope) = self.scope() {
-            return scope.report(&self.registrant, origin, payload);
+            return scope.report(self.registrant, None, origin, payload);
         }
         let topics = self.topics.upgrade();
         count_and_drop([payload], || {

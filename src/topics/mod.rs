@@ -169,7 +169,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     }
 
     /// Returns options for a registration on the key's topic, which is created if there is none:
-    /// as [`Registry::options`] does.
+    /// as [`Registry::options`] does. The options keep the topic, as a handle does.
     ///
     /// ```
     /// use topic_registry::TopicRegistry;
@@ -579,8 +579,8 @@ pub struct TopicInfo<K> {
     pub key: K,
     /// The number of registered handlers.
     pub handlers: usize,
-    /// The number of owners that keep the topic: handles, pins, registries cloned out of a handle,
-    /// and calls in progress that register or remove by key or guard, clear all topics, or add an
+    /// The number of owners that keep the topic: handles, pins, options, registries cloned out of a
+    /// handle, and calls in progress that register or remove by key or guard, clear all topics, or add an
     /// observer of interest.
     pub handles: usize,
 }

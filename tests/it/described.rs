@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow::{Break, Continue};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ for_each_subject! {
     a_panic_is_reported_with_the_name
     a_slow_call_is_reported_with_the_name
     each_call_is_counted_and_timed
+    a_call_that_panics_is_counted_before_it_is_reported
     what_is_not_called_is_not_counted
     every_kind_of_handler_is_counted
     counts_of_a_removed_handler_go_with_it
@@ -174,6 +176,64 @@ fn each_call_is_counted_and_timed<S: Subject>() {
     assert!(calls.longest >= NAP, "{calls:?}");
 }
 
+fn a_call_that_panics_is_counted_before_it_is_reported<S: Subject>() {
+    let log = Log::new();
+    let (slow, panics) = (log.clone(), log.clone());
+    let report = move |_: &String, _: &HandlerInfo, _| slow.push("a slow call".to_owned());
+    let topics: TopicsOf<S> =
+        Topics::builder().on_slow(Duration::ZERO, report).count_calls().build();
+    let subject = S::of(topics.clone());
+    let weak = topics.downgrade();
+    subject.on_panic(move |_| {
+        let topics = weak.upgrade().expect("they are there");
+        let calls = topics.handle(KEY).handlers()[0].calls.expect("they are counted");
+        panics.push(format!("a panic in call {}", calls.count));
+    });
+    subject.register(0, |_| panic!("a call"));
+    for event in 0..2 {
+        subject.notify(&event);
+    }
+    let expected = [
+        "a slow call",
+        "a panic in call 1",
+        "a slow call",
+        "a panic in call 2",
+    ];
+    assert_eq!(log.take(), expected);
+}
+
+/// Beside calls, what is read cannot be from before them in one number and after them in another.
+#[test]
+fn counts_that_are_read_beside_calls_fit_together() {
+    let (subject, topics) = counting::<crate::subjects::ByKey>();
+    let own = subject.clone();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let stop = Arc::clone(&is_over);
+    let thread = thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            own.notify(&0);
+        }
+    });
+    let topic = topics.handle(KEY);
+    for _ in 0..if cfg!(miri) { 20 } else { 2_000 } {
+        topic.clear();
+        topic.register(|_| {});
+        for _ in 0..4 {
+            let Some(info) = topic.handlers().pop() else {
+                continue;
+            };
+            let calls = info.calls.expect("they are counted");
+            assert!(calls.longest <= calls.total, "{calls:?}");
+            assert!(
+                calls.count > 0 || calls.total == Duration::ZERO,
+                "{calls:?}"
+            );
+        }
+    }
+    is_over.store(true, Ordering::Relaxed);
+    thread.join().expect("it does not panic");
+}
+
 fn what_is_not_called_is_not_counted<S: Subject>() {
     let (subject, _topics) = counting::<S>();
     let registry = subject.registry();
@@ -235,6 +295,34 @@ fn without_the_option_nothing_is_counted<S: Subject>() {
     register_named::<S>(&subject.registry(), "it has a name");
     subject.notify(&0);
     assert!(subject.registry().handlers().iter().all(|info| info.calls.is_none()));
+}
+
+/// In the closure, in the first poll, and in a later one.
+#[cfg(feature = "async")]
+#[tokio::test]
+async fn an_async_call_that_panics_is_counted_before_it_is_reported() {
+    let topics = topic_registry::AsyncTopicRegistry::<String, u32>::builder()
+        .count_calls()
+        .build();
+    let (topic, log) = (topics.handle(KEY), Log::new());
+    let (weak, reports) = (topic.downgrade(), log.clone());
+    topic.on_panic(move |_| {
+        let calls = weak.upgrade().expect("it is there").handlers()[0].calls;
+        reports.push(calls.expect("they are counted").count);
+    });
+    topic.register(|event| {
+        let event = *event;
+        assert_ne!(event, 1, "in the closure");
+        async move {
+            assert_ne!(event, 2, "in the first poll");
+            tokio::task::yield_now().await;
+            panic!("in the second poll");
+        }
+    });
+    for event in 1..4 {
+        assert_eq!(topic.notify(&event).await.panicked(), 1);
+    }
+    assert_eq!(log.take(), [1, 2, 3]);
 }
 
 /// However often its future is polled.
