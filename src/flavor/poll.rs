@@ -456,10 +456,8 @@ pub(super) async fn in_sequence<E: ?Sized + 'static, T: Borrow<E>>(
         waiting = match first.take() {
             // The first poll: runs from the beginning, over a list that is only protected.
             Some((event, make)) => source.read(|list| {
-                let (event, mut at) = (
-                    event.insert(make.into_inner()()).borrow(),
-                    Position::default(),
-                );
+                let event = event.insert(make.into_inner()()).borrow();
+                let mut at = Position::default();
                 let running = go_on(list, &mut at, event, context, &mut sum)?;
                 let list = Arc::clone(list);
                 Some(Suspended {
