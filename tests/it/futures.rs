@@ -599,3 +599,26 @@ fn a_large_future_is_not_moved_on_the_stack() {
     };
     assert_eq!((delivery.called(), delivery.panicked()), (1, 0));
 }
+
+/// It is kept in a box, which is called and dropped as the closure itself would be.
+#[test]
+fn a_large_closure_is_called_and_dropped_as_any() {
+    let registry = AsyncRegistry::<u32>::new();
+    let (log, owned) = (Log::new(), Arc::new([7_u8; 4096]));
+    let large = || {
+        let (large, log, owned) = ([1_u8; 4096], log.clone(), Arc::clone(&owned));
+        move |event: &u32| {
+            let sum = u32::from(large[0]) + u32::from(owned[0]) + event;
+            log.push(sum);
+            async {}
+        }
+    };
+    let id = registry.register(large());
+    registry.register_once(large());
+    assert_eq!(now(registry.notify(&2)).called(), 2);
+    assert_eq!(now(registry.notify_sequential(&3)).called(), 1);
+    assert_eq!(log.take(), [10, 10, 11]);
+    assert_eq!(Arc::strong_count(&owned), 2);
+    assert!(registry.unregister(id));
+    assert_eq!(Arc::strong_count(&owned), 1);
+}
