@@ -75,8 +75,8 @@ impl HandlerGuard {
         self.registration.remove()
     }
 
-    /// Pauses the handler, as [`Registry::pause`](crate::Registry::pause) does. Returns `None` if it
-    /// is not registered any more.
+    /// Pauses the handler, as [`Registry::pause`](crate::Registry::pause) does. Returns `None` if
+    /// it is not registered any more.
     ///
     /// ```
     /// use topic_registry::SyncRegistry;
@@ -94,7 +94,7 @@ impl HandlerGuard {
     /// If the handler is already paused 32,767 times.
     #[must_use = "dropping it resumes the handler at once: bind it, `let paused = ...`"]
     pub fn pause(&self) -> Option<Paused> {
-        Paused::new(&self.registration)
+        Paused::new(self.registration.clone())
     }
 
     /// Keeps the handler registered until it is removed in some other way, for example by its id.
@@ -136,8 +136,7 @@ pub struct Paused {
 
 impl Paused {
     /// Pauses a handler, if it is registered.
-    pub(crate) fn new(registration: &Registration) -> Option<Self> {
-        let registration = Registration::clone(registration);
+    pub(crate) fn new(registration: Registration) -> Option<Self> {
         registration.pause().then_some(Self { registration })
     }
 

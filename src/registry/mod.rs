@@ -148,7 +148,7 @@ impl<F: Flavor<E>, E: ?Sized + 'static> Registry<F, E> {
     /// held.
     #[must_use = "dropping it resumes the handler at once: bind it, `let paused = ...`"]
     pub fn pause(&self, id: HandlerId) -> Option<Paused> {
-        Paused::new(&self.registration(id))
+        Paused::new(self.registration(id))
     }
 
     /// Removes all handlers, each as [`unregister`](Self::unregister) does.
