@@ -41,8 +41,8 @@
 //! | change it, or it borrows | [`HookTopicRegistry`], [`HookRegistry`] | `&mut H::Event<'_>` |
 //! | await something | [`AsyncTopicRegistry`], [`AsyncRegistry`] | `&E` |
 //!
-//! All of these are [`Topics`] or [`Registry`], with one flavor or another: what is documented there
-//! holds for each of them.
+//! All of these are [`Topics`] or [`Registry`], with one flavor or another: what is documented
+//! there holds for each of them.
 //!
 //! # Features
 //!
@@ -56,10 +56,10 @@
 //! # Read on
 //!
 //! The [guide] goes from the first topic to what a service needs; it has [recipes](guide#recipes),
-//! the [compiler's errors](guide#compiler-errors), and [how to migrate](guide#migrating). [Patterns](patterns) are larger
-//! uses. [Reliability](reliability) lists the guarantees and what attacks each,
-//! [performance] what a call costs, [platforms] where it runs, [stability] what a later version may
-//! change, and [design] how it is built. The [examples] run.
+//! the [compiler's errors](guide#compiler-errors), and [how to migrate](guide#migrating).
+//! [Patterns](patterns) are larger uses. [Reliability](reliability) lists the guarantees and what
+//! attacks each, [performance] what a call costs, [platforms] where it runs, [stability] what a
+//! later version may change, and [design] how it is built. The [examples] run.
 //!
 //! [examples]: https://docs.rs/crate/topic-registry/latest/source/examples/
 #![cfg_attr(

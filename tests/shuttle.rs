@@ -5,8 +5,8 @@
 //! threads as errors of some depth need it (`pct`). With `FEWER_RUNS=1` in the environment, a tenth
 //! as often.
 //!
-//! Under miri, the same scenarios run once, with the locks and atomics of `std`: each seed of miri's
-//! is another interleaving, and stores may be seen late, as on a weak processor.
+//! Under miri, the same scenarios run once, with the locks and atomics of `std`: each seed of
+//! miri's is another interleaving, and stores may be seen late, as on a weak processor.
 #![cfg(all(any(shuttle, miri), not(loom)))]
 
 mod interleavings;

@@ -2,8 +2,8 @@
 //!
 //! The handler is owned by its room and by the calls that are inside. A call drops its reference
 //! before it leaves, and the thread that closes the room counts as inside until it has dropped the
-//! room's reference. Once it is closed, no call enters any more. So when it is closed and empty, the
-//! closure has been dropped.
+//! room's reference. Once it is closed, no call enters any more. So when it is closed and empty,
+//! the closure has been dropped.
 
 use std::cell::Cell;
 #[cfg(feature = "async")]

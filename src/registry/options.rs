@@ -21,7 +21,8 @@ use crate::report::id::HandlerId;
 /// Options for registering a handler: first the options, then one call that takes the closure.
 ///
 /// Returned by [`Registry::options`] (so also by `handle.options()`), by
-/// [`Topics::options`](crate::Topics::options) and by [`Batch::options`]. See the [guide](crate::guide#priorities).
+/// [`Topics::options`](crate::Topics::options) and by [`Batch::options`]. See the
+/// [guide](crate::guide#priorities).
 ///
 /// | after | a `register...` call returns |
 /// |---|---|

@@ -30,7 +30,8 @@ pub struct TopicsBuilder<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
 
 impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// Returns a builder, for topics that have a name in logs and metrics, whose slow handlers are
-    /// reported, or whose calls are counted. Two registries of the same name add up in the same metrics.
+    /// reported, or whose calls are counted. Two registries of the same name add up in the same
+    /// metrics.
     #[must_use]
     pub fn builder() -> TopicsBuilder<F, K, E> {
         TopicsBuilder::new()

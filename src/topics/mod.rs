@@ -55,12 +55,12 @@ use crate::topics::interest::Interest;
 ///
 /// Keys are hashed by `ahash` with random seeds, so they may be untrusted input. Calls by key hold
 /// the lock of the key's shard during the look-up, or announce the look-up instead, and writers
-/// wait for it: with the feature `fast-lane`, most of the time. `K`'s own `Eq` and `Borrow`, and a key's
-/// `Equivalent`, run there: they must not call back into the same topics, and must not wait for a thread that does
-/// (both are deadlocks). All other user code runs, and all user values are dropped, with no lock
-/// held. `Hash` runs once for each call by key: a topic remembers its hash, for its removal, and
-/// for when the table of keys grows or shrinks. If one of them panics, the call has done nothing.
-/// Panics of a key's destructor are caught and counted.
+/// wait for it: with the feature `fast-lane`, most of the time. `K`'s own `Eq` and `Borrow`, and a
+/// key's `Equivalent`, run there: they must not call back into the same topics, and must not wait
+/// for a thread that does (both are deadlocks). All other user code runs, and all user values are
+/// dropped, with no lock held. `Hash` runs once for each call by key: a topic remembers its hash,
+/// for its removal, and for when the table of keys grows or shrinks. If one of them panics, the
+/// call has done nothing. Panics of a key's destructor are caught and counted.
 ///
 /// Operations on all topics ([`len`](Self::len), [`keys`](Self::keys), [`topics`](Self::topics),
 /// [`clear`](Self::clear), ...) lock one shard after the other, so they are not atomic.
@@ -85,8 +85,8 @@ use crate::topics::interest::Interest;
 /// called, `tracing` and `metrics` still receive events, and the observers are gone. A handler or a
 /// callback that owns a clone of its own topics keeps them alive until it is removed; an observer
 /// whose guard was [forgotten](ObserverGuard::forget) does so forever. An `on_panic` callback, or a
-/// callback of [`on_slow`](crate::TopicsBuilder::on_slow), must not own a handle either: it would outlive the
-/// topics, and would never be dropped.
+/// callback of [`on_slow`](crate::TopicsBuilder::on_slow), must not own a handle either: it would
+/// outlive the topics, and would never be dropped.
 pub struct Topics<F: Flavor<E>, K: Key, E: ?Sized + 'static> {
     map: Arc<Map<F, K, E>>,
 }
@@ -175,7 +175,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// use topic_registry::TopicRegistry;
     ///
     /// let topics = TopicRegistry::<String, str>::new();
-    /// let _guard = topics.options("saved").priority(10).guard().register(|path| println!("{path}"));
+    /// let options = topics.options("saved").priority(10).guard();
+    /// let _guard = options.register(|path| println!("{path}"));
     /// ```
     ///
     /// # Panics
@@ -259,8 +260,8 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
         }
     }
 
-    /// Returns a handle to each topic, in no particular order: to notify all, for example. Topics that
-    /// are created meanwhile may be left out.
+    /// Returns a handle to each topic, in no particular order: to notify all, for example. Topics
+    /// that are created meanwhile may be left out.
     ///
     /// ```
     /// use topic_registry::{Delivery, TopicRegistry};
@@ -365,7 +366,7 @@ impl<F: Flavor<E>, K: Key, E: ?Sized + 'static> Topics<F, K, E> {
     /// use topic_registry::TopicRegistry;
     ///
     /// let users = TopicRegistry::<u64, str>::new();
-    /// let guards: Vec<_> = (0..10_000u64).map(|user| users.register_guard(user, |_| {})).collect();
+    /// let guards: Vec<_> = (0..10_000u64).map(|id| users.register_guard(id, |_| {})).collect();
     /// drop(guards);
     /// users.shrink_to_fit();
     /// ```
@@ -580,8 +581,8 @@ pub struct TopicInfo<K> {
     /// The number of registered handlers.
     pub handlers: usize,
     /// The number of owners that keep the topic: handles, pins, options, registries cloned out of a
-    /// handle, and calls in progress that register or remove by key or guard, clear all topics, or add an
-    /// observer of interest.
+    /// handle, and calls in progress that register or remove by key or guard, clear all topics, or
+    /// add an observer of interest.
     pub handles: usize,
 }
 

@@ -50,7 +50,8 @@ impl ObserverGuard {
     /// use topic_registry::TopicRegistry;
     ///
     /// let users = TopicRegistry::<u64, str>::new();
-    /// users.observe_handler_limit(100, |user, n| eprintln!("user {user} has {n} handlers")).forget();
+    /// let observer = users.observe_handler_limit(100, |user, n| eprintln!("{user}: {n}"));
+    /// observer.forget();
     /// ```
     pub fn forget(mut self) {
         self.observed = None;

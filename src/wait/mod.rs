@@ -18,9 +18,9 @@ use crate::wait::mailbox::{Receiver, WaitError};
 /// A wait for the first event for which a closure returns `Some`; returned by
 /// [`Registry::wait_for`].
 ///
-/// A task awaits it, a thread calls [`wait`](Self::wait) or [`wait_timeout`](Self::wait_timeout): all
-/// three return what the closure returned, or an error if the handler was removed in some other way
-/// or its registry is gone. Dropping it removes the handler.
+/// A task awaits it, a thread calls [`wait`](Self::wait) or [`wait_timeout`](Self::wait_timeout):
+/// all three return what the closure returned, or an error if the handler was removed in some other
+/// way or its registry is gone. Dropping it removes the handler.
 #[must_use = "dropping it ends the wait at once: bind it, `let waiting = ...`"]
 pub struct WaitFor<T> {
     receiver: Receiver<T>,

@@ -136,8 +136,8 @@ pub(crate) fn remove_both_beside_a_dispatch(before: Before, times: usize) {
     lives.iter().for_each(Life::has_ended);
 }
 
-/// A handler is replaced beside a dispatch. If the dispatch runs over the new list, it keeps nothing
-/// of the old one: once the change has returned, the removed closure is gone.
+/// A handler is replaced beside a dispatch. If the dispatch runs over the new list, it keeps
+/// nothing of the old one: once the change has returned, the removed closure is gone.
 #[cfg(loom)]
 pub(crate) fn replace_beside_a_dispatch(before: Before) {
     let (registry, life) = (SyncRegistry::<u32>::new(), Life::new());

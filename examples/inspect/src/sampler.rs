@@ -1,5 +1,5 @@
-//! The thread that looks at the topics, when it is asked to. Code of the program may hold it up: the
-//! `Debug` of a key, a destructor. So nothing waits for it without a time limit.
+//! The thread that looks at the topics, when it is asked to. Code of the program may hold it up:
+//! the `Debug` of a key, a destructor. So nothing waits for it without a time limit.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
