@@ -563,7 +563,7 @@ where
     E: ?Sized + 'static,
     F: MakeFuture<E> + 'static,
 {
-    if handler::is_large::<F>() {
+    if const { handler::is_large::<F>() } {
         // In a box, it is not moved to be dropped.
         counted(Arc::new(Callable::new(header, Some(Box::new(closure)))))
     } else {
@@ -604,7 +604,7 @@ where
         F: FnOnce(&E) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        if handler::is_large::<F>() {
+        if const { handler::is_large::<F>() } {
             // A `FnOnce` is moved to be called, unless it is unsized.
             let handler: Box<dyn FnOnce(&E) -> Fut + Send> = Box::new(handler);
             return self.add_future_once(handler);

@@ -110,9 +110,9 @@ where
     E: ?Sized + 'static,
     C: Fn(EventRef<'_, '_, F, E>, &Header) -> Outcome + Send + Sync + 'static,
 {
-    if !mem::needs_drop::<C>() {
+    if const { !mem::needs_drop::<C>() } {
         counted(Arc::new(Callable::new(header, NeedsNoDrop(call))))
-    } else if handler::is_large::<C>() {
+    } else if const { handler::is_large::<C>() } {
         // In a box, it is not moved to be dropped.
         counted(Arc::new(Callable::new(header, Some(Box::new(call)))))
     } else {
@@ -138,7 +138,7 @@ impl<F: InlineFlavor<E>, E: ?Sized + 'static, R: Returns<F, E>> RegisterOptions<
     where
         C: FnOnce(EventRef<'_, '_, F, E>) + Send + 'static,
     {
-        if handler::is_large::<C>() {
+        if const { handler::is_large::<C>() } {
             // A `FnOnce` is moved to be called, unless it is unsized.
             let handler: Box<dyn FnOnce(EventRef<'_, '_, F, E>) + Send> = Box::new(handler);
             return self.add_taken(handler);

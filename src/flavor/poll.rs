@@ -75,7 +75,7 @@ fn make_boxed<'e, E: ?Sized, M: MakeFuture<E>, const TIMED: bool>(
     event: &'e E,
     stopwatch: &mut Stopwatch<'_, TIMED>,
 ) -> Result<Result<Pin<Box<M::Future<'e>>>, Outcome>, Payload> {
-    if handler::is_large::<M::Future<'e>>() {
+    if const { handler::is_large::<M::Future<'e>>() } {
         catch(|| closure.make_future(event, stopwatch, Box::pin))
     } else {
         make_small(closure, event, stopwatch)
