@@ -54,7 +54,7 @@ fn run(options: &Options) -> Result<(), (u8, String)> {
     let agent = agent.http_status_as_error(false).build().new_agent();
     // The first one has no rates: there is nothing to compare with.
     let first = fetch(&agent, &options.url, "new").map_err(|why| (2, why))?;
-    let since = first.since.unwrap_or(first.taken).to_string();
+    let mut since = since_of(&first);
     if !options.is_watching && first.registries.iter().all(|it| it.sum.calls.is_none()) {
         return print(&table::of(&first)).map_err(|why| (1, why));
     }
@@ -62,6 +62,7 @@ fn run(options: &Options) -> Result<(), (u8, String)> {
     loop {
         thread::sleep(EVERY);
         let document = fetch(&agent, &options.url, &since).map_err(|why| (1, why))?;
+        since = since_of(&document);
         let text = table::of(&document);
         // Clears the screen, from its top.
         let start = if options.is_watching && is_terminal {
@@ -74,6 +75,11 @@ fn run(options: &Options) -> Result<(), (u8, String)> {
             return Ok(());
         }
     }
+}
+
+/// What the next answer is compared with. It is another one if the server no longer knows the last.
+fn since_of(document: &Document) -> String {
+    document.since.unwrap_or(document.taken).to_string()
 }
 
 fn parse(args: &[impl AsRef<str>]) -> Result<Options, String> {

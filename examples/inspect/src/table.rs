@@ -38,11 +38,17 @@ pub(crate) fn safe(text: &str) -> String {
 /// Whether it changes the direction of text, or hides.
 fn is_invisible(c: char) -> bool {
     let ranges = [
+        '\u{ad}'..='\u{ad}',
+        '\u{61c}'..='\u{61c}',
+        '\u{180e}'..='\u{180e}',
         '\u{200b}'..='\u{200f}',
         '\u{2028}'..='\u{202e}',
         '\u{2060}'..='\u{206f}',
+        '\u{feff}'..='\u{feff}',
+        '\u{fff9}'..='\u{fffb}',
+        '\u{e0000}'..='\u{e007f}',
     ];
-    c == '\u{feff}' || ranges.iter().any(|range| range.contains(&c))
+    ranges.iter().any(|range| range.contains(&c))
 }
 
 fn registries(document: &Document) -> String {
@@ -68,7 +74,7 @@ fn places(document: &Document) -> String {
     for place in document.places.iter().take(MOST) {
         rows.push(row(title(place), &place.sum, [place.topics.to_string()]));
     }
-    let more = document.places_found - (rows.len() - 1);
+    let more = document.places_found.saturating_sub(rows.len() - 1);
     aligned(&rows) + &rest(more, "places")
 }
 
@@ -90,7 +96,7 @@ fn topics(document: &Document) -> String {
         let more = [topic.handles.to_string(), topic.panics.to_string()];
         rows.push(row(format!("{registry}{key}{unheard}"), &topic.sum, more));
     }
-    let more = document.found - document.topics.len();
+    let more = document.found.saturating_sub(document.topics.len());
     aligned(&rows) + &rest(more, "topics")
 }
 
@@ -227,8 +233,11 @@ mod tests {
 
     #[test]
     fn no_text_controls_the_terminal() {
-        let text = safe("a\x1b[2J\r\n\u{9b}1m\u{202e}b");
-        assert_eq!(text, r"a\u{1b}[2J\u{d}\u{a}\u{9b}1m\u{202e}b");
+        let text = safe("a\x1b[2J\r\n\u{9b}1m\u{202e}\u{61c}\u{e0041}b");
+        assert_eq!(
+            text,
+            r"a\u{1b}[2J\u{d}\u{a}\u{9b}1m\u{202e}\u{61c}\u{e0041}b"
+        );
     }
 
     #[test]

@@ -6,9 +6,10 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::{fd::OwnedFd, unix::net::UnixStream};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
 use std::{env, thread};
 
-use crate::support::{Topics, serve, wait_for};
+use crate::support::{PATIENCE, Topics, serve, wait_for};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_topic-registry-inspect");
 
@@ -121,13 +122,21 @@ fn what_it_does_not_understand_it_says_in_one_line() {
 }
 
 /// A server that answers everything with this document.
-fn answers(body: &'static str) -> SocketAddr {
+fn answers(body: &str) -> SocketAddr {
+    let body = body.to_owned();
+    answers_by(move |_| body.clone())
+}
+
+/// A server that answers each request with what `answer` makes of it.
+fn answers_by(mut answer: impl FnMut(&str) -> String + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener.local_addr().expect("it has one");
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.expect("somebody comes");
-            let _ = stream.read(&mut [0; 4096]);
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).unwrap_or(0);
+            let body = answer(&String::from_utf8_lossy(&request[..length]));
             let length = body.len();
             let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
             let _ = stream.write_all(format!("{head}{body}").as_bytes());
@@ -149,6 +158,50 @@ fn a_document_of_another_version_is_told_from_none() {
     let hostile = "<html>\x1b[2J\r\n";
     let line = refusal(run(&[&format!("http://{}", answers(hostile))]), 2);
     assert!(line.contains("not an inspector"), "{line}");
+}
+
+/// A document without registries, which says that it has found nothing.
+fn document_since(since: u64, topics: &str) -> String {
+    format!(
+        r#"{{"version":1,"program":"p","pid":1,"taken":{since},"since":{since},"registries":[],
+        "places":[],"places_found":0,"counts":{{"all":0,"unheard":0,"grown":0,"panicked":0}},
+        "found":0,"topics":[{topics}],"open":[],"reports":[]}}"#
+    )
+}
+
+#[test]
+fn a_document_that_contradicts_itself_is_printed() {
+    let topic = r#"{"id":"1","registry":"bus","key":"k","handles":0,"panics":0,"unheard":false,
+        "handlers":1,"paused":0,"grown":null,"calls":null}"#;
+    let output = run(&[&format!("http://{}", answers(&document_since(1, topic)))]);
+    let text = String::from_utf8(output.stdout).expect("it prints text");
+    assert_eq!(
+        (output.status.code(), output.stderr.len()),
+        (Some(0), 0),
+        "{text}"
+    );
+    assert!(text.contains("bus: k") && !text.contains("more"), "{text}");
+}
+
+#[test]
+fn a_watch_that_the_server_does_not_know_compares_anew() {
+    let (asked, asks) = mpsc::channel();
+    let mut since = 0;
+    let address = answers_by(move |request| {
+        since += 1;
+        let _ = asked.send(request.lines().next().unwrap_or_default().to_owned());
+        document_since(since, "")
+    });
+    let mut command = Command::new(PROGRAM);
+    command.args(["--watch", &format!("http://{address}")]).stdout(Stdio::null());
+    let mut child = command.spawn().expect("it starts");
+    let lines: Vec<_> =
+        (0..3).map(|_| asks.recv_timeout(PATIENCE).expect("it asks in time")).collect();
+    child.kill().expect("it runs");
+    child.wait().expect("it has ended");
+    for (line, since) in lines.iter().zip(["since=new", "since=1&", "since=2&"]) {
+        assert!(line.contains(since), "{since}: {lines:?}");
+    }
 }
 
 #[test]
