@@ -91,7 +91,7 @@ impl Inspector {
     /// text as it is.
     pub fn watch(mut self, name: impl Into<String>, watched: &impl Watched) -> Self {
         self.watch.names.push(name.into());
-        self.watch.sources.push(watched.source());
+        self.watch.sources.0.push(watched.source());
         self
     }
 
@@ -121,7 +121,7 @@ impl Inspector {
         WeakTopics<F, K, E>: Send,
     {
         self.watch.names.push(name.into());
-        self.watch.sources.push(watched::topics(topics, show));
+        self.watch.sources.0.push(watched::topics(topics, show));
         self
     }
 

@@ -10,7 +10,7 @@ use topic_registry::{HandlerInfo, PanicInfo};
 
 use crate::json::{Kind, Report};
 use crate::sample::{cut, millis_since_1970, place_text};
-use crate::watched::{nanos, text_of};
+use crate::watched::{nanos, shown, text_of};
 
 /// How many reports are kept.
 const KEPT: usize = 100;
@@ -64,7 +64,7 @@ impl Reports {
         &self,
     ) -> impl Fn(&K, &PanicInfo<'_>) + Send + Sync + 'static {
         let reports = self.clone();
-        move |key, info| reports.add_panic(&text_of(key), info)
+        move |key, info| reports.add_panic(&shown(|| text_of(key)), info)
     }
 
     /// Returns a callback for [`TopicsBuilder::on_slow`](topic_registry::TopicsBuilder::on_slow),
@@ -74,7 +74,7 @@ impl Reports {
         &self,
     ) -> impl Fn(&K, &HandlerInfo, Duration) + Send + Sync + 'static {
         let reports = self.clone();
-        move |key, handler, time| reports.add_slow_call(&text_of(key), handler, time)
+        move |key, handler, time| reports.add_slow_call(&shown(|| text_of(key)), handler, time)
     }
 
     /// Adds a panic in the topic of this key; for a registry without a key, of the empty one.

@@ -12,7 +12,7 @@ use crate::query::{Query, Since};
 use crate::reports::Reports;
 use crate::sample::{Base, Sample};
 use crate::view::View;
-use crate::watched::Source;
+use crate::watched::{Contained, Source};
 
 /// How long a sample is good for, however many look.
 const FRESH: Duration = Duration::from_millis(400);
@@ -29,7 +29,7 @@ const MOST_WAITING: usize = 64;
 #[derive(Default)]
 pub(crate) struct Watch {
     pub(crate) names: Vec<String>,
-    pub(crate) sources: Vec<Source>,
+    pub(crate) sources: Contained<Source>,
     pub(crate) reports: Vec<(String, Reports)>,
 }
 
@@ -95,7 +95,7 @@ impl Sampler {
     fn answer(&mut self, query: &Query) -> Vec<u8> {
         let before = self.last.take_if(|last| last.age() >= FRESH);
         let before = before.filter(|before| before.age() < IDLE);
-        let sources = || self.watch.sources.iter();
+        let sources = || self.watch.sources.0.iter();
         let sample = match self.last.take() {
             Some(fresh) => fresh,
             None => Sample::take(sources(), before.as_ref()),

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use topic_registry::{
-    Calls, Flavor, HandlerId, HandlerInfo, Key, Registry, Topics, WeakRegistry, WeakTopics,
+    Calls, Flavor, HandlerId, HandlerInfo, Key, Registry, TopicInfo, Topics, WeakRegistry,
+    WeakTopics,
 };
 
 /// What an [`Inspector`](crate::Inspector) can watch: topics whose keys have a `Debug`, and single
@@ -94,6 +95,11 @@ pub(crate) fn text_of<K: Debug + 'static>(key: &K) -> String {
     text.map_or_else(|| format!("{key:?}"), str::to_owned)
 }
 
+/// Returns the text of a key that `show` makes, or what is said of a key that panics there.
+pub(crate) fn shown(show: impl FnOnce() -> String) -> String {
+    catch(show).unwrap_or_else(|| "(this key panics when it is shown)".into())
+}
+
 impl<F, K, E> Watched for Topics<F, K, E>
 where
     F: Flavor<E>,
@@ -137,26 +143,24 @@ where
     /// time, what it drops ends on this thread.
     fn read(&self, found: &mut dyn FnMut(ReadTopic)) -> Result<u64, Unread> {
         let all = || self.topics.upgrade().ok_or(Unread::Gone);
-        for listed in all()?.topics() {
+        // Not in the head of the loop, which would keep the topics until the loop ends.
+        let listed = Contained(all()?.topics());
+        for TopicInfo { key, handles, .. } in &listed.0 {
             // A topic may be gone by now.
-            if let Some(topic) = all()?.get(&listed.key) {
-                found(ReadTopic {
-                    key: self.show(&listed.key),
-                    handles: listed.handles,
-                    panics: topic.panic_count(),
-                    handlers: topic.handlers().into_iter().map(ReadHandler::of).collect(),
-                });
-            }
-            catch(|| drop(listed));
+            let Some(topic) = all()?.get(key) else {
+                continue;
+            };
+            let (panics, handlers) = (topic.panic_count(), topic.handlers());
+            // Before the key is shown: that may take any time.
+            drop(topic);
+            found(ReadTopic {
+                key: shown(|| (self.show)(key)),
+                handles: *handles,
+                panics,
+                handlers: handlers.into_iter().map(ReadHandler::of).collect(),
+            });
         }
         Ok(all()?.panic_count())
-    }
-}
-
-impl<F: Flavor<E>, K: Key, E: ?Sized, S: Fn(&K) -> String> ByKey<F, K, E, S> {
-    fn show(&self, key: &K) -> String {
-        let text = catch(|| (self.show)(key));
-        text.unwrap_or_else(|| "(this key panics when it is shown)".into())
     }
 }
 
@@ -194,6 +198,24 @@ impl ReadCalls {
             count: calls.count,
             total: nanos(calls.total),
             longest: nanos(calls.longest),
+        }
+    }
+}
+
+/// Values of the program. Each is dropped by itself: if destructors of two panicked in one unwinding,
+/// that would end the process.
+pub(crate) struct Contained<T>(pub(crate) Vec<T>);
+
+impl<T> Default for Contained<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Drop for Contained<T> {
+    fn drop(&mut self) {
+        while let Some(value) = self.0.pop() {
+            catch(|| drop(value));
         }
     }
 }

@@ -1,9 +1,12 @@
 //! What is watched: of any flavor, only while somebody looks, and whatever the program does to it.
 
+use std::cell::RefCell;
+use std::env;
 use std::fmt;
 use std::panic::panic_any;
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -13,7 +16,7 @@ use topic_registry::{
     TopicRegistry,
 };
 use topic_registry_inspect::json::State;
-use topic_registry_inspect::{Error, Inspector};
+use topic_registry_inspect::{Error, Inspector, Reports};
 
 use crate::support::{
     Gate, PATIENCE, Topics, document, get, keys, later_document, registry, serve, serve_all, topic,
@@ -187,10 +190,10 @@ fn a_handler_that_blocks_blocks_no_look() {
     });
 }
 
-/// A key whose `Debug` blocks or panics.
+/// A key whose `Debug` blocks, after it has told so, or panics.
 #[derive(Clone)]
 enum Hostile {
-    Blocks(Arc<Mutex<Receiver<()>>>),
+    Blocks(Sender<()>, Arc<Mutex<Receiver<()>>>),
     Panics,
     Fine,
 }
@@ -198,7 +201,8 @@ enum Hostile {
 impl fmt::Debug for Hostile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Blocks(opened) => {
+            Self::Blocks(begun, opened) => {
+                let _ = begun.send(());
                 let _ = opened.lock().expect("no panic").recv();
             }
             Self::Panics => panic_any(Thrown),
@@ -209,9 +213,17 @@ impl fmt::Debug for Hostile {
 }
 
 impl Hostile {
+    /// Returns a key that blocks, what opens it, and what hears of it when it blocks.
+    fn blocks() -> (Self, Gate, Receiver<()>) {
+        let (gate, opened) = Gate::new();
+        let (begun, begins) = mpsc::channel();
+        let key = Self::Blocks(begun, Arc::new(Mutex::new(opened)));
+        (key, gate, begins)
+    }
+
     fn number(&self) -> u8 {
         match self {
-            Self::Blocks(_) => 0,
+            Self::Blocks(..) => 0,
             Self::Panics => 1,
             Self::Fine => 2,
         }
@@ -252,10 +264,135 @@ fn a_key_that_panics_when_it_is_shown_is_listed_beside_the_others() {
 }
 
 #[test]
-fn a_key_that_blocks_is_said_to_and_holds_up_nothing_else() {
-    let (gate, opened) = Gate::new();
+fn a_panic_is_reported_even_if_its_key_panics_when_it_is_shown() {
+    let (topics, reports) = (TopicRegistry::<Hostile, str>::new(), Reports::new());
+    topics.on_panic(reports.on_panic());
+    topics.register(Hostile::Panics, |_| panic!("the handler"));
+    topics.notify(&Hostile::Panics, "");
+    assert_eq!(topics.panic_count(), 1, "the callback panics, too");
+    let guard = serve_all(Inspector::new().reports("bus", &reports));
+    let all = document(&guard, "");
+    let [report] = all.reports.as_slice() else {
+        panic!("{all:#?}")
+    };
+    assert_eq!(report.key, "(this key panics when it is shown)");
+    assert_eq!(report.message.as_deref(), Some("the handler"));
+}
+
+#[test]
+fn a_key_that_blocks_keeps_neither_its_topic_nor_all() {
+    let (key, gate, begins) = Hostile::blocks();
     let topics = TopicRegistry::<Hostile, str>::new();
-    topics.register(Hostile::Blocks(Arc::new(Mutex::new(opened))), |_| {});
+    topics.register(key, |_| {});
+    let weak = topics.downgrade();
+    let guard = serve_all(Inspector::new().watch("bus", &topics));
+    let address = guard.address();
+    thread::scope(|scope| {
+        scope.spawn(move || get(address, "/topics.json"));
+        begins.recv_timeout(PATIENCE).expect("it is shown");
+        let handles: Vec<_> = topics.topics().iter().map(|topic| topic.handles).collect();
+        drop(topics);
+        let is_kept = weak.upgrade().is_some();
+        drop(gate);
+        assert_eq!((handles, is_kept), (vec![0], false));
+    });
+}
+
+/// Which of the two below this process is for, if it is one of their own.
+const CASE: &str = "TOPIC_REGISTRY_INSPECT_TEST_CASE";
+
+/// Panics when it is dropped by the thread that looks.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Bomb(u8);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        let thread = thread::current();
+        assert_ne!(thread.name(), Some("topic-registry-inspect-sampler"));
+    }
+}
+
+/// Not a test: what the next two start as a process of its own, which may be aborted.
+#[test]
+#[ignore = "the other process of tests"]
+fn drops_bombs() {
+    match env::var(CASE).as_deref() {
+        Ok("keys") => drop_keys(),
+        Ok("functions") => drop_functions(),
+        _ => return,
+    }
+    println!("it goes on");
+}
+
+/// The topics are gone in the middle of a look.
+fn drop_keys() {
+    let topics = TopicRegistry::<Bomb, str>::new();
+    for number in 0..5 {
+        topics.register(Bomb(number), |_| {});
+    }
+    let kept = Arc::new(Mutex::new(None));
+    let last = Arc::clone(&kept);
+    let show = move |_: &Bomb| {
+        drop(last.lock().expect("no panic").take());
+        "shown".into()
+    };
+    let guard = serve_all(Inspector::new().watch_by("bus", &topics, show));
+    *kept.lock().expect("no panic") = Some(topics);
+    let all = document(&guard, "");
+    assert_eq!(registry(&all, "bus").state, State::Dropped);
+}
+
+thread_local! {
+    /// Dropped when the thread that looks has ended, after all that it drops.
+    static ENDED: RefCell<Option<Sender<()>>> = const { RefCell::new(None) };
+}
+
+fn drop_functions() {
+    let (topics, (ended, ends)) = (Topics::new(), mpsc::channel());
+    topics.register("a", |_| {});
+    let watch = |inspector: Inspector, number| {
+        let held = (Bomb(number), ended.clone());
+        inspector.watch_by("bus", &topics, move |key| {
+            ENDED.set(Some(held.1.clone()));
+            let _ = &held;
+            key.clone()
+        })
+    };
+    let guard = serve_all((0..3).fold(Inspector::new(), watch));
+    document(&guard, "");
+    drop((guard, ended));
+    let all = ends.recv_timeout(PATIENCE);
+    assert_eq!(all, Err(mpsc::RecvTimeoutError::Disconnected));
+}
+
+fn assert_it_goes_on(case: &str) {
+    let mut command = Command::new(env::current_exe().expect("it is a file"));
+    let name = "watching::drops_bombs";
+    command.args(["--exact", name, "--ignored", "--nocapture"]).env(CASE, case);
+    let output = command.output().expect("it starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let status = output.status;
+    assert!(
+        status.success() && text.contains("it goes on"),
+        "{status}: {text}"
+    );
+}
+
+#[test]
+fn keys_whose_destructors_panic_do_not_abort_the_program() {
+    assert_it_goes_on("keys");
+}
+
+#[test]
+fn functions_whose_destructors_panic_do_not_abort_the_program() {
+    assert_it_goes_on("functions");
+}
+
+#[test]
+fn a_key_that_blocks_is_said_to_and_holds_up_nothing_else() {
+    let (key, gate, _begins) = Hostile::blocks();
+    let topics = TopicRegistry::<Hostile, str>::new();
+    topics.register(key, |_| {});
     let guard = serve_all(Inspector::new().watch("bus", &topics));
     let answer = get(guard.address(), "/topics.json");
     assert_eq!(answer.status, 503);
@@ -265,8 +402,7 @@ fn a_key_that_blocks_is_said_to_and_holds_up_nothing_else() {
     assert_eq!(topics.notify(&Hostile::Fine, "").called(), 1);
     drop(gate);
     assert_eq!(keys(&document(&guard, "sort=key")), ["shown"]);
-    let (_gate, opened) = Gate::new();
-    topics.remove(&Hostile::Blocks(Arc::new(Mutex::new(opened))));
+    topics.remove(&Hostile::blocks().0);
 }
 
 #[test]
