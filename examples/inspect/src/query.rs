@@ -80,7 +80,8 @@ impl Query {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (mut query, mut order) = (Self::default(), None);
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
-            let value = value.trim();
+            // Keys and names may begin or end with spaces.
+            let value = &*value;
             // A field that a form leaves empty.
             if value.is_empty() {
                 continue;

@@ -58,7 +58,7 @@ pub(crate) enum GroupKey {
 }
 
 /// How handlers are grouped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum By {
     Place,
     /// Those without a name by their place.
@@ -75,7 +75,8 @@ pub(crate) struct RegistryBase {
     pub(crate) handlers: usize,
     /// Sorted by key.
     pub(crate) topics: Vec<(String, usize)>,
-    pub(crate) groups: HashMap<GroupKey, usize>,
+    /// By name, a place has only its handlers without a name.
+    pub(crate) groups: HashMap<(By, GroupKey), usize>,
 }
 
 impl Sample {
@@ -251,9 +252,8 @@ impl RegistryBase {
         let topics = registry.topics.iter();
         let mut groups = HashMap::new();
         for handler in topics.clone().flat_map(|topic| &topic.handlers) {
-            *groups.entry(handler.group(By::Place)).or_default() += 1;
-            if handler.name.is_some() {
-                *groups.entry(handler.group(By::Name)).or_default() += 1;
+            for by in [By::Place, By::Name] {
+                *groups.entry((by, handler.group(by))).or_default() += 1;
             }
         }
         Self {

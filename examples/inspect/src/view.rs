@@ -65,8 +65,9 @@ impl<'a> View<'a> {
         let count = found.len();
         let topics = page(&mut found, query).iter().map(Row::describe).collect();
         let base = |key: &GroupKey| {
+            let key = (query.by, key.clone());
             let bases = parts.iter().map(|(_, part)| part.base);
-            let counts = bases.map(|base| Some(base?.groups.get(key).copied().unwrap_or(0)));
+            let counts = bases.map(|base| Some(base?.groups.get(&key).copied().unwrap_or(0)));
             counts.sum()
         };
         Document {

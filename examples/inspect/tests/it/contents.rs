@@ -117,6 +117,45 @@ fn growth_is_counted_from_the_moment_that_was_asked_for() {
 }
 
 #[test]
+fn growth_by_name_counts_the_handlers_of_a_place_without_a_name() {
+    let topics = Topics::new();
+    for name in [Some("named"), Some("named"), None] {
+        let handle = topics.handle("a");
+        let options = handle.options();
+        let options = match name {
+            Some(name) => options.name(name),
+            None => options,
+        };
+        options.register(|_| {});
+    }
+    let guard = serve(&topics);
+    for (by, expected) in [
+        ("by=name", vec![(2, Some(0)), (1, Some(0))]),
+        ("", vec![(3, Some(0))]),
+    ] {
+        let all = document(&guard, &format!("since=new&{by}"));
+        let grown: Vec<_> = all.places.iter().map(|it| (it.sum.handlers, it.sum.grown)).collect();
+        assert_eq!(grown, expected, "{by}");
+    }
+}
+
+#[test]
+fn names_and_keys_that_begin_or_end_with_spaces_are_found() {
+    let topics = Topics::new();
+    topics.handle(" key").options().name(" name ").register(|_| {});
+    let guard = serve_all(Inspector::new().watch(" bus", &topics));
+    for (query, found) in [
+        ("registry=%20bus", 1),
+        ("by=name&place=%20name%20", 1),
+        ("by=name&place=name", 0),
+        ("filter=%20key", 1),
+        ("filter=key%20", 0),
+    ] {
+        assert_eq!(document(&guard, query).found, found, "{query}");
+    }
+}
+
+#[test]
 fn many_who_compare_displace_only_those_who_did_so_longest_ago() {
     let topics = Topics::new();
     let guard = serve(&topics);
