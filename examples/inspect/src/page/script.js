@@ -7,6 +7,7 @@ const EVERY = 1000; // milliseconds
 const PATIENCE = 8000;
 const PAGE = 200; // topics
 const MOST = 2000;
+const MOST_OPEN = 100; // of which the server lists the handlers
 const FEW_PLACES = 5;
 const FEW_REPORTS = 3;
 const HISTORY = 300_000;
@@ -31,7 +32,7 @@ const DEFAULTS = {
 };
 const asked = { ...DEFAULTS };
 for (const [name, value] of new URLSearchParams(location.search)) {
-  if (name in DEFAULTS) asked[name] = value;
+  if (Object.hasOwn(DEFAULTS, name)) asked[name] = value;
 }
 let since = "new";
 let limit = PAGE;
@@ -291,6 +292,8 @@ function makeTopic(id) {
   button.setAttribute("aria-expanded", "false");
   button.onclick = () => {
     if (!open.delete(id)) open.add(id);
+    // The one that was opened first gives way.
+    if (open.size > MOST_OPEN) open.delete(open.values().next().value);
     showOpen(body, id, null);
     refresh();
   };
@@ -542,7 +545,10 @@ async function load(signal) {
   query.set("limit", limit);
   if (open.size) query.set("open", [...open].join(","));
   const response = await fetch("topics.json?" + query, { signal, cache: "no-store" });
-  const answer = await response.json();
+  // What is too long to be a request has no answer but its status.
+  const answer = await response.json().catch((why) => {
+    throw response.ok ? why : new Error(`The program refuses this: status ${response.status}.`);
+  });
   if (answer.version !== VERSION) {
     throw new Error(
       `This page is of version ${VERSION}, the program of ${answer.version}: reload the page.`,

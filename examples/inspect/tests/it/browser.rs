@@ -353,6 +353,53 @@ fn unheard_topics_are_found_and_dropped_ones_are_said_to_be() {
 }
 
 #[test]
+fn an_address_that_names_nothing_of_the_page_shows_all() {
+    let topics = Topics::new();
+    topics.register("a", |_| {});
+    let guard = serve(&topics);
+    let url = format!("{}/?toString=1&constructor=2&other=3", guard.url());
+    let console = visit(&url, async move |page| {
+        page.has("the topic", KEYS, "a").await;
+        page.has("the state", "#status", "live").await;
+    });
+    assert!(console.is_none_or(|console| console == json!([])));
+}
+
+#[test]
+fn the_topic_that_was_opened_last_is_shown_however_many_are_open() {
+    let topics = Topics::new();
+    for number in 0..102 {
+        topics.register(format!("{number:03}"), |_| {});
+    }
+    let guard = serve(&topics);
+    browse(&guard, async move |page| {
+        page.has("the topics", KEYS, "101").await;
+        page.eval("document.querySelectorAll('#topics .open').forEach((it) => it.click())")
+            .await;
+        let rows = "document.querySelectorAll('#topics .details tbody tr').length === 100";
+        page.until("the handlers of a hundred", rows).await;
+        let last = "[...document.querySelectorAll('#topics > tbody')].at(-1)";
+        let shown = format!("{last}.querySelectorAll('.details tbody tr').length");
+        assert_eq!(page.eval(&shown).await, json!(1));
+        let all = "document.querySelectorAll('#topics .details').length";
+        assert_eq!(page.eval(all).await, json!(100), "some are open and empty");
+    });
+}
+
+#[test]
+fn a_request_that_is_too_long_is_said_to_be_refused() {
+    let guard = serve(&Topics::new());
+    // The console holds the requests that failed.
+    visit(&guard.url(), async move |page| {
+        page.has("the state", "#status", "live").await;
+        page.eval("ask({ filter: 'x'.repeat(20000) })").await;
+        page.has("what is wrong", "#problem", "431").await;
+        page.eval("ask({ filter: '' })").await;
+        page.until("nothing wrong", "document.getElementById('problem').hidden").await;
+    });
+}
+
+#[test]
 fn a_page_whose_program_is_gone_says_so_and_comes_back() {
     let topics = Topics::new();
     topics.register("kept", |_| {});
