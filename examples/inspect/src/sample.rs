@@ -73,8 +73,8 @@ pub(crate) struct Base {
 
 pub(crate) struct RegistryBase {
     pub(crate) handlers: usize,
-    /// Sorted by key.
-    pub(crate) topics: Vec<(String, usize)>,
+    /// By id: their keys may be large, and this is kept for long.
+    pub(crate) topics: HashMap<u64, usize>,
     /// By name, a place has only its handlers without a name.
     pub(crate) groups: HashMap<(By, GroupKey), usize>,
 }
@@ -258,7 +258,7 @@ impl RegistryBase {
         }
         Self {
             handlers: registry.tally().handlers,
-            topics: topics.map(|topic| (topic.key.clone(), topic.handlers.len())).collect(),
+            topics: topics.map(|topic| (topic.id, topic.handlers.len())).collect(),
             groups,
         }
     }

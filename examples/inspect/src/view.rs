@@ -116,12 +116,10 @@ impl<'a> View<'a> {
 impl<'a> Part<'a> {
     /// Its topics, each with its growth.
     fn rows(self, at: usize) -> impl Iterator<Item = Row<'a>> {
-        let mut earlier = self.base.map(|base| base.topics.iter().peekable());
         self.now.topics.iter().map(move |topic| {
-            let grown = earlier.as_mut().map(|earlier| {
-                while earlier.next_if(|(key, _)| *key < topic.key).is_some() {}
-                let same = earlier.next_if(|(key, _)| *key == topic.key);
-                growth(topic.handlers.len(), same.map_or(0, |(_, count)| *count))
+            let grown = self.base.map(|base| {
+                let before = base.topics.get(&topic.id).copied().unwrap_or(0);
+                growth(topic.handlers.len(), before)
             });
             Row {
                 part: self,
