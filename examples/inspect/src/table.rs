@@ -128,10 +128,26 @@ fn reports(document: &Document) -> String {
 
 fn title(group: &Group) -> String {
     let place = group.place.as_deref().unwrap_or("several places");
-    group
-        .name
-        .as_ref()
-        .map_or_else(|| place.into(), |name| format!("{name} ({place})"))
+    title_of(place, group.name.as_deref())
+}
+
+fn title_of(place: &str, name: Option<&str>) -> String {
+    let most = WIDEST - 1;
+    let Some(name) = name else {
+        return end_of(place, most);
+    };
+    let room = most.saturating_sub(fit(name).1 + " ()".len());
+    format!("{name} ({})", end_of(place, room))
+}
+
+/// Returns the end of a place that is too long: its file and line.
+fn end_of(place: &str, most: usize) -> String {
+    let count = place.chars().count();
+    if count <= most {
+        return place.into();
+    }
+    let end = place.chars().skip((count + 1).saturating_sub(most));
+    ['…'].into_iter().chain(end).collect()
 }
 
 fn rest(count: usize, what: &str) -> String {
@@ -244,6 +260,22 @@ mod tests {
     fn times_have_a_unit_that_fits() {
         let times = [0, 999, 1_050, 12_345_678, 61_000_000_000].map(time);
         assert_eq!(times, ["0ns", "999ns", "1.0µs", "12.3ms", "61.0s"]);
+    }
+
+    #[test]
+    fn a_long_place_is_told_by_its_line() {
+        let place = format!("{}/src/lib.rs:12:5", "x".repeat(100));
+        let text = end_of(&place, WIDEST - 1);
+        assert_eq!(fit(&text).0, text, "it fits");
+        assert!(
+            text.starts_with("…x") && text.ends_with("x/src/lib.rs:12:5"),
+            "{text}"
+        );
+        let text = title_of("several places", Some("name"));
+        assert_eq!(text, "name (several places)");
+        let text = title_of(&place, Some("name"));
+        assert_eq!(fit(&text).0, text, "it fits");
+        assert!(text.ends_with("/src/lib.rs:12:5)"), "{text}");
     }
 
     #[test]
