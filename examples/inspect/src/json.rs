@@ -72,7 +72,7 @@ pub enum State {
     Live,
     /// The program has dropped it.
     Dropped,
-    /// A clone of one of its keys panics.
+    /// The `Clone`, `Hash` or `Eq` of one of its keys panics.
     Unreadable,
 }
 

@@ -178,7 +178,9 @@ async fn topics(query: &str, site: &Site) -> Response<Full<Bytes>> {
         Some(document) => response(StatusCode::OK, JSON, document),
         None => failure(
             StatusCode::SERVICE_UNAVAILABLE,
-            "the topics cannot be read: a key's Debug, Clone or destructor does not return".into(),
+            "the topics are not read in time: there are very many, or a key's Debug, Clone or \
+             destructor does not return"
+                .into(),
         ),
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct ReadCalls {
 pub(crate) enum Unread {
     /// It was dropped.
     Gone,
-    /// Code of the program panicked: the clone of a key.
+    /// Code of the program panicked: the `Clone`, `Hash` or `Eq` of a key.
     Panicked,
 }
 

@@ -402,7 +402,10 @@ function showRegistries(answer) {
     (button, item) => {
       put(button.firstChild, item.title ?? item.name);
       const state =
-        { dropped: "dropped", unreadable: "unreadable: a key's Clone panics" }[item.state] ?? "";
+        {
+          dropped: "dropped",
+          unreadable: "unreadable: a key's Clone, Hash or Eq panics",
+        }[item.state] ?? "";
       put(button.lastChild, state);
       button.lastChild.hidden = !state;
       button.setAttribute("aria-pressed", String(asked.registry === item.name));
