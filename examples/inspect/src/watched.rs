@@ -202,8 +202,8 @@ impl ReadCalls {
     }
 }
 
-/// Values of the program. Each is dropped by itself: if destructors of two panicked in one unwinding,
-/// that would end the process.
+/// Values of the program. Each is dropped by itself: if the destructors of two panicked in one
+/// unwinding, that would abort the process.
 pub(crate) struct Contained<T>(pub(crate) Vec<T>);
 
 impl<T> Default for Contained<T> {
