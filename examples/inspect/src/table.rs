@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_place_is_told_by_its_line() {
+    fn a_long_place_shows_its_line() {
         let place = format!("{}/src/lib.rs:12:5", "x".repeat(100));
         let text = end_of(&place, WIDEST - 1);
         assert_eq!(fit(&text).0, text, "it fits");
