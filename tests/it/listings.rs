@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::ControlFlow::Continue;
 use std::panic::Location;
 
-use topic_registry::{HandlerInfo, HookTopicRegistry, Owned, TopicRegistry};
+use topic_registry::{HandlerInfo, HookTopicRegistry, Owned, SyncRegistry, TopicRegistry};
 
 use crate::support::{Intercepts, Subject, for_each_subject, owning, within};
 
@@ -113,4 +113,35 @@ fn debug_shows_the_name_that_the_user_wrote() {
 #[should_panic(expected = "the name of a topic registry is empty")]
 fn a_name_is_not_empty() {
     let _ = TopicRegistry::<String, u32>::builder().name("");
+}
+
+#[test]
+fn debug_shows_what_is_under_way() {
+    let builder = TopicRegistry::<u8, u32>::builder().name("bus");
+    assert_eq!(
+        format!("{builder:?}"),
+        r#"TopicsBuilder { name: Some("bus"), .. }"#
+    );
+    let registry = SyncRegistry::<u32>::new();
+    let first = registry.register(|_| {});
+    registry.update(|batch| {
+        batch.register(|_| {});
+        batch.unregister(first);
+        let text = format!("{batch:?}");
+        assert_eq!(text, "Batch { added: 1, removed: 1, cleared: false, .. }");
+    });
+    let text = format!("{:?}", registry.notify(&0));
+    assert_eq!(text, "Delivery { called: 1, panicked: 0, stopped: false }");
+}
+
+#[test]
+fn debug_of_a_guard_shows_its_handler() {
+    let registry = SyncRegistry::<u32>::new();
+    let wait = registry.wait_for(|_| Some(()));
+    assert_eq!(format!("{wait:?}"), format!("WaitFor({:?})", wait.id()));
+    let joinable = registry.options().joinable().register(|_| {});
+    let id = joinable.id();
+    assert_eq!(format!("{joinable:?}"), format!("JoinGuard({id:?})"));
+    let paused = registry.pause(id).expect("it is registered");
+    assert_eq!(format!("{paused:?}"), format!("Paused({id:?})"));
 }

@@ -63,8 +63,9 @@ fn keys_names_them_all() {
         topics.keys().into_iter().collect::<BTreeSet<_>>(),
         (0..100).collect()
     );
+    assert!(topics.len() == 100 && !topics.is_empty());
     drop(handles);
-    assert!(topics.keys().is_empty());
+    assert!(topics.keys().is_empty() && topics.len() == 0);
 }
 
 /// Whatever can be the last owner of a topic takes the topic with it.
