@@ -69,7 +69,7 @@ impl Drop for LookUp {
 }
 
 /// How many look-ups of a thread one sample stands for.
-const LOOK_UPS_A_SAMPLE: u32 = if super::turnstile::IS_EAGER { 1 } else { 16 };
+pub(super) const LOOK_UPS_A_SAMPLE: u32 = if super::turnstile::IS_EAGER { 1 } else { 16 };
 
 /// Counts a look-up that takes a lock. Returns whether it is a sample, which stands for the others.
 #[inline(always)]

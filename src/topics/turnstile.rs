@@ -307,3 +307,138 @@ impl Drop for Claim<'_> {
         self.state.fetch_and(!self.bit, Ordering::Release);
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::{BIASED, GATES, OVERTAKES, SAMPLES, Turnstile, WRITERS};
+    use crate::topics::look_up::{LOOK_UPS_A_SAMPLE, LookUp};
+
+    /// How many look-ups of one thread begin the first bias.
+    const ENOUGH: usize = (SAMPLES * LOOK_UPS_A_SAMPLE) as usize;
+
+    /// Runs a test on a thread that has looked up nothing yet.
+    fn on_a_new_thread(test: impl FnOnce(&Turnstile) + Send + 'static) {
+        let (sender, receiver) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            test(&Turnstile::new());
+            sender.send(()).expect("the test waits");
+        });
+        match receiver.recv_timeout(Duration::from_secs(60)) {
+            Err(mpsc::RecvTimeoutError::Timeout) => panic!("hung: a look-up or a writer"),
+            _ => thread.join().expect("the test passes"),
+        }
+    }
+
+    fn state(turnstile: &Turnstile) -> usize {
+        turnstile.state.load(Ordering::Relaxed)
+    }
+
+    fn needs_no_lock(turnstile: &Turnstile, shard: usize) -> bool {
+        turnstile.enter(shard).is_some()
+    }
+
+    /// Looks up until one look-up is let in. Returns how many were not.
+    fn bias(turnstile: &Turnstile) -> usize {
+        let with_lock = (0..1_000_000).position(|_| needs_no_lock(turnstile, 0));
+        with_lock.expect("a bias begins")
+    }
+
+    fn write(turnstile: &Turnstile, times: u32) {
+        (0..times).for_each(|_| turnstile.with_shard(0, || ()));
+    }
+
+    #[test]
+    fn enough_look_ups_begin_a_bias_and_enough_writers_end_it() {
+        on_a_new_thread(|turnstile| {
+            // One more for the thread's record.
+            assert_eq!(bias(turnstile), ENOUGH + 1);
+            assert_eq!(state(turnstile), BIASED);
+            write(turnstile, WRITERS - 1);
+            assert!(needs_no_lock(turnstile, 0), "writers were too few");
+            write(turnstile, 1);
+            assert_eq!(state(turnstile), 0);
+            assert!(!needs_no_lock(turnstile, 0));
+            // By as many samples as before, or more if there are many records.
+            let begins_again = bias(turnstile);
+            assert!(begins_again >= ENOUGH - 1, "{begins_again}");
+            write(turnstile, WRITERS - 1);
+            assert!(needs_no_lock(turnstile, 0), "writers count anew");
+        });
+    }
+
+    #[test]
+    fn a_writer_keeps_look_ups_behind_its_gate_out_and_no_others() {
+        on_a_new_thread(|turnstile| {
+            bias(turnstile);
+            let passes = |shard| needs_no_lock(turnstile, shard);
+            for at in [0, 1, GATES - 1] {
+                turnstile.with_shard(at, || {
+                    for shard in 0..2 * GATES {
+                        assert_eq!(passes(shard), shard % GATES != at, "{shard} beside {at}");
+                    }
+                });
+                assert!((0..2 * GATES).all(passes));
+            }
+        });
+    }
+
+    #[test]
+    fn a_look_up_that_takes_long_keeps_the_bias() {
+        on_a_new_thread(|turnstile| {
+            bias(turnstile);
+            for gate in 1..GATES {
+                let inside: Option<LookUp> = turnstile.enter(gate);
+                assert!(inside.is_some());
+                write(turnstile, 2 * WRITERS);
+                assert_eq!(state(turnstile), BIASED, "beside a look-up behind {gate}");
+            }
+            write(turnstile, WRITERS);
+            assert_eq!(state(turnstile), 0);
+        });
+    }
+
+    #[test]
+    fn whether_look_ups_end_soon_is_asked_of_one_gate_while_there_is_a_bias() {
+        on_a_new_thread(|turnstile| {
+            assert!(!turnstile.look_ups_end_soon(0), "without a bias");
+            bias(turnstile);
+            assert!((0..2 * GATES).all(|shard| turnstile.look_ups_end_soon(shard)));
+            let _inside = turnstile.enter(1).expect("it is let in");
+            for shard in 0..2 * GATES {
+                assert_eq!(turnstile.look_ups_end_soon(shard), shard % GATES != 1);
+            }
+        });
+    }
+
+    #[test]
+    fn look_ups_overtake_a_writer_so_often_and_then_wait_for_it() {
+        on_a_new_thread(|turnstile| {
+            let is_done = AtomicBool::new(false);
+            let overtaken = || turnstile.gates[1].overtaken.load(Ordering::Relaxed);
+            thread::scope(|scope| {
+                turnstile.with_shard(1, || {
+                    // Behind another gate, nobody waits, and nobody is counted.
+                    (0..2 * OVERTAKES).for_each(|_| drop(turnstile.enter(0)));
+                    turnstile.before_look_at_all();
+                    (1..OVERTAKES).for_each(|_| drop(turnstile.enter(1)));
+                    assert_eq!(overtaken(), OVERTAKES);
+                    scope.spawn(|| {
+                        drop(turnstile.enter(1));
+                        assert!(is_done.load(Ordering::Relaxed), "it did not wait");
+                    });
+                    while overtaken() == OVERTAKES {
+                        thread::yield_now();
+                    }
+                    is_done.store(true, Ordering::Relaxed);
+                });
+            });
+            write(turnstile, 1);
+            turnstile.with_shard(1, || assert_eq!(overtaken(), 0, "of the writer before"));
+        });
+    }
+}
