@@ -612,7 +612,7 @@ pub(crate) fn records() -> impl Iterator<Item = &'static Record> {
 mod tests {
     use std::sync::Arc;
 
-    use super::{HEAT_EVERY, HOT, Lane, attach};
+    use super::{CLOSED, HEAT_EVERY, HOT, IS_EAGER, Inside, Lane, SLOTS, WARM, attach};
     use crate::snapshot::barrier;
 
     /// Between the two looks of a dispatch, its list was freed, and a later one got its address. The
@@ -641,5 +641,95 @@ mod tests {
             "it entered by the earlier word"
         );
         assert_eq!(lane.enter().map(|inside| **inside.list()), Some(2));
+    }
+    /// Returns a lane to a list, and the list. `None` if the system has no heavy barriers.
+    fn open(event: u64) -> Option<(Lane<u64>, Arc<u64>)> {
+        attach();
+        let (lane, list) = (Lane::new(), Arc::new(event));
+        lane.open(Some(&list));
+        barrier::register().then_some((lane, list))
+    }
+
+    fn entered(inside: Option<Inside<u64>>) -> Option<u64> {
+        inside.map(|inside| **inside.list())
+    }
+
+    fn marks(lane: &Lane<u64>) -> usize {
+        let word = lane.look().expect("there is a list");
+        word.0.addr() & (HOT | WARM)
+    }
+
+    /// Enters until the lane has other marks. Returns how often.
+    fn enter_until_marked(lane: &Lane<u64>, mark: usize) -> u32 {
+        let times = (1..=HEAT_EVERY).find(|_| {
+            assert_eq!(entered(lane.enter()), Some(7));
+            marks(lane) == mark
+        });
+        times.expect("it is heated")
+    }
+
+    #[test]
+    fn a_lane_is_heated_by_two_steps() {
+        let Some((lane, list)) = open(7) else { return };
+        assert_eq!(marks(&lane), 0);
+        if !IS_EAGER {
+            // Where this thread's count stands is not known.
+            enter_until_marked(&lane, WARM);
+            assert!(lane.enter_hot(lane.look().expect("there is a list")).is_none());
+        }
+        assert_eq!(enter_until_marked(&lane, HOT), HEAT_EVERY);
+        let hot = lane.look().expect("there is a list");
+        assert_eq!(entered(lane.enter_hot(hot)), Some(7));
+        assert_eq!(entered(lane.enter()), Some(7));
+        assert_eq!(marks(&lane), HOT, "it stays hot");
+
+        let closed = lane.close();
+        assert!(closed.was_hot && closed.list == Arc::as_ptr(&list).addr());
+        assert_eq!(marks(&lane), CLOSED);
+        assert!(lane.enter().is_none() && lane.enter_hot(hot).is_none());
+        closed.hand_over(&list);
+        lane.open(Some(&list));
+        assert_eq!(marks(&lane), 0, "it is cold again");
+        assert!(!lane.close().was_hot);
+    }
+
+    #[test]
+    fn a_thread_enters_as_many_lists_as_it_has_slots() {
+        let Some((lane, list)) = open(7) else { return };
+        // Cold, and hot.
+        for _ in 0..2 {
+            let mut inside: Vec<_> = (0..SLOTS).map(|_| lane.enter()).collect();
+            assert!(inside.iter().all(Option::is_some));
+            let word = lane.look().expect("there is a list");
+            assert!(lane.enter().is_none() && lane.enter_hot(word).is_none());
+            // The slot that a hot lane is entered by is the first.
+            drop(inside.pop());
+            assert!(lane.enter_hot(word).is_none());
+            assert_eq!(entered(lane.enter()), Some(7));
+            drop(inside);
+            let is_hot = word.0.addr() & HOT != 0;
+            assert_eq!(entered(lane.enter_hot(word)).is_some(), is_hot);
+            (0..2 * HEAT_EVERY).for_each(|_| drop(lane.enter()));
+            assert_eq!(marks(&lane), HOT);
+        }
+        lane.close().hand_over(&list);
+    }
+
+    #[test]
+    fn a_list_goes_with_the_last_dispatch_that_is_inside() {
+        for enters in [0, 2 * HEAT_EVERY] {
+            let Some((lane, list)) = open(7) else { return };
+            (0..enters).for_each(|_| drop(lane.enter()));
+            let (first, second) = (lane.enter(), lane.enter());
+            let left = Arc::downgrade(&list);
+            lane.close().hand_over(&list);
+            lane.open(None);
+            assert!(lane.look().is_none());
+            drop(list);
+            drop(first);
+            assert_eq!(left.strong_count(), 1, "one is inside");
+            assert_eq!(entered(second), Some(7));
+            assert_eq!(left.strong_count(), 0, "none is inside");
+        }
     }
 }

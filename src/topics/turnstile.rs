@@ -373,18 +373,18 @@ mod tests {
 
     #[test]
     fn a_writer_keeps_look_ups_behind_its_gate_out_and_no_others() {
-        on_a_new_thread(|turnstile| {
-            bias(turnstile);
-            let passes = |shard| needs_no_lock(turnstile, shard);
-            for at in [0, 1, GATES - 1] {
+        for at in [0, 1, GATES - 1] {
+            on_a_new_thread(move |turnstile| {
+                bias(turnstile);
+                let passes = |shard| needs_no_lock(turnstile, shard);
                 turnstile.with_shard(at, || {
                     for shard in 0..2 * GATES {
                         assert_eq!(passes(shard), shard % GATES != at, "{shard} beside {at}");
                     }
                 });
                 assert!((0..2 * GATES).all(passes));
-            }
-        });
+            });
+        }
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn keys_names_them_all() {
     );
     assert!(topics.len() == 100 && !topics.is_empty());
     drop(handles);
-    assert!(topics.keys().is_empty() && topics.len() == 0);
+    assert!(topics.keys().is_empty() && topics.is_empty());
 }
 
 /// Whatever can be the last owner of a topic takes the topic with it.
