@@ -315,7 +315,7 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    use super::{BIASED, GATES, OVERTAKES, SAMPLES, Turnstile, WRITERS};
+    use super::{BIASED, ENDING, GATES, OVERTAKES, SAMPLES, Turnstile, WRITERS, bit};
     use crate::topics::look_up::{LOOK_UPS_A_SAMPLE, LookUp};
 
     /// How many look-ups of one thread begin the first bias.
@@ -350,6 +350,12 @@ mod tests {
 
     fn write(turnstile: &Turnstile, times: u32) {
         (0..times).for_each(|_| turnstile.with_shard(0, || ()));
+    }
+
+    #[test]
+    fn each_part_of_the_state_has_a_bit_of_its_own() {
+        let bits = (0..GATES).map(bit).chain([BIASED, ENDING]);
+        assert_eq!(bits.fold(0, |all, bit| all + bit), 2 * ENDING - 1);
     }
 
     #[test]
@@ -403,6 +409,31 @@ mod tests {
     }
 
     #[test]
+    fn a_writer_waits_for_the_look_up_behind_its_gate() {
+        on_a_new_thread(|turnstile| {
+            let is_done = AtomicBool::new(false);
+            for _ in 0..100 {
+                bias(turnstile);
+                is_done.store(false, Ordering::Relaxed);
+                let inside = turnstile.enter(1).expect("it is let in");
+                thread::scope(|scope| {
+                    scope.spawn(|| {
+                        let is_done = || is_done.load(Ordering::Relaxed);
+                        turnstile.with_shard(1, || assert!(is_done(), "it did not wait"));
+                    });
+                    while state(turnstile) & bit(1) == 0 {
+                        thread::yield_now();
+                    }
+                    // Time for a writer that would not wait.
+                    thread::yield_now();
+                    is_done.store(true, Ordering::Relaxed);
+                    drop(inside);
+                });
+            }
+        });
+    }
+
+    #[test]
     fn whether_look_ups_end_soon_is_asked_of_one_gate_while_there_is_a_bias() {
         on_a_new_thread(|turnstile| {
             assert!(!turnstile.look_ups_end_soon(0), "without a bias");
@@ -420,6 +451,8 @@ mod tests {
         on_a_new_thread(|turnstile| {
             let is_done = AtomicBool::new(false);
             let overtaken = || turnstile.gates[1].overtaken.load(Ordering::Relaxed);
+            drop(turnstile.enter(1));
+            assert_eq!(overtaken(), 0, "there is no writer");
             thread::scope(|scope| {
                 turnstile.with_shard(1, || {
                     // Behind another gate, nobody waits, and nobody is counted.
