@@ -408,12 +408,14 @@ mod tests {
         });
     }
 
+    /// The last of the writers before tries to end the bias, and cannot.
     #[test]
     fn a_writer_waits_for_the_look_up_behind_its_gate() {
         on_a_new_thread(|turnstile| {
             let is_done = AtomicBool::new(false);
-            for _ in 0..100 {
+            for writers_before in [0, WRITERS - 1].repeat(10) {
                 bias(turnstile);
+                write(turnstile, writers_before);
                 is_done.store(false, Ordering::Relaxed);
                 let inside = turnstile.enter(1).expect("it is let in");
                 thread::scope(|scope| {
@@ -425,11 +427,32 @@ mod tests {
                         thread::yield_now();
                     }
                     // Time for a writer that would not wait.
-                    thread::yield_now();
+                    (0..50).for_each(|_| thread::yield_now());
                     is_done.store(true, Ordering::Relaxed);
                     drop(inside);
                 });
+                write(turnstile, WRITERS);
             }
+        });
+    }
+
+    #[test]
+    fn a_bias_neither_begins_nor_ends_while_one_ends() {
+        on_a_new_thread(|turnstile| {
+            for state_before in [ENDING, 0] {
+                turnstile.state.store(state_before, Ordering::Relaxed);
+                assert!(!turnstile.end_bias());
+                assert_eq!(state(turnstile), state_before);
+            }
+            turnstile.state.store(ENDING, Ordering::Relaxed);
+            (0..SAMPLES).for_each(|_| turnstile.sample());
+            assert_eq!(state(turnstile), ENDING);
+            let writers = || turnstile.counts.writers.load(Ordering::Relaxed);
+            write(turnstile, 1);
+            assert_eq!(writers(), 1, "it waits for look-ups");
+            turnstile.state.store(0, Ordering::Relaxed);
+            write(turnstile, 1);
+            assert_eq!(writers(), 1, "there is none to wait for");
         });
     }
 
