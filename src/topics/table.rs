@@ -216,3 +216,69 @@ impl<T: Keyed> PartialEq for KeyedItem<T> {
 }
 
 impl<T: Keyed> Eq for KeyedItem<T> {}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{KeyHash, Keyed, Table};
+
+    struct Item(u64, KeyHash);
+
+    impl Keyed for Item {
+        type Key = u64;
+
+        fn key(&self) -> &u64 {
+            &self.0
+        }
+
+        fn hash(&self) -> KeyHash {
+            self.1
+        }
+    }
+
+    const COUNT: u64 = 10_000;
+
+    fn filled() -> Table<Item> {
+        let table = Table::new();
+        for key in 0..COUNT {
+            let item = Item(key, table.hash(&key));
+            assert!(table.find_or_insert(item, |_, is_new| is_new));
+        }
+        table
+    }
+
+    fn find(table: &Table<Item>, key: u64) -> Option<u64> {
+        table.find(table.hash(&key), &key, |item| item.0)
+    }
+
+    #[test]
+    fn keys_are_spread_over_all_shards_and_found_there() {
+        let table = filled();
+        let hashes = || (0..COUNT).map(|key| table.hash(&key));
+        let shards: BTreeSet<_> = hashes().map(|hash| table.shard_of(hash)).collect();
+        assert_eq!(shards.len(), table.items.shards().len());
+        let bits: BTreeSet<_> = hashes().map(KeyHash::bits).collect();
+        assert!(bits.len() > 9_900, "{} hashes", bits.len());
+        assert!((0..COUNT).all(|key| find(&table, key) == Some(key)));
+        assert_eq!(find(&table, COUNT), None);
+        let again = Item(7, table.hash(&7_u64));
+        assert!(!table.find_or_insert(again, |_, is_new| is_new));
+    }
+
+    #[test]
+    fn memory_that_is_not_needed_goes_when_it_shrinks() {
+        let table = filled();
+        assert!(table.capacity() >= 10_000 && table.len() == 10_000 && !table.is_empty());
+        for key in 10..COUNT {
+            let removed = table.remove_if(table.hash(&key), |item| item.0 == key);
+            assert_eq!(removed.map(|item| item.0), Some(key));
+        }
+        assert!(table.capacity() >= 5_000, "{}", table.capacity());
+        table.shrink_to_fit();
+        assert!(table.capacity() < 1_000, "{}", table.capacity());
+        assert!((0..10).all(|key| find(&table, key) == Some(key)));
+        assert_eq!((table.take_all().len(), table.len()), (10, 0));
+        assert!(table.is_empty());
+    }
+}

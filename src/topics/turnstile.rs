@@ -355,7 +355,7 @@ mod tests {
     #[test]
     fn each_part_of_the_state_has_a_bit_of_its_own() {
         let bits = (0..GATES).map(bit).chain([BIASED, ENDING]);
-        assert_eq!(bits.fold(0, |all, bit| all + bit), 2 * ENDING - 1);
+        assert_eq!(bits.sum::<usize>(), 2 * ENDING - 1);
     }
 
     #[test]
