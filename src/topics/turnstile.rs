@@ -308,7 +308,7 @@ impl Drop for Claim<'_> {
     }
 }
 
-#[cfg(all(test, not(any(loom, shuttle))))]
+#[cfg(all(test, feature = "fast-lane", not(any(loom, shuttle))))]
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::mpsc;
