@@ -2,7 +2,7 @@
 //! `RUSTFLAGS="--cfg loom" cargo test --release --test loom`.
 //!
 //! With `FEWER_PREEMPTIONS=1` in the environment, each bound of more than one preemption is lower
-//! by one, and the longest scenario is left out.
+//! by one, what has no bound has one of four, and the longest scenario is left out.
 //!
 //! What `loom` cannot tell: it takes sequentially consistent steps for acquire and release, `Arc`
 //! is not explored, and some orders in which locks are taken are passed over. `shuttle.rs` makes
@@ -36,9 +36,12 @@ fn explore_up_to(
     scenario: impl Fn() + Send + Sync + 'static,
 ) {
     let runs = Arc::new(AtomicUsize::new(0));
-    let fewer = usize::from(is_short());
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = preemptions.map(|bound| (bound - fewer).max(1));
+    model.preemption_bound = if is_short() {
+        Some(preemptions.map_or(4, |bound| (bound - 1).max(1)))
+    } else {
+        preemptions
+    };
     model.max_branches = 10_000;
     let counted = Arc::clone(&runs);
     model.check(move || {
