@@ -255,10 +255,12 @@ mod tests {
     #[test]
     fn keys_are_spread_over_all_shards_and_found_there() {
         let table = filled();
-        let hashes = || (0..COUNT).map(|key| table.hash(&key));
-        let shards: BTreeSet<_> = hashes().map(|hash| table.shard_of(hash)).collect();
-        assert_eq!(shards.len(), table.items.shards().len());
-        let bits: BTreeSet<_> = hashes().map(KeyHash::bits).collect();
+        // Enough keys for each shard to have one, however many processors and so shards there are.
+        let all = table.items.shards().len();
+        let keys = 0..64 * all;
+        let shards: BTreeSet<_> = keys.map(|key| table.shard_of(table.hash(&key))).collect();
+        assert_eq!(shards.len(), all);
+        let bits: BTreeSet<_> = (0..COUNT).map(|key| table.hash(&key).bits()).collect();
         assert!(bits.len() > 9_900, "{} hashes", bits.len());
         assert!((0..COUNT).all(|key| find(&table, key) == Some(key)));
         assert_eq!(find(&table, COUNT), None);
