@@ -570,6 +570,18 @@ mod tests {
     }
 
     #[test]
+    fn a_list_with_one_chunk_left_is_short_again() {
+        let items = items([0; 2 * CHUNK]);
+        let (first, second) = items.split_at(CHUNK);
+        for (gone, left) in [(first, second), (second, first)] {
+            let list = gone.iter().fold(List::from_sorted(items.clone()), |list, item| {
+                list.remove(item.rank()).expect("it is there").0
+            });
+            check(&list, left);
+        }
+    }
+
+    #[test]
     fn a_list_that_shrinks_everywhere_has_few_chunks() {
         let items = items([0; 1000]);
         let grown = items.iter().fold(List::default(), |list, item| list.insert(*item));

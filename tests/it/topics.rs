@@ -41,6 +41,15 @@ fn every_way_to_a_key_reaches_the_same_handlers() {
 }
 
 #[test]
+fn what_is_the_same_compares_equal_and_nothing_else_does() {
+    let (topics, others) = (Topics::new(), Topics::new());
+    assert!(topics.ptr_eq(&topics.clone()) && !topics.ptr_eq(&others));
+    let (handle, other) = (topics.handle("a"), topics.handle("b"));
+    assert!(handle.ptr_eq(&topics.handle("a")) && handle.ptr_eq(&handle.clone()));
+    assert!(!handle.ptr_eq(&other) && !handle.ptr_eq(&others.handle("a")));
+}
+
+#[test]
 fn asking_makes_nothing() {
     let topics = Topics::new();
     let id = topics.register("known", |_| {});
