@@ -176,6 +176,7 @@ fn an_observer_may_call_everything() {
         topics.register("a", |_| {});
         let expected = [Gained, Lost].repeat(3).into_iter().map(|interest| ("a".into(), interest));
         assert_eq!(log.take(), expected.collect::<Vec<_>>());
+        assert_eq!(topics.panic_count(), 0, "a call failed");
         drop(observer);
         assert!(topics.is_empty());
     });
@@ -238,6 +239,7 @@ fn an_observer_that_ends_in_a_call_is_not_told_what_it_was_to_be_told_yet() {
         *own.lock().unwrap() = Some(guard);
         topics.register("a", |_| {});
         assert_eq!(log.take(), [Gained]);
+        assert_eq!(topics.panic_count(), 0, "the call failed");
     });
 }
 

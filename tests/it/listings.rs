@@ -93,6 +93,7 @@ fn debug_shows_the_name_that_the_user_wrote() {
     assert_eq!(shown(&topics), "TopicRegistry");
     assert_eq!(shown(&handle), "TopicHandle");
     assert_eq!(shown(&*handle), "SyncRegistry");
+    assert_eq!(shown(&handle.pin()), "Pinned");
     assert_eq!(shown(&handle.downgrade()), "WeakSyncRegistry");
     assert_eq!(shown(&topics.downgrade()), "WeakTopicRegistry");
     let hooks = HookTopicRegistry::<u8, Owned<u32>>::new();
