@@ -503,6 +503,19 @@ fn a_registry_gives_everything_back() {
     assert!(grown < KIB_8, "the heap has grown by {grown} bytes");
 }
 
+/// Of those that run code when they are dropped.
+#[test]
+fn only_a_large_closure_takes_an_allocation_of_its_own() {
+    fn cost<const SIZE: usize>() -> usize {
+        let (registry, state) = (SyncRegistry::<u64>::new(), (Arc::new(()), [1_u8; SIZE]));
+        allocations(|| _ = registry.register(move |_| _ = std::hint::black_box(&state)))
+    }
+    // What a thread keeps is there before.
+    cost::<1>();
+    assert_eq!(cost::<1000>(), cost::<1>());
+    assert_eq!(cost::<2000>(), cost::<1>() + 1);
+}
+
 /// The table in docs/PERFORMANCE.md: bytes that are requested from the allocator.
 #[cfg(all(feature = "fast-lane", target_arch = "x86_64", target_os = "linux"))]
 #[test]
