@@ -188,3 +188,25 @@ mod system {
         passes
     }
 }
+
+#[cfg(all(test, target_os = "linux", not(any(loom, shuttle, miri))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "asks what the system has")]
+    fn there_are_barriers_where_the_system_has_them() {
+        const QUERY: i32 = 0;
+        const PRIVATE_EXPEDITED: libc::c_long = 1 << 3;
+        // SAFETY: it takes no pointers, and changes nothing.
+        let answer = unsafe { libc::syscall(libc::SYS_membarrier, QUERY, 0, 0) };
+        let has_them = answer > 0 && answer & PRIVATE_EXPEDITED != 0;
+        assert_eq!(register(), has_them);
+        assert_eq!(heavy(), has_them);
+        assert_eq!(
+            is_registered(),
+            has_them,
+            "a barrier that passed shuts nothing"
+        );
+    }
+}
