@@ -641,8 +641,8 @@ mod tests {
         times.expect("it is heated")
     }
 
-    /// Between the two looks of a dispatch, its list was freed, and a later one got its address. The
-    /// next writer passes no barrier, because the lane is cold again: it may not see what the
+    /// Between the two looks of a dispatch, its list was freed, and a later one got its address.
+    /// The next writer passes no barrier, because the lane is cold again: it may not see what the
     /// dispatch has announced by a plain store.
     #[test]
     fn a_list_at_the_address_of_an_earlier_one_is_not_taken_for_it() {

@@ -485,6 +485,12 @@ mod tests {
         kinds.into_iter().zip(0..).map(item).collect()
     }
 
+    fn without<'i>(list: List<Item>, gone: impl IntoIterator<Item = &'i Item>) -> List<Item> {
+        gone.into_iter().fold(list, |list, item| {
+            list.remove(item.rank()).expect("it is there").0
+        })
+    }
+
     fn check(list: &List<Item>, model: &[Item]) {
         assert!(list.iter().eq(model), "{:?}", model.len());
         assert_eq!(list.len(), model.len());
@@ -574,10 +580,7 @@ mod tests {
         let items = items([0; 2 * CHUNK]);
         let (first, second) = items.split_at(CHUNK);
         for (gone, left) in [(first, second), (second, first)] {
-            let list = gone.iter().fold(List::from_sorted(items.clone()), |list, item| {
-                list.remove(item.rank()).expect("it is there").0
-            });
-            check(&list, left);
+            check(&without(List::from_sorted(items.clone()), gone), left);
         }
     }
 
@@ -586,9 +589,7 @@ mod tests {
         let items = items([0; 1000]);
         let grown = items.iter().fold(List::default(), |list, item| list.insert(*item));
         let goes = |item: &&Item| item.serial % 20 != 0;
-        let list = items.iter().filter(goes).fold(grown, |list, item| {
-            list.remove(item.rank()).expect("it is there").0
-        });
+        let list = without(grown, items.iter().filter(goes));
         assert_eq!(list.len(), 50);
         let (_, chunks) = list.slices();
         assert!(chunks.len() <= 4);

@@ -336,7 +336,7 @@ impl Drop for Reenters {
         let Self(topics, handle) = self;
         assert!(topics.contains_key(handle.key()));
         handle.unregister(handle.register(|_| {}));
-        // A topic of the same shard. It cannot be made inside of a look-up, which it would wait for.
+        // A topic of the same shard. Inside of a look-up, it would wait for that look-up forever.
         drop(topics.handle(handle.key() + 2));
     }
 }
