@@ -72,26 +72,41 @@ fn in_a_child(test: &str, work: impl FnOnce()) {
     assert!(stdout.contains("1 passed"), "it was not run: {stdout}");
 }
 
-/// Has the kernel answer `EPERM` to each `membarrier` of this process from now on.
-fn refuse_membarrier() {
+/// Each command of `membarrier`.
+const ALL: u32 = u32::MAX;
+
+/// Its barriers, which is what a thread passes. To register for them is a later command.
+const BARRIERS: u32 = 1 << 3;
+
+/// Has the kernel answer `EPERM` to `membarrier` in this process from now on, for each command up to
+/// the last one that is refused.
+fn refuse_membarrier(last: u32) {
+    // Places in `seccomp_data`; of the command, which is the first argument, the lower half.
     const NUMBER: u32 = 0;
+    const COMMAND: u32 = 16;
     let stmt = |code: u32, k: u32| libc::sock_filter {
         code: u16::try_from(code).expect("it fits"),
         jt: 0,
         jf: 0,
         k,
     };
-    let (load, jump, answer) = (
+    let (load, if_equal, if_greater, answer) = (
         libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
         libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+        libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K,
         libc::BPF_RET | libc::BPF_K,
     );
     let membarrier = u32::try_from(libc::SYS_membarrier).expect("it is small");
     let mut program = [
         stmt(load, NUMBER),
         libc::sock_filter {
-            jf: 1,
-            ..stmt(jump, membarrier)
+            jf: 3,
+            ..stmt(if_equal, membarrier)
+        },
+        stmt(load, COMMAND),
+        libc::sock_filter {
+            jt: 1,
+            ..stmt(if_greater, last)
         },
         stmt(answer, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
         stmt(answer, libc::SECCOMP_RET_ALLOW),
@@ -175,7 +190,7 @@ fn all_goes_on_where_membarrier_was_refused_from_the_start() {
     in_a_child(
         "all_goes_on_where_membarrier_was_refused_from_the_start",
         || {
-            refuse_membarrier();
+            refuse_membarrier(ALL);
             let topics = Topics::new();
             let handle = topics.handle("key");
             use_all(&topics, &handle);
@@ -185,60 +200,73 @@ fn all_goes_on_where_membarrier_was_refused_from_the_start() {
     );
 }
 
-/// Beside a dispatch that is inside of a hot lane: nobody knows of it, so its list stays alive.
 #[test]
 fn all_goes_on_where_membarrier_is_refused_later() {
     in_a_child("all_goes_on_where_membarrier_is_refused_later", || {
-        let topics = Topics::new();
-        let (handle, other) = (topics.handle("key"), topics.handle("other"));
-        other.register(|_| {});
-        use_all(&topics, &handle);
-        let (enter, leave) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
-        let (dropped, calls) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU64::new(0)),
-        );
-        let (entered, leaves, count) = (Arc::clone(&enter), Arc::clone(&leave), Arc::clone(&calls));
-        let owned = Dropped(Arc::clone(&dropped));
-        let guard = handle.register_guard(move |event| {
-            // Its own, in case that the closure is freed meanwhile.
-            let (leaves, count, dropped) = (
-                Arc::clone(&leaves),
-                Arc::clone(&count),
-                Arc::clone(&owned.0),
-            );
-            if *event == 1 {
-                entered.wait();
-                leaves.wait();
-            }
-            assert!(!dropped.load(Ordering::SeqCst), "dropped during the call");
-            count.fetch_add(1, Ordering::Relaxed);
-        });
-        for _ in 0..HEATS {
-            assert_eq!(handle.notify(&0).called(), 1);
-            assert_eq!(other.notify(&0).called(), 1);
-        }
-        let inside = thread::spawn({
-            let handle = handle.clone();
-            move || {
-                // A thread's first dispatch goes through arc_swap.
-                handle.notify(&0);
-                handle.notify(&1)
-            }
-        });
-        enter.wait();
-        refuse_membarrier();
-        drop(guard);
-        assert_eq!(handle.notify(&0).called(), 0);
-        leave.wait();
-        let delivery = inside.join().expect("it does not panic");
-        assert_eq!((delivery.called(), delivery.panicked()), (1, 0));
-        assert_eq!(calls.load(Ordering::Relaxed), HEATS as u64 + 2);
-        // The other lane is hot still, until it changes.
-        assert_eq!(other.notify(&0).called(), 1);
-        use_all(&topics, &handle);
-        use_all(&topics, &other);
+        use_all_while_it_is_refused(ALL);
     });
+}
+
+#[test]
+fn a_registration_for_barriers_is_no_barrier() {
+    in_a_child("a_registration_for_barriers_is_no_barrier", || {
+        use_all_while_it_is_refused(BARRIERS);
+    });
+}
+
+/// Beside a dispatch that is inside of a hot lane: nobody knows of it, so its list stays alive.
+fn use_all_while_it_is_refused(last: u32) {
+    let topics = Topics::new();
+    let (handle, other) = (topics.handle("key"), topics.handle("other"));
+    other.register(|_| {});
+    use_all(&topics, &handle);
+    let (enter, leave) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let (dropped, calls) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
+    let (entered, leaves, count) = (Arc::clone(&enter), Arc::clone(&leave), Arc::clone(&calls));
+    let owned = Dropped(Arc::clone(&dropped));
+    let guard = handle.register_guard(move |event| {
+        // Its own, in case that the closure is freed meanwhile.
+        let (leaves, count, dropped) = (
+            Arc::clone(&leaves),
+            Arc::clone(&count),
+            Arc::clone(&owned.0),
+        );
+        if *event == 1 {
+            entered.wait();
+            leaves.wait();
+        }
+        assert!(!dropped.load(Ordering::SeqCst), "dropped during the call");
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    for _ in 0..HEATS {
+        assert_eq!(handle.notify(&0).called(), 1);
+        assert_eq!(other.notify(&0).called(), 1);
+    }
+    let inside = thread::spawn({
+        let handle = handle.clone();
+        move || {
+            // A thread's first dispatch goes through arc_swap.
+            handle.notify(&0);
+            handle.notify(&1)
+        }
+    });
+    enter.wait();
+    refuse_membarrier(last);
+    drop(guard);
+    assert_eq!(handle.notify(&0).called(), 0);
+    leave.wait();
+    let delivery = inside.join().expect("it does not panic");
+    assert_eq!((delivery.called(), delivery.panicked()), (1, 0));
+    assert_eq!(calls.load(Ordering::Relaxed), HEATS as u64 + 2);
+    // The other lane is hot still, until it changes.
+    assert_eq!(other.notify(&0).called(), 1);
+    use_all(&topics, &handle);
+    use_all(&topics, &other);
+    // Without barriers, nobody knows that no other dispatch is inside.
+    assert!(!dropped.load(Ordering::SeqCst), "its list was not leaked");
 }
 
 /// The child of a process whose lanes are hot, and which has another thread, goes on.
@@ -296,7 +324,7 @@ fn a_wait_ends_with_its_registry_though_its_list_was_leaked() {
         let registry = SyncRegistry::<u64>::new();
         let mut waiting = registry.wait_for(|event| (*event == 1).then_some(()));
         (0..HEATS).for_each(|_| _ = registry.notify(&0));
-        refuse_membarrier();
+        refuse_membarrier(ALL);
         registry.register(|_| {});
         drop(registry);
         let outcome = waiting.wait_timeout(Duration::from_secs(30));
