@@ -151,17 +151,14 @@ fn a_closure_goes_with_its_removal() {
 
 #[test]
 fn no_destructor_runs_under_a_lock() {
-    explore_up_to(Some(4), "destructor and look-up", || {
-        interleavings::destructors_beside_look_ups(1);
-    });
-    explore_up_to(Some(2), "destructor and two look-ups", || {
-        interleavings::destructors_beside_look_ups(2);
-    });
-    explore_up_to(
-        Some(3),
-        "destructor and a look-up without a lock",
-        interleavings::a_destructor_beside_a_look_up_without_a_lock,
-    );
+    for before in BIAS {
+        for (preemptions, look_ups) in [(4, 1), (2, 2)] {
+            let name = format!("{before:?}, destructor, {look_ups} look-ups");
+            explore_up_to(Some(preemptions), &name, move || {
+                interleavings::destructors_beside_look_ups(before, look_ups);
+            });
+        }
+    }
 }
 
 #[test]

@@ -82,8 +82,9 @@ fn a_closure_goes_with_its_removal() {
 
 #[test]
 fn no_destructor_runs_under_a_lock() {
-    explore(|| interleavings::destructors_beside_look_ups(4));
-    explore(interleavings::a_destructor_beside_a_look_up_without_a_lock);
+    for before in [Open, Biased] {
+        explore(move || interleavings::destructors_beside_look_ups(before, 4));
+    }
 }
 
 #[test]

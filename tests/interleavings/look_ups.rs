@@ -24,6 +24,16 @@ pub(crate) enum Before {
     Biased,
 }
 
+impl Before {
+    /// Creates the second topic of the map: by then there were enough writers to end a bias.
+    pub(crate) fn prepare(self, topics: &Topics) {
+        create(topics, GOES);
+        if self == Self::Biased {
+            assert!(topics.contains_key(&STAYS));
+        }
+    }
+}
+
 /// What writes to the map.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Write {
@@ -67,10 +77,7 @@ fn create(topics: &Topics, key: u8) {
 fn topics(before: Before) -> Topics {
     let topics = Topics::new();
     create(&topics, STAYS);
-    create(&topics, GOES);
-    if before == Before::Biased {
-        assert!(topics.contains_key(&STAYS));
-    }
+    before.prepare(&topics);
     topics
 }
 
