@@ -407,6 +407,20 @@ mod tests {
         });
     }
 
+    #[test]
+    fn a_look_up_in_another_map_keeps_no_bias() {
+        on_a_new_thread(|_| {
+            let maps = [(); 2].map(|()| Turnstile::new());
+            for [map, other] in [[&maps[0], &maps[1]], [&maps[1], &maps[0]]] {
+                bias(map);
+                bias(other);
+                let _inside = other.enter(0).expect("it is let in");
+                write(map, WRITERS);
+                assert_eq!(state(map), 0);
+            }
+        });
+    }
+
     /// The last of the writers before tries to end the bias, and cannot.
     #[test]
     fn a_writer_waits_for_the_look_up_behind_its_gate() {
