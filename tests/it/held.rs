@@ -7,10 +7,11 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 #[cfg(feature = "async")]
 use topic_registry::AsyncTopicRegistry;
-use topic_registry::TopicRegistry;
+use topic_registry::{Delivery, TopicRegistry};
 
 #[cfg(feature = "async")]
 use crate::support::now;
@@ -48,6 +49,52 @@ fn what_is_held_while_a_key_is_made_does_not_abort<S: Subject>() {
     assert!(topics.is_empty());
 }
 
+/// Creates an event in each way. Returns what comes of it.
+fn create_events<T: Borrow<u32>>(make: fn() -> T) -> Vec<thread::Result<Delivery>> {
+    let topics = TopicRegistry::<String, u32>::new();
+    let handle = topics.handle("a");
+    handle.register(|_| {});
+    let mut pinned = handle.pin();
+    let outcomes = vec![
+        catch_unwind(AssertUnwindSafe(|| handle.notify_with(make))),
+        catch_unwind(AssertUnwindSafe(|| topics.notify_with("a", make))),
+        catch_unwind(AssertUnwindSafe(|| pinned.notify_with(make))),
+    ];
+    assert_eq!(handle.notify(&0).called(), 1);
+    assert_eq!(topics.panic_count(), 0, "it is the caller's own");
+    outcomes
+}
+
+#[cfg(feature = "async")]
+fn create_events_of_async_dispatches<T>(make: fn() -> T) -> Vec<thread::Result<Delivery>>
+where
+    T: Borrow<u32> + Send + Sync,
+{
+    let topics = AsyncTopicRegistry::<String, u32>::new();
+    let handle = topics.handle("a");
+    handle.register(|_| async {});
+    let outcomes = vec![
+        catch_unwind(AssertUnwindSafe(|| now(handle.notify_with(make)))),
+        catch_unwind(AssertUnwindSafe(
+            || now(handle.notify_sequential_with(make)),
+        )),
+        catch_unwind(AssertUnwindSafe(|| now(topics.notify_with("a", make)))),
+        catch_unwind(AssertUnwindSafe(|| {
+            now(topics.notify_sequential_with("a", make))
+        })),
+    ];
+    assert_eq!(now(handle.notify(&0)).called(), 1);
+    assert_eq!(topics.panic_count(), 0, "it is the caller's own");
+    outcomes
+}
+
+fn all_panic_with(message: &str, outcomes: Vec<thread::Result<Delivery>>) {
+    for outcome in outcomes {
+        let payload = outcome.expect_err("it panics");
+        assert_eq!(*payload.downcast::<String>().expect("a text"), message);
+    }
+}
+
 /// An event whose `Borrow` panics, and its destructor too.
 struct Torn(Bomb);
 
@@ -59,42 +106,30 @@ impl Borrow<u32> for Torn {
 
 #[test]
 fn an_event_that_cannot_be_borrowed_does_not_abort() {
-    let topics = TopicRegistry::<String, u32>::new();
-    let handle = topics.handle("a");
-    handle.register(|_| {});
-    let mut pinned = handle.pin();
     let make = || Torn(Bomb("an event"));
-    for panics in [
-        catch_unwind(AssertUnwindSafe(|| handle.notify_with(make))),
-        catch_unwind(AssertUnwindSafe(|| topics.notify_with("a", make))),
-        catch_unwind(AssertUnwindSafe(|| pinned.notify_with(make))),
-    ] {
-        let message = *panics.unwrap_err().downcast::<String>().expect("a text");
-        assert_eq!(message, "no event in an event");
-    }
-    assert_eq!(handle.notify(&0).called(), 1);
+    all_panic_with("no event in an event", create_events(make));
+    #[cfg(feature = "async")]
+    all_panic_with(
+        "no event in an event",
+        create_events_of_async_dispatches(make),
+    );
 }
 
-#[cfg(feature = "async")]
-#[test]
-fn an_event_of_an_async_dispatch_that_cannot_be_borrowed_does_not_abort() {
-    let topics = AsyncTopicRegistry::<String, u32>::new();
-    let handle = topics.handle("a");
-    handle.register(|_| async {});
-    let make = || Torn(Bomb("an event"));
-    for panics in [
-        catch_unwind(AssertUnwindSafe(|| now(handle.notify_with(make)))),
-        catch_unwind(AssertUnwindSafe(
-            || now(handle.notify_sequential_with(make)),
-        )),
-        catch_unwind(AssertUnwindSafe(|| now(topics.notify_with("a", make)))),
-        catch_unwind(AssertUnwindSafe(|| {
-            now(topics.notify_sequential_with("a", make))
-        })),
-    ] {
-        assert!(panics.is_err());
+/// An event whose destructor panics.
+struct Fragile(#[expect(dead_code, reason = "it is dropped")] Bomb);
+
+impl Borrow<u32> for Fragile {
+    fn borrow(&self) -> &u32 {
+        &0
     }
-    assert_eq!(now(handle.notify(&0)).called(), 1);
+}
+
+#[test]
+fn a_panic_of_the_destructor_of_an_event_is_the_callers() {
+    let make = || Fragile(Bomb("broken"));
+    all_panic_with("broken", create_events(make));
+    #[cfg(feature = "async")]
+    all_panic_with("broken", create_events_of_async_dispatches(make));
 }
 
 /// What a key is looked up by, whose `Hash` panics.
