@@ -72,14 +72,15 @@ fn in_a_child(test: &str, work: impl FnOnce()) {
     assert!(stdout.contains("1 passed"), "it was not run: {stdout}");
 }
 
-/// Each command of `membarrier`.
+/// Refuses every command of `membarrier`.
 const ALL: u32 = u32::MAX;
 
-/// Its barriers, which is what a thread passes. To register for them is a later command.
+/// Refuses barriers (this is `PRIVATE_EXPEDITED`), and allows registering for them, which has
+/// higher numbers.
 const BARRIERS: u32 = 1 << 3;
 
 /// Has the kernel answer `EPERM` to `membarrier` in this process from now on, for each command up to
-/// the last one that is refused.
+/// `last`.
 fn refuse_membarrier(last: u32) {
     // Places in `seccomp_data`; of the command, which is the first argument, the lower half.
     const NUMBER: u32 = 0;
