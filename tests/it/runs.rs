@@ -294,10 +294,10 @@ fn runs_of_several_types_are_called_in_order<S: Subject>() {
     for longest in [1, 2, 7, 100] {
         let (subject, log) = (S::fresh(), Log::new());
         let mut model = Vec::new();
-        let mut random = 1_usize;
+        let mut random = 1_u64;
         let mut next = |below: usize| {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (random >> 33) % below
+            usize::try_from(random >> 33).expect("31 bits") % below
         };
         for number in 0..300 {
             let kind = number / longest % 4;
