@@ -155,7 +155,7 @@ fn no_destructor_runs_under_a_lock() {
         for (preemptions, look_ups) in [(4, 1), (2, 2)] {
             let name = format!("{before:?}, destructor, {look_ups} look-ups");
             explore_up_to(Some(preemptions), &name, move || {
-                interleavings::destructors_beside_look_ups(before, look_ups);
+                lane::remove_beside_look_ups(|topics, _| before.prepare(topics), 1, look_ups);
             });
         }
     }
@@ -450,12 +450,12 @@ fn a_look_up_drops_no_list_under_its_lock() {
     for before in BEFORE {
         for others in [0, 1] {
             explore_lane(before, &format!("by key, {others} others"), move |before| {
-                lane::remove_beside_look_ups(before, others, 1);
+                lane::remove_beside_look_ups(|_, handle| before.prepare(handle), others, 1);
             });
         }
     }
     explore_up_to(Some(2), "Hot, two by key", || {
-        lane::remove_beside_look_ups(Hot, 0, 2);
+        lane::remove_beside_look_ups(|_, handle| Hot.prepare(handle), 0, 2);
     });
 }
 

@@ -83,7 +83,7 @@ fn a_closure_goes_with_its_removal() {
 #[test]
 fn no_destructor_runs_under_a_lock() {
     for before in [Open, Biased] {
-        explore(move || interleavings::destructors_beside_look_ups(before, 4));
+        explore(move || lane::remove_beside_look_ups(|topics, _| before.prepare(topics), 1, 4));
     }
 }
 
@@ -208,8 +208,11 @@ fn a_list_outlives_nested_dispatches() {
 #[test]
 fn a_look_up_drops_no_list_under_its_lock() {
     for before in [Cold, Hot] {
-        explore(move || lane::remove_beside_look_ups(before, 0, 3));
-        explore(move || lane::remove_beside_look_ups(before, 1, 3));
+        for others in [0, 1] {
+            explore(move || {
+                lane::remove_beside_look_ups(|_, handle| before.prepare(handle), others, 3);
+            });
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use topic_registry::{HandlerGuard, SyncRegistry, TopicHandle};
 
+use super::look_ups::STAYS;
 use super::sync::atomic::{AtomicBool, fence};
 use super::{Count, Reenters, Topics, thread, together};
 
@@ -77,7 +78,7 @@ pub(crate) enum Before {
 }
 
 impl Before {
-    fn prepare(self, registry: &SyncRegistry<u32>) {
+    pub(crate) fn prepare(self, registry: &SyncRegistry<u32>) {
         if self == Self::Hot {
             assert_eq!(registry.notify(&0).panicked(), 0);
         }
@@ -100,22 +101,27 @@ pub(crate) fn remove_beside_dispatches(before: Before, others: usize, dispatches
     life.has_ended();
 }
 
-/// The same by key, and the closure's destructor uses its shard.
-pub(crate) fn remove_beside_look_ups(before: Before, others: usize, look_ups: usize) {
+/// The same by key, and the closure's destructor uses the same topic, the same shard and the same
+/// writer lock: it never runs under a lock. `prepare` comes before the threads.
+pub(crate) fn remove_beside_look_ups(
+    prepare: impl FnOnce(&Topics, &SyncRegistry<u32>),
+    others: usize,
+    look_ups: usize,
+) {
     let (topics, life) = (Topics::new(), Life::new());
-    let handle = topics.handle(0);
+    let handle = topics.handle(STAYS);
     let reenters = Reenters(topics.clone(), handle.clone());
     let calls = life.handler(move |_| _ = &reenters);
     let guard = handle.register_guard(calls);
     for _ in 0..others {
         handle.register(|_| {});
     }
-    before.prepare(&handle);
+    prepare(&topics, &handle);
     let mut work: Vec<Work> = vec![Box::new(move || drop(guard))];
     for _ in 0..look_ups {
         let topics = topics.clone();
         work.push(Box::new(move || {
-            assert_eq!(topics.notify(&0, &0).panicked(), 0);
+            assert_eq!(topics.notify(&STAYS, &0).panicked(), 0);
         }));
     }
     together(work);

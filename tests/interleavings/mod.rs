@@ -341,28 +341,6 @@ impl Drop for Reenters {
     }
 }
 
-/// The last owner of a closure drops it, and never under a lock: its destructor may use
-/// the same topic, the same shard and the same writer lock.
-pub(crate) fn destructors_beside_look_ups(before: look_ups::Before, look_ups: usize) {
-    let topics = Topics::new();
-    let handle = topics.handle(look_ups::STAYS);
-    handle.register(|_| {});
-    let reenters = Reenters(topics.clone(), handle.clone());
-    let guard = handle.register_guard(move |_| {
-        let _ = &reenters;
-    });
-    before.prepare(&topics);
-    let mut work: Vec<Box<dyn FnOnce() + Send>> = vec![Box::new(move || drop(guard))];
-    for _ in 0..look_ups {
-        let topics = topics.clone();
-        work.push(Box::new(move || {
-            topics.notify(&look_ups::STAYS, &0);
-        }));
-    }
-    together(work);
-    assert_eq!(handle.handler_count(), 1);
-}
-
 type Edges = Arc<Mutex<Vec<Interest>>>;
 
 fn watch(topics: &Topics, edges: &Edges) -> ObserverGuard {
