@@ -79,8 +79,8 @@ const ALL: u32 = u32::MAX;
 /// higher numbers.
 const BARRIERS: u32 = 1 << 3;
 
-/// Has the kernel answer `EPERM` to `membarrier` in this process from now on, for each command up to
-/// `last`.
+/// Has the kernel answer `EPERM` to `membarrier` in this process from now on, for each command up
+/// to `last`.
 fn refuse_membarrier(last: u32) {
     // Places in `seccomp_data`; of the command, which is the first argument, the lower half.
     const NUMBER: u32 = 0;

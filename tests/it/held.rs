@@ -88,7 +88,10 @@ where
     outcomes
 }
 
-fn all_panic_with(message: &str, outcomes: Vec<thread::Result<Delivery>>) {
+fn all_panic_with<T: Borrow<u32> + Send + Sync>(message: &str, make: fn() -> T) {
+    let outcomes = create_events(make).into_iter();
+    #[cfg(feature = "async")]
+    let outcomes = outcomes.chain(create_events_of_async_dispatches(make));
     for outcome in outcomes {
         let payload = outcome.expect_err("it panics");
         assert_eq!(*payload.downcast::<String>().expect("a text"), message);
@@ -106,13 +109,7 @@ impl Borrow<u32> for Torn {
 
 #[test]
 fn an_event_that_cannot_be_borrowed_does_not_abort() {
-    let make = || Torn(Bomb("an event"));
-    all_panic_with("no event in an event", create_events(make));
-    #[cfg(feature = "async")]
-    all_panic_with(
-        "no event in an event",
-        create_events_of_async_dispatches(make),
-    );
+    all_panic_with("no event in an event", || Torn(Bomb("an event")));
 }
 
 /// An event whose destructor panics.
@@ -126,10 +123,7 @@ impl Borrow<u32> for Fragile {
 
 #[test]
 fn a_panic_of_the_destructor_of_an_event_is_the_callers() {
-    let make = || Fragile(Bomb("broken"));
-    all_panic_with("broken", create_events(make));
-    #[cfg(feature = "async")]
-    all_panic_with("broken", create_events_of_async_dispatches(make));
+    all_panic_with("broken", || Fragile(Bomb("broken")));
 }
 
 /// What a key is looked up by, whose `Hash` panics.
